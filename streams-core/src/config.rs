@@ -1,0 +1,408 @@
+//! Configuration: by code, from a file and from the environment, with Kafka Streams' names.
+//!
+//! ```
+//! use std::time::Duration;
+//! use streams_core::StreamsConfig;
+//!
+//! let config = StreamsConfig::new("weather-averages")
+//!     .set("bootstrap.servers", "localhost:9092")?
+//!     .set("num.stream.threads", 2)?
+//!     .set("producer.compression.type", "zstd")?;
+//! assert_eq!(config.num_stream_threads(), 2);
+//! assert_eq!(config.commit_interval(), Duration::from_secs(30));
+//! # Ok::<(), streams_core::Error>(())
+//! ```
+//!
+//! What code sets wins over the environment, that over the file ([`StreamsConfig::from_file`]), and that over the
+//! default, in whichever order they are called. An unknown name is an error that suggests the nearest one; a bad value is
+//! an error that names the setting, the value and what is allowed. Those from a file name the line too.
+//!
+//! # Settings
+//!
+//! Differences from Kafka Streams 4.3 are in the last column.
+//!
+//! | Name | Default | Meaning | Difference |
+//! |---|---|---|---|
+//! | `application.id` | none, required | Group, prefix of internal topics and directory below `state.dir`; the characters of a topic name. | |
+//! | `bootstrap.servers` | none | Brokers to begin with, `host:port,host:port`. | Without it the embedded broker runs in the process. |
+//! | `client.id` | `<application.id>-<UUID>` | Prefix of the client ids of all clients. | |
+//! | `application.server` | none | `host:port` under which other instances reach the queries of this one. | |
+//! | `auto.offset.reset` | `earliest` | Where an input begins without a committed offset: `earliest`, `latest` or `none`. | No `by_duration`. |
+//! | `buffered.records.per.partition` | `1000` | Records buffered per input partition before fetching pauses. | |
+//! | `commit.interval.ms` | `30000` | Time between commits; 100 by default with `exactly_once_v2`. | |
+//! | `deserialization.exception.handler` | `LogAndFail` | What happens to a record that cannot be read: `LogAndFail` or `LogAndContinue`. | Names, though the names of Java's classes are understood; other handlers are given in code. |
+//! | `errors.dead.letter.queue.topic.name` | none | Topic for records the handlers go on from (KIP-1034). | |
+//! | `group.protocol` | `classic` | Group protocol: `classic`, or `consumer` (KIP-848). | No `streams` (KIP-1071). |
+//! | `log.summary.interval.ms` | `120000` | Time between summaries in the log, -1 for none. | |
+//! | `max.poll.records` | `1000` | Most records taken from the consumer at once. | |
+//! | `max.task.idle.ms` | `0` | How long a task waits for data of an input that has none buffered: 0 only for what the broker already has, -1 not at all. | |
+//! | `memory.max.bytes` | `268435456` | One budget for block cache, memtables, record caches and client queues. | Not in Java. |
+//! | `metadata.max.age.ms` | `300000` | Time after which topics and partitions are looked up again. | |
+//! | `metrics.recording.level` | `INFO` | Detail of the metrics: `INFO`, `DEBUG` or `TRACE`. | |
+//! | `num.standby.replicas` | `0` | Copies of each task's state kept on other instances. | |
+//! | `num.stream.threads` | `1` | Threads that process records. | |
+//! | `poll.ms` | `100` | How long a thread without work waits for records. | |
+//! | `processing.exception.handler` | `LogAndFail` | What happens when an operator fails on a record: `LogAndFail` or `LogAndContinue`. | As `deserialization.exception.handler`. |
+//! | `processing.guarantee` | `at_least_once` | `at_least_once` or `exactly_once_v2`. | |
+//! | `repartition.purge.interval.ms` | `30000` | Time between deletions of records a repartition topic no longer needs. | |
+//! | `replication.factor` | `-1` | Replicas of internal topics, -1 for the broker's default. | |
+//! | `state.cleanup.delay.ms` | `600000` | How long the state of a task that moved away is kept. | |
+//! | `state.dir` | `kafka-streams` in the directory for temporary files | Where state is kept, in a directory per application. | |
+//! | `statestore.cache.max.bytes` | `10485760` | Record caches of all threads together, out of `memory.max.bytes`. `cache.max.bytes.buffering` is understood. | |
+//! | `task.timeout.ms` | `300000` | How long a task retries what timed out before it fails. | |
+//! | `topology.optimization` | `none` | `none`, `all`, or some of `reuse.ktable.source.topics`, `merge.repartition.topics`, `single.store.self.join`. | |
+//! | `windowstore.changelog.additional.retention.ms` | `86400000` | Added to the retention of windowed changelogs, for clocks that differ. | |
+//!
+//! Java's settings that have no place here are errors that say what to use instead.
+//!
+//! # Clients
+//!
+//! Settings of Kafka's clients are set at the top level, for every client that knows them (`security.protocol`,
+//! `sasl.username`, `ssl.ca.location`, `linger.ms`, `max.poll.interval.ms`, ..), or for some of them by a prefix, which
+//! wins:
+//!
+//! | Prefix | For |
+//! |---|---|
+//! | `consumer.` | all consumers |
+//! | `main.consumer.`, `restore.consumer.`, `global.consumer.` | one kind of consumer; wins over `consumer.` |
+//! | `producer.` | the producers |
+//! | `admin.` | the admin client |
+//! | `topic.` | internal topics, when they are created |
+//!
+//! Names are Java's or librdkafka's. Behind a prefix any name is taken, and an unknown one is an error when the client
+//! is built. The defaults that differ from the clients' own are Kafka Streams': `auto.offset.reset=earliest`,
+//! `linger.ms=100`, and with `exactly_once_v2` `isolation.level=read_committed`, `transaction.timeout.ms=10000` and
+//! `delivery.timeout.ms=2147483647`.
+//!
+//! # Environment
+//!
+//! [`StreamsConfig::with_environment`] reads `STREAMS_COMMIT_INTERVAL_MS` for `commit.interval.ms`,
+//! `STREAMS_PRODUCER_LINGER_MS` for `producer.linger.ms` and so on, and `KAFKA_BOOTSTRAP_SERVERS` for `bootstrap.servers`.
+//!
+//! # File
+//!
+//! A file has Java's `.properties` syntax, in UTF-8:
+//!
+//! ```properties
+//! # The cluster and how to get in.
+//! bootstrap.servers = kafka-1:9093,kafka-2:9093
+//! security.protocol = SASL_SSL
+//! commit.interval.ms = 1000
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+mod allowed;
+mod choices;
+mod client_names;
+mod clients;
+mod environment;
+mod getters;
+mod names;
+mod properties;
+mod settings;
+mod validate;
+
+pub use choices::{
+    AutoOffsetReset, ExceptionHandler, GroupProtocol, MetricsRecordingLevel, ProcessingGuarantee,
+    TopologyOptimization,
+};
+pub use clients::ClientKind;
+
+/// What an application is told from outside: names and values, checked when they are set.
+///
+/// The [module](self) lists the settings.
+///
+/// ```
+/// use streams_core::StreamsConfig;
+///
+/// let error = StreamsConfig::new("weather").set("commit.intervall.ms", 100).unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "unknown setting 'commit.intervall.ms'; did you mean 'commit.interval.ms'?"
+/// );
+/// let error = StreamsConfig::new("weather").set("commit.interval.ms", "soon").unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "commit.interval.ms must be a whole number of milliseconds, 0 or more; got 'soon'"
+/// );
+/// ```
+#[derive(Clone)]
+pub struct StreamsConfig {
+    values: BTreeMap<String, Value>,
+}
+
+/// A value and where it came from.
+#[derive(Clone)]
+struct Value {
+    text: String,
+    origin: Origin,
+}
+
+/// Where a value came from; the greater wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Origin {
+    File,
+    Environment,
+    Code,
+}
+
+impl StreamsConfig {
+    /// The defaults, for an application of that id.
+    ///
+    /// The id is the name of the group and the prefix of the internal topics: two programs with the same id are two
+    /// instances of one application.
+    pub fn new(application_id: impl Into<String>) -> Self {
+        let mut config = StreamsConfig {
+            values: BTreeMap::new(),
+        };
+        config.put("application.id", application_id.into(), Origin::Code);
+        config
+    }
+
+    /// The settings of a `.properties` file, over the defaults.
+    ///
+    /// ```
+    /// use streams_core::StreamsConfig;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("weather.properties");
+    /// std::fs::write(&path, "application.id = weather-averages\nnum.stream.threads = 4\n")?;
+    /// let config = StreamsConfig::from_file(&path)?;
+    /// assert_eq!(config.application_id(), "weather-averages");
+    /// assert_eq!(config.num_stream_threads(), 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the file cannot be read, or with every line that is wrong.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Error::config(format!("cannot read the configuration {}", path.display()))
+                .with_source(error)
+        })?;
+        let mut config = StreamsConfig {
+            values: BTreeMap::new(),
+        };
+        let mut problems = Vec::new();
+        for property in properties::parse(&text) {
+            let checked = property
+                .entry
+                .and_then(|(name, value)| config.check_and_put(&name, value, Origin::File));
+            if let Err(problem) = checked {
+                problems.push(format!("{}:{}: {problem}", path.display(), property.line));
+            }
+        }
+        all(problems)?;
+        Ok(config)
+    }
+
+    /// Sets one setting, over what the environment, a file or an earlier call said.
+    ///
+    /// # Errors
+    /// When the name is unknown or the value is not allowed.
+    pub fn set(mut self, name: &str, value: impl ToString) -> Result<Self> {
+        self.check_and_put(name, value.to_string(), Origin::Code)
+            .map_err(Error::config)?;
+        Ok(self)
+    }
+
+    /// Sets what this process's environment says, unless code says otherwise.
+    ///
+    /// # Errors
+    /// With every variable that begins with `STREAMS_` and is no setting, or whose value is not allowed.
+    pub fn with_environment(self) -> Result<Self> {
+        self.with_variables(environment::of_this_process()?)
+    }
+
+    /// As [`with_environment`](Self::with_environment), with these variables.
+    ///
+    /// ```
+    /// use streams_core::StreamsConfig;
+    ///
+    /// let config = StreamsConfig::new("weather").with_variables([
+    ///     ("KAFKA_BOOTSTRAP_SERVERS", "kafka:9092"),
+    ///     ("STREAMS_NUM_STREAM_THREADS", "3"),
+    ///     ("STREAMS_PRODUCER_LINGER_MS", "5"),
+    ///     ("HOME", "/root"),
+    /// ])?;
+    /// assert_eq!(config.bootstrap_servers(), Some("kafka:9092"));
+    /// assert_eq!(config.num_stream_threads(), 3);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`with_environment`](Self::with_environment).
+    pub fn with_variables<N: AsRef<str>, V: AsRef<str>>(
+        mut self,
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self> {
+        let mut problems = Vec::new();
+        for (variable, value) in environment::by_precedence(variables) {
+            let checked = environment::setting(&variable)
+                .and_then(|name| self.check_and_put(&name, value, Origin::Environment));
+            if let Err(problem) = checked {
+                problems.push(format!("environment variable {variable}: {problem}"));
+            }
+        }
+        all(problems)?;
+        Ok(self)
+    }
+
+    fn check_and_put(
+        &mut self,
+        name: &str,
+        mut text: String,
+        origin: Origin,
+    ) -> std::result::Result<(), String> {
+        // Blanks around a value are slips of the pen, but may be part of a password.
+        if !is_secret(name) {
+            text = text.trim().to_owned();
+        }
+        settings::check(name, &text)?;
+        self.put(name, text, origin);
+        Ok(())
+    }
+
+    fn put(&mut self, name: &str, text: String, origin: Origin) {
+        match self.values.get_mut(name) {
+            Some(value) if value.origin > origin => {}
+            Some(value) => *value = Value { text, origin },
+            None => {
+                self.values.insert(name.to_owned(), Value { text, origin });
+            }
+        }
+    }
+
+    /// What was set, without defaults.
+    fn text(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(|value| value.text.as_str())
+    }
+}
+
+/// Nothing, or one error of all problems.
+fn all(problems: Vec<String>) -> Result<()> {
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::config(problems.join("\n")))
+    }
+}
+
+/// Whether a setting's value is never shown.
+fn is_secret(name: &str) -> bool {
+    const WORDS: [&str; 8] = [
+        "password",
+        "secret",
+        "passphrase",
+        "jaas",
+        "oauthbearer.config",
+        "key.pem",
+        "ssl_key",
+        "keystore.key",
+    ];
+    WORDS.iter().any(|word| name.contains(word))
+}
+
+impl fmt::Debug for StreamsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map()
+            .entries(self.values.iter().map(|(name, value)| {
+                let text = match is_secret(name) {
+                    true => "[hidden]",
+                    false => value.text.as_str(),
+                };
+                (name, text)
+            }))
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("app.properties");
+        std::fs::write(&path, text).expect("file");
+        (directory, path)
+    }
+
+    #[test]
+    fn code_wins_over_environment_over_file_over_default() {
+        let (_directory, path) =
+            file("application.id=app\npoll.ms=1\ncommit.interval.ms=2\ntask.timeout.ms=3\n");
+        let variables = [
+            ("STREAMS_POLL_MS", "10"),
+            ("STREAMS_COMMIT_INTERVAL_MS", "20"),
+        ];
+        let from_code_first = StreamsConfig::from_file(&path)
+            .and_then(|config| config.set("poll.ms", 100))
+            .and_then(|config| config.with_variables(variables))
+            .expect("config");
+        let from_code_last = StreamsConfig::from_file(&path)
+            .and_then(|config| config.with_variables(variables))
+            .and_then(|config| config.set("poll.ms", 100))
+            .expect("config");
+        for config in [from_code_first, from_code_last] {
+            assert_eq!(config.poll_interval().as_millis(), 100);
+            assert_eq!(config.commit_interval().as_millis(), 20);
+            assert_eq!(config.task_timeout().as_millis(), 3);
+            assert_eq!(config.repartition_purge_interval().as_millis(), 30_000);
+        }
+    }
+
+    #[test]
+    fn a_file_tells_every_wrong_line() {
+        let (_directory, path) = file("# comment\npoll.ms = soon\n\nnum.stream.thread = 3\n");
+        let text = StreamsConfig::from_file(&path).unwrap_err().to_string();
+        assert_eq!(
+            text.replace(path.to_str().expect("UTF-8"), "app.properties"),
+            "app.properties:2: poll.ms must be a whole number of milliseconds, 0 or more; got 'soon'\n\
+             app.properties:4: unknown setting 'num.stream.thread'; did you mean 'num.stream.threads'?"
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let text = StreamsConfig::from_file("/nowhere/app.properties")
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains("/nowhere/app.properties"), "{text}");
+    }
+
+    #[test]
+    fn blanks_are_trimmed_but_not_from_secrets() {
+        let (_directory, path) = file("poll.ms = 7 \nsasl.password = a b \n");
+        let config = StreamsConfig::from_file(&path)
+            .and_then(|config| config.set("ssl.key.password", " c "))
+            .and_then(|config| config.set("client.id", " d "))
+            .expect("config");
+        assert_eq!(config.poll_interval().as_millis(), 7);
+        assert_eq!(config.text("sasl.password"), Some("a b "));
+        assert_eq!(config.text("ssl.key.password"), Some(" c "));
+        assert_eq!(config.client_id(), Some("d"));
+    }
+
+    #[test]
+    fn secrets_are_never_shown() {
+        let config = StreamsConfig::new("app")
+            .set("sasl.username", "alice")
+            .and_then(|config| config.set("sasl.password", "tiger-1"))
+            .and_then(|config| config.set("ssl.key.password", "tiger-2"))
+            .and_then(|config| config.set("ssl.keystore.password", "tiger-3"))
+            .and_then(|config| config.set("producer.sasl.oauthbearer.client.secret", "tiger-4"))
+            .and_then(|config| config.set("ssl.key.pem", "tiger-5"))
+            .expect("config");
+        let text = format!("{config:?}");
+        assert!(!text.contains("tiger"), "{text}");
+        assert!(text.contains("alice"), "{text}");
+        assert_eq!(text.matches("[hidden]").count(), 5);
+    }
+}

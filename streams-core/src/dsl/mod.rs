@@ -1,0 +1,63 @@
+//! What users write: typed handles that put nodes into the topology. A verb is its documentation and a few lines; what it
+//! does to a record is in `operators/`.
+
+mod branched;
+mod builder;
+mod global_table;
+mod grouped_stream;
+mod grouped_table;
+mod options;
+mod partitioning;
+mod stream;
+mod stream_joins;
+mod table;
+mod table_joins;
+mod windowed_stream;
+pub mod windows;
+
+pub use branched::{BranchedKStream, Branches};
+pub use builder::StreamsBuilder;
+pub use global_table::GlobalKTable;
+pub use grouped_stream::KGroupedStream;
+pub use grouped_table::KGroupedTable;
+pub use options::{
+    ByDefault, Consumed, Given, Grouped, Joined, Materialized, Named, Produced, Repartitioned,
+    ValueSerde,
+};
+pub use partitioning::{Partitioned, Partitioning, Rekeyed, RepartitionSerdes};
+pub use stream::KStream;
+pub use table::{Deletable, KTable, Permanent, RowState};
+pub use windowed_stream::TimeWindowedKStream;
+
+use crate::error::Result;
+use crate::operators::{StreamOperator, TableOperator};
+use crate::topology::build::Graph;
+use crate::topology::node::OperatorFactory;
+use crate::topology::{NodeId, Scope};
+use std::any::Any;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The topology being written, shared by all handles of one builder.
+pub(crate) type GraphRef = Rc<RefCell<Graph>>;
+
+/// The factory of a node that gets records.
+pub(crate) fn stream_node<K: 'static, V: 'static>(
+    make: impl Fn(&mut Scope<'_>, NodeId) -> Result<Box<dyn StreamOperator<K, V>>>
+    + Send
+    + Sync
+    + 'static,
+) -> OperatorFactory {
+    Arc::new(move |scope, id| make(scope, id).map(|operator| Box::new(operator) as Box<dyn Any>))
+}
+
+/// The factory of a node that gets changes.
+pub(crate) fn table_node<K: 'static, V: 'static>(
+    make: impl Fn(&mut Scope<'_>, NodeId) -> Result<Box<dyn TableOperator<K, V>>>
+    + Send
+    + Sync
+    + 'static,
+) -> OperatorFactory {
+    Arc::new(move |scope, id| make(scope, id).map(|operator| Box::new(operator) as Box<dyn Any>))
+}

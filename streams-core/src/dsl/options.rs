@@ -1,0 +1,481 @@
+//! Options of the verbs: one value each, where Java has overloads.
+
+use crate::partitioner::StreamPartitioner;
+use crate::serdes::{BoxSerde, DefaultSerde, Serde, default_serde};
+use crate::stores::StoreOptions;
+use crate::timestamp_extractor::{FailOnInvalidTimestamp, TimestampExtractor};
+use crate::topology::OffsetReset;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use streams_state::StoreBackend;
+
+/// A name for a node of the topology, instead of a generated one. See [`KStream::named`](crate::KStream::named).
+///
+/// Valid are 1 to 249 of the characters `a-z`, `A-Z`, `0-9`, `.`, `_` and `-`; anything else is an error of
+/// [`StreamsBuilder::build`](crate::StreamsBuilder::build).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named(pub(crate) String);
+
+impl Named {
+    /// A name.
+    pub fn new(name: impl Into<String>) -> Self {
+        Named(name.into())
+    }
+}
+
+impl From<&str> for Named {
+    fn from(name: &str) -> Self {
+        Named::new(name)
+    }
+}
+
+impl From<String> for Named {
+    fn from(name: String) -> Self {
+        Named(name)
+    }
+}
+
+/// How to read a topic.
+///
+/// ```
+/// use streams_core::serdes::{I64, Nullable, Utf8};
+/// use streams_core::{Consumed, OffsetReset, StreamsBuilder, WallclockTimestampExtractor};
+///
+/// let builder = StreamsBuilder::new();
+/// // Types with a default serde need no other:
+/// let counts = builder.stream::<String, i64>("counts", Consumed::new());
+/// // Keys that may be null are options:
+/// let events = builder.stream(
+///     "events",
+///     Consumed::with(Nullable(Utf8), I64)
+///         .named("events-source")
+///         .with_offset_reset(OffsetReset::Latest)
+///         .with_timestamp_extractor(WallclockTimestampExtractor),
+/// );
+/// ```
+pub struct Consumed<K, V> {
+    pub(crate) key: BoxSerde<K>,
+    pub(crate) value: BoxSerde<V>,
+    pub(crate) extractor: Arc<dyn TimestampExtractor<K, V>>,
+    pub(crate) offset_reset: Option<OffsetReset>,
+    pub(crate) name: Option<String>,
+}
+
+impl<K: 'static, V: 'static> Consumed<K, V> {
+    /// With these serdes for key and value.
+    pub fn with(key: impl Serde<K>, value: impl Serde<V>) -> Self {
+        Consumed {
+            key: Arc::new(key),
+            value: Arc::new(value),
+            extractor: Arc::new(FailOnInvalidTimestamp),
+            offset_reset: None,
+            name: None,
+        }
+    }
+
+    /// With the default serdes of key and value.
+    pub fn new() -> Self
+    where
+        K: DefaultSerde,
+        V: DefaultSerde,
+    {
+        Consumed::with(K::Serde::default(), V::Serde::default())
+    }
+
+    /// Takes event time from elsewhere than the record's timestamp.
+    pub fn with_timestamp_extractor(
+        mut self,
+        extractor: impl TimestampExtractor<K, V>,
+    ) -> Self {
+        self.extractor = Arc::new(extractor);
+        self
+    }
+
+    /// Where to start when the group has no committed offset, instead of the setting `auto.offset.reset`.
+    pub fn with_offset_reset(mut self, reset: OffsetReset) -> Self {
+        self.offset_reset = Some(reset);
+        self
+    }
+
+    /// Names the source node.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+}
+
+impl<K: DefaultSerde, V: DefaultSerde> Default for Consumed<K, V> {
+    fn default() -> Self {
+        Consumed::new()
+    }
+}
+
+/// How to write to a topic.
+///
+/// ```
+/// use streams_core::partitioner;
+/// use streams_core::serdes::{I64, Utf8};
+/// use streams_core::{Consumed, Produced, StreamsBuilder};
+///
+/// let builder = StreamsBuilder::new();
+/// let sales = builder.stream("sales", Consumed::with(Utf8, I64));
+/// sales.to("by-first-letter", Produced::with(Utf8, I64).with_partitioner(partitioner::by(
+///     |post_code: &String, _sales: &i64, partitions| {
+///         i32::from(post_code.as_bytes().first().copied().unwrap_or(0)) % partitions
+///     },
+/// )));
+/// ```
+pub struct Produced<K, V> {
+    pub(crate) key: BoxSerde<K>,
+    pub(crate) value: BoxSerde<V>,
+    pub(crate) partitioner: Option<Arc<dyn StreamPartitioner<K, V>>>,
+    pub(crate) name: Option<String>,
+}
+
+impl<K: 'static, V: 'static> Produced<K, V> {
+    /// With these serdes for key and value.
+    pub fn with(key: impl Serde<K>, value: impl Serde<V>) -> Self {
+        Produced {
+            key: Arc::new(key),
+            value: Arc::new(value),
+            partitioner: None,
+            name: None,
+        }
+    }
+
+    /// With the default serdes of key and value.
+    pub fn new() -> Self
+    where
+        K: DefaultSerde,
+        V: DefaultSerde,
+    {
+        Produced::with(K::Serde::default(), V::Serde::default())
+    }
+
+    /// Chooses partitions otherwise than by Kafka's hash of the key.
+    pub fn with_partitioner(mut self, partitioner: impl StreamPartitioner<K, V>) -> Self {
+        self.partitioner = Some(Arc::new(partitioner));
+        self
+    }
+
+    /// Names the sink node.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+}
+
+impl<K: DefaultSerde, V: DefaultSerde> Default for Produced<K, V> {
+    fn default() -> Self {
+        Produced::new()
+    }
+}
+
+/// The serdes of a repartition topic that a grouping may need, and its name.
+///
+/// ```
+/// use streams_core::serdes::{Json, Utf8};
+/// use streams_core::{Consumed, Grouped, StreamsBuilder};
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Order {
+///     customer: String,
+/// }
+///
+/// let builder = StreamsBuilder::new();
+/// let orders = builder.stream::<String, Order>("orders", Consumed::with(Utf8, Json));
+/// let per_customer = orders
+///     .group_by(|_id, order| order.customer.clone(), Grouped::with(Utf8, Json).named("by-customer"))
+///     .count();
+/// ```
+pub struct Grouped<K, V> {
+    pub(crate) key: BoxSerde<K>,
+    pub(crate) value: BoxSerde<V>,
+    pub(crate) name: Option<String>,
+}
+
+impl<K: 'static, V: 'static> Grouped<K, V> {
+    /// With these serdes for key and value.
+    pub fn with(key: impl Serde<K>, value: impl Serde<V>) -> Self {
+        Grouped {
+            key: Arc::new(key),
+            value: Arc::new(value),
+            name: None,
+        }
+    }
+
+    /// With the default serdes of key and value.
+    pub fn new() -> Self
+    where
+        K: DefaultSerde,
+        V: DefaultSerde,
+    {
+        Grouped::with(K::Serde::default(), V::Serde::default())
+    }
+
+    /// Names the repartition topic, `<application.id>-<name>-repartition`, and the nodes around it.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+}
+
+impl<K: DefaultSerde, V: DefaultSerde> Default for Grouped<K, V> {
+    fn default() -> Self {
+        Grouped::new()
+    }
+}
+
+/// The serdes of a repartition topic that a join of a [`Rekeyed`](crate::Rekeyed) stream needs, and its name.
+pub struct Joined<K, V> {
+    pub(crate) key: BoxSerde<K>,
+    pub(crate) value: BoxSerde<V>,
+    pub(crate) name: Option<String>,
+}
+
+impl<K: 'static, V: 'static> Joined<K, V> {
+    /// With these serdes for the stream's key and value.
+    pub fn with(key: impl Serde<K>, value: impl Serde<V>) -> Self {
+        Joined {
+            key: Arc::new(key),
+            value: Arc::new(value),
+            name: None,
+        }
+    }
+
+    /// With the default serdes of key and value.
+    pub fn new() -> Self
+    where
+        K: DefaultSerde,
+        V: DefaultSerde,
+    {
+        Joined::with(K::Serde::default(), V::Serde::default())
+    }
+
+    /// Names the join and its repartition topic.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+}
+
+impl<K: DefaultSerde, V: DefaultSerde> Default for Joined<K, V> {
+    fn default() -> Self {
+        Joined::new()
+    }
+}
+
+/// An explicit repartition topic: see [`KStream::repartition`](crate::KStream::repartition).
+pub struct Repartitioned<K, V> {
+    pub(crate) key: BoxSerde<K>,
+    pub(crate) value: BoxSerde<V>,
+    pub(crate) name: Option<String>,
+    pub(crate) partition_count: Option<i32>,
+    pub(crate) partitioner: Option<Arc<dyn StreamPartitioner<K, V>>>,
+}
+
+impl<K: 'static, V: 'static> Repartitioned<K, V> {
+    /// With these serdes for key and value.
+    pub fn with(key: impl Serde<K>, value: impl Serde<V>) -> Self {
+        Repartitioned {
+            key: Arc::new(key),
+            value: Arc::new(value),
+            name: None,
+            partition_count: None,
+            partitioner: None,
+        }
+    }
+
+    /// With the default serdes of key and value.
+    pub fn new() -> Self
+    where
+        K: DefaultSerde,
+        V: DefaultSerde,
+    {
+        Repartitioned::with(K::Serde::default(), V::Serde::default())
+    }
+
+    /// Names the topic, `<application.id>-<name>-repartition`.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// How many partitions the topic gets; otherwise as many as the topics it is fed from.
+    pub fn with_number_of_partitions(mut self, count: i32) -> Self {
+        self.partition_count = Some(count);
+        self
+    }
+
+    /// Chooses partitions otherwise than by Kafka's hash of the key.
+    pub fn with_partitioner(mut self, partitioner: impl StreamPartitioner<K, V>) -> Self {
+        self.partitioner = Some(Arc::new(partitioner));
+        self
+    }
+}
+
+impl<K: DefaultSerde, V: DefaultSerde> Default for Repartitioned<K, V> {
+    fn default() -> Self {
+        Repartitioned::new()
+    }
+}
+
+/// Where the serde of a store's values comes from: [`ByDefault`] or [`Given`].
+#[diagnostic::on_unimplemented(
+    message = "the store of this table needs a serde for its values of type `{V}`",
+    label = "no serde for the values",
+    note = "add `.with_value(serde)` to the `Materialized`, for instance `.with_value(Json)`, or implement `DefaultSerde` for `{V}`"
+)]
+pub trait ValueSerde<V> {
+    #[doc(hidden)]
+    fn into_serde(self) -> BoxSerde<V>;
+}
+
+/// The default serde of the value's type.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByDefault;
+
+/// A serde given by the caller.
+pub struct Given<V>(BoxSerde<V>);
+
+impl<V: DefaultSerde> ValueSerde<V> for ByDefault {
+    fn into_serde(self) -> BoxSerde<V> {
+        default_serde()
+    }
+}
+
+impl<V> ValueSerde<V> for Given<V> {
+    fn into_serde(self) -> BoxSerde<V> {
+        self.0
+    }
+}
+
+/// How a table is kept: its store's name, the serde of its values, cache, changelog and place.
+///
+/// By default a store is in RocksDB, cached, and logged to a changelog topic.
+///
+/// ```
+/// use streams_core::serdes::{Json, Utf8};
+/// use streams_core::{Consumed, Materialized, StreamsBuilder};
+///
+/// #[derive(Default, serde::Serialize, serde::Deserialize)]
+/// struct Mean {
+///     sum: f64,
+///     count: u64,
+/// }
+///
+/// let builder = StreamsBuilder::new();
+/// let means = builder
+///     .stream::<String, f64>("temperatures", Consumed::new())
+///     .group_by_key()
+///     .aggregate(
+///         Mean::default,
+///         |_city, temperature, mean| {
+///             mean.sum += temperature;
+///             mean.count += 1;
+///         },
+///         Materialized::named("means")
+///             .with_value(Json)
+///             .with_logging_enabled([("min.insync.replicas", "2")]),
+///     );
+/// ```
+pub struct Materialized<S = ByDefault> {
+    pub(crate) name: Option<String>,
+    pub(crate) value: S,
+    pub(crate) options: StoreOptions,
+    pub(crate) retention: Option<Duration>,
+}
+
+impl Materialized<ByDefault> {
+    /// With a generated name.
+    pub fn new() -> Self {
+        Materialized {
+            name: None,
+            value: ByDefault,
+            options: StoreOptions {
+                backend: StoreBackend::RocksDb,
+                cached: true,
+                logging: Some(BTreeMap::new()),
+            },
+            retention: None,
+        }
+    }
+
+    /// With a name for the store; its changelog is `<application.id>-<name>-changelog`.
+    pub fn named(name: impl Into<String>) -> Self {
+        Materialized {
+            name: Some(name.into()),
+            ..Materialized::new()
+        }
+    }
+}
+
+impl Default for Materialized<ByDefault> {
+    fn default() -> Self {
+        Materialized::new()
+    }
+}
+
+impl<S> Materialized<S> {
+    /// With this serde for the values.
+    pub fn with_value<V: 'static>(self, serde: impl Serde<V>) -> Materialized<Given<V>> {
+        Materialized {
+            name: self.name,
+            value: Given(Arc::new(serde)),
+            options: self.options,
+            retention: self.retention,
+        }
+    }
+
+    /// Keeps the store in memory: rebuilt from its changelog at every start.
+    pub fn in_memory(mut self) -> Self {
+        self.options.backend = StoreBackend::Memory;
+        self
+    }
+
+    /// Keeps the store in one of the user's own.
+    pub fn with_backend(mut self, backend: StoreBackend) -> Self {
+        self.options.backend = backend;
+        self
+    }
+
+    /// Collects changes of a key until the next commit: the default.
+    pub fn with_caching_enabled(mut self) -> Self {
+        self.options.cached = true;
+        self
+    }
+
+    /// Writes, logs and forwards every single change.
+    pub fn with_caching_disabled(mut self) -> Self {
+        self.options.cached = false;
+        self
+    }
+
+    /// Logs to a changelog topic with these settings on top of Kafka Streams' own.
+    pub fn with_logging_enabled<N: Into<String>, T: Into<String>>(
+        mut self,
+        topic_config: impl IntoIterator<Item = (N, T)>,
+    ) -> Self {
+        self.options.logging = Some(
+            topic_config
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        );
+        self
+    }
+
+    /// Makes no changelog: the state is lost when the task moves or its directory does.
+    pub fn with_logging_disabled(mut self) -> Self {
+        self.options.logging = None;
+        self
+    }
+
+    /// How long a window stays readable behind the newest one; at least the window's size and grace, which is the
+    /// default. Without meaning for stores without windows.
+    pub fn with_retention(mut self, retention: Duration) -> Self {
+        self.retention = Some(retention);
+        self
+    }
+}

@@ -1,0 +1,326 @@
+//! One librdkafka client and the handles of its topics.
+
+use super::{Delivered, millis, string};
+use rdkafka::bindings as sys;
+use rdkafka::config::NativeClientConfig;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaType};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What a client last complained about, kept because a later time-out says nothing about its cause.
+#[derive(Debug, Default)]
+pub(in crate::kafka) struct Signals {
+    trouble: Mutex<Option<String>>,
+}
+
+impl Signals {
+    /// Remembers why brokers cannot be reached.
+    pub(in crate::kafka) fn set_trouble(&self, text: String) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+    }
+
+    /// The last complaint.
+    pub(in crate::kafka) fn trouble(&self) -> Option<String> {
+        self.trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// What librdkafka said when it refused a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::kafka) struct Refusal {
+    /// The error code.
+    pub(in crate::kafka) code: RDKafkaErrorCode,
+    /// Its words.
+    pub(in crate::kafka) text: String,
+    /// The client cannot be used any more.
+    pub(in crate::kafka) is_fatal: bool,
+    /// The same call may succeed later.
+    pub(in crate::kafka) is_retriable: bool,
+    /// The transaction must be aborted.
+    pub(in crate::kafka) requires_abort: bool,
+}
+
+impl Refusal {
+    /// A bare code with librdkafka's description of it.
+    pub(in crate::kafka) fn of(code: RDKafkaErrorCode) -> Refusal {
+        Refusal {
+            code,
+            text: code.to_string(),
+            is_fatal: code == RDKafkaErrorCode::Fatal,
+            is_retriable: false,
+            requires_abort: false,
+        }
+    }
+
+    pub(super) fn check_code(code: sys::rd_kafka_resp_err_t) -> Result<(), Refusal> {
+        match RDKafkaErrorCode::from(code) {
+            RDKafkaErrorCode::NoError => Ok(()),
+            code => Err(Refusal::of(code)),
+        }
+    }
+
+    /// Takes over an error object, null being success.
+    pub(super) fn check(error: *mut sys::rd_kafka_error_t) -> Result<(), Refusal> {
+        if error.is_null() {
+            return Ok(());
+        }
+        // SAFETY: `error` is a live error object that the call handed over to us; it is read here and destroyed once.
+        unsafe {
+            let refusal = Refusal {
+                code: sys::rd_kafka_error_code(error).into(),
+                text: string(sys::rd_kafka_error_string(error)),
+                is_fatal: sys::rd_kafka_error_is_fatal(error) != 0,
+                is_retriable: sys::rd_kafka_error_is_retriable(error) != 0,
+                requires_abort: sys::rd_kafka_error_txn_requires_abort(error) != 0,
+            };
+            sys::rd_kafka_error_destroy(error);
+            Err(refusal)
+        }
+    }
+}
+
+/// A librdkafka client, destroyed when the last record, queue and topic of it are gone.
+pub(in crate::kafka) struct Client {
+    rk: NonNull<sys::rd_kafka_t>,
+    signals: Arc<Signals>,
+    /// The callbacks' target: librdkafka holds its address as long as the client lives.
+    delivered: Option<Arc<Delivered>>,
+}
+
+// SAFETY: librdkafka's client object is thread-safe (its INTRODUCTION.md, "Threads and callbacks"), and the parts on
+// our side are.
+unsafe impl Send for Client {}
+// SAFETY: as above.
+unsafe impl Sync for Client {}
+
+impl Client {
+    /// A consumer whose rebalances and errors are events on its queue.
+    pub(in crate::kafka) fn consumer(config: NativeClientConfig) -> KafkaResult<Arc<Client>> {
+        // SAFETY: the configuration is live; this only sets a mask in it.
+        unsafe {
+            sys::rd_kafka_conf_set_events(
+                config.ptr(),
+                sys::RD_KAFKA_EVENT_REBALANCE | sys::RD_KAFKA_EVENT_ERROR,
+            );
+        }
+        Self::create(config, RDKafkaType::RD_KAFKA_CONSUMER, None)
+    }
+
+    /// A producer that reports deliveries to `delivered` while it is polled or flushed.
+    pub(in crate::kafka) fn producer(
+        config: NativeClientConfig,
+        delivered: Arc<Delivered>,
+    ) -> KafkaResult<Arc<Client>> {
+        // SAFETY: the configuration is live. The opaque pointer is `delivered`'s, which the client owns and drops only
+        // after librdkafka's client is destroyed, so the callbacks never see it dangling.
+        unsafe {
+            sys::rd_kafka_conf_set_opaque(config.ptr(), Arc::as_ptr(&delivered) as *mut c_void);
+            sys::rd_kafka_conf_set_dr_msg_cb(config.ptr(), Some(Delivered::on_delivery));
+            sys::rd_kafka_conf_set_error_cb(config.ptr(), Some(Delivered::on_error));
+        }
+        Self::create(config, RDKafkaType::RD_KAFKA_PRODUCER, Some(delivered))
+    }
+
+    fn create(
+        config: NativeClientConfig,
+        kind: RDKafkaType,
+        delivered: Option<Arc<Delivered>>,
+    ) -> KafkaResult<Arc<Client>> {
+        let mut text = [0 as c_char; 512];
+        // SAFETY: the configuration is duplicated because a successful rd_kafka_new takes it over while `config` still
+        // destroys its own; on failure the duplicate stays ours and is destroyed here. `text` outlives the call.
+        let rk = unsafe {
+            sys::rd_kafka_conf_set_log_cb(config.ptr(), Some(on_log));
+            let copy = sys::rd_kafka_conf_dup(config.ptr());
+            let rk = sys::rd_kafka_new(kind, copy, text.as_mut_ptr(), text.len());
+            if rk.is_null() {
+                sys::rd_kafka_conf_destroy(copy);
+            }
+            rk
+        };
+        let Some(rk) = NonNull::new(rk) else {
+            return Err(KafkaError::ClientCreation(string(text.as_ptr())));
+        };
+        let signals = match &delivered {
+            Some(delivered) => delivered.signals().clone(),
+            None => Arc::new(Signals::default()),
+        };
+        Ok(Arc::new(Client {
+            rk,
+            signals,
+            delivered,
+        }))
+    }
+
+    pub(super) fn ptr(&self) -> *mut sys::rd_kafka_t {
+        self.rk.as_ptr()
+    }
+
+    pub(super) fn delivered(&self) -> Option<&Arc<Delivered>> {
+        self.delivered.as_ref()
+    }
+
+    /// What the client complained about.
+    pub(in crate::kafka) fn signals(&self) -> &Arc<Signals> {
+        &self.signals
+    }
+
+    /// The error that made the client unusable, if one did.
+    pub(in crate::kafka) fn fatal_error(&self) -> Option<Refusal> {
+        let mut text = [0 as c_char; 512];
+        // SAFETY: the client is live and `text` outlives the call.
+        let code =
+            unsafe { sys::rd_kafka_fatal_error(self.ptr(), text.as_mut_ptr(), text.len()) };
+        match RDKafkaErrorCode::from(code) {
+            RDKafkaErrorCode::NoError => None,
+            code => Some(Refusal {
+                code,
+                text: string(text.as_ptr()),
+                is_fatal: true,
+                is_retriable: false,
+                requires_abort: false,
+            }),
+        }
+    }
+
+    /// Asks the brokers how many partitions a topic has; `None` when there is no such topic.
+    pub(in crate::kafka) fn partition_count(
+        self: &Arc<Self>,
+        topic: &str,
+        timeout: Duration,
+    ) -> Result<Option<i32>, Refusal> {
+        let handle = Topic::new(self, topic)?;
+        let mut metadata: *const sys::rd_kafka_metadata = std::ptr::null();
+        // SAFETY: client and topic handle are live; on success `metadata` points to an object that is ours to destroy,
+        // with `topic_cnt` topics in it.
+        unsafe {
+            Refusal::check_code(sys::rd_kafka_metadata(
+                self.ptr(),
+                0,
+                handle.ptr(),
+                &raw mut metadata,
+                millis(timeout),
+            ))?;
+            let found = if (*metadata).topic_cnt > 0 {
+                let topic = &*(*metadata).topics;
+                Ok((RDKafkaErrorCode::from(topic.err), topic.partition_cnt))
+            } else {
+                Err(Refusal::of(RDKafkaErrorCode::UnknownTopicOrPartition))
+            };
+            sys::rd_kafka_metadata_destroy(metadata);
+            match found? {
+                (RDKafkaErrorCode::NoError, count) => Ok(Some(count)),
+                (
+                    RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic,
+                    _,
+                ) => Ok(None),
+                (code, _) => Err(Refusal::of(code)),
+            }
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // SAFETY: this is the last owner, so no record, queue or topic of the client is left. A consumer that wanted to
+        // leave its group has done so before, within a bound; without the flag librdkafka would wait here without one.
+        unsafe {
+            sys::rd_kafka_destroy_flags(
+                self.ptr(),
+                sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE as c_int,
+            );
+        }
+    }
+}
+
+/// Hands a log line of librdkafka to `tracing`.
+unsafe extern "C" fn on_log(
+    rk: *const sys::rd_kafka_t,
+    level: c_int,
+    facility: *const c_char,
+    text: *const c_char,
+) {
+    // A subscriber that panics must not unwind into C.
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: librdkafka passes NUL-terminated strings that live for this call, and a client whose name is set
+        // before it logs; a null client occurs while one is being made.
+        let (client, facility, text) = unsafe {
+            let client = if rk.is_null() {
+                String::new()
+            } else {
+                string(sys::rd_kafka_name(rk))
+            };
+            (
+                client,
+                CStr::from_ptr(facility).to_string_lossy(),
+                CStr::from_ptr(text).to_string_lossy(),
+            )
+        };
+        super::super::log::line(level, &client, &facility, &text);
+    }));
+}
+
+/// A topic as librdkafka knows it; two handles of the same topic and client have the same [`TopicKey`].
+pub(in crate::kafka) struct Topic {
+    rkt: NonNull<sys::rd_kafka_topic_t>,
+    client: Arc<Client>,
+}
+
+// SAFETY: a topic handle is a counted reference to a thread-safe object of a thread-safe client.
+unsafe impl Send for Topic {}
+// SAFETY: as above.
+unsafe impl Sync for Topic {}
+
+/// Identifies a topic of one client as long as a [`Topic`] of it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::kafka) struct TopicKey(pub(super) usize);
+
+impl Topic {
+    /// A handle of that topic.
+    pub(in crate::kafka) fn new(client: &Arc<Client>, name: &str) -> Result<Topic, Refusal> {
+        let name_c =
+            CString::new(name).map_err(|_| Refusal::of(RDKafkaErrorCode::InvalidTopic))?;
+        // SAFETY: client and name are live; librdkafka copies the name.
+        let rkt = unsafe {
+            sys::rd_kafka_topic_new(client.ptr(), name_c.as_ptr(), std::ptr::null_mut())
+        };
+        match NonNull::new(rkt) {
+            Some(rkt) => Ok(Topic {
+                rkt,
+                client: client.clone(),
+            }),
+            None => {
+                // SAFETY: reads the thread's last error code, as documented for rd_kafka_topic_new.
+                let code = unsafe { sys::rd_kafka_last_error() };
+                Err(Refusal::of(code.into()))
+            }
+        }
+    }
+
+    pub(super) fn ptr(&self) -> *mut sys::rd_kafka_topic_t {
+        self.rkt.as_ptr()
+    }
+
+    pub(super) fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
+    /// What messages of this topic carry.
+    pub(in crate::kafka) fn key(&self) -> TopicKey {
+        TopicKey(self.ptr() as usize)
+    }
+}
+
+impl Drop for Topic {
+    fn drop(&mut self) {
+        // SAFETY: the handle is ours and is given back once; the client is still alive in `client`.
+        unsafe { sys::rd_kafka_topic_destroy(self.ptr()) }
+    }
+}

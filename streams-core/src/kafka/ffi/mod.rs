@@ -1,0 +1,38 @@
+//! Thin safe wrappers of what rust-rdkafka does not offer, or only at a price per record: batch consume, queues and their
+//! forwarding, rebalance events as values, produce with topic handles and timestamps, and transactions without its 100 ms
+//! floor. This is the only module of the workspace with `unsafe` code; every type here keeps the client it belongs to alive,
+//! because librdkafka's objects must not outlive theirs.
+#![allow(unsafe_code)]
+
+mod client;
+mod consume;
+mod list;
+mod message;
+mod produce;
+mod queue;
+
+pub(super) use client::{Client, Refusal, Signals, Topic, TopicKey};
+pub use consume::GroupMetadata;
+pub(super) use consume::{OffsetSpec, RebalanceProtocol};
+pub(super) use message::Message;
+pub(super) use produce::{Delivered, DeliveryFailure, Outgoing, ProduceTopic};
+pub(super) use queue::{Event, EventKind, MESSAGE_BATCH_COUNT_MAX, MessageBatch, Queue, Wake};
+
+use std::ffi::{CStr, c_char};
+use std::time::Duration;
+
+/// Copies a C string; null is the empty string.
+fn string(text: *const c_char) -> String {
+    if text.is_null() {
+        return String::new();
+    }
+    // SAFETY: librdkafka's strings are NUL-terminated and live at least for the call that handed them out.
+    unsafe { CStr::from_ptr(text) }
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// A time-out as librdkafka takes it: whole milliseconds, rounded up so that a short wait does not become none.
+fn millis(timeout: Duration) -> i32 {
+    i32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,92 @@
+//! How far partitions go: both ends of many at once.
+
+use super::errors;
+use super::fetch::list;
+use super::ffi::{Client, OffsetSpec};
+use crate::error::{ErrorKind, Result};
+use crate::record::TopicPartition;
+use rdkafka::error::RDKafkaErrorCode;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long to wait before asking again for partitions that had no leader.
+const RETRY_BACKOFF: Duration = Duration::from_millis(100);
+
+/// The first offset in the log and the one behind the last, asked of the brokers now. Open transactions count as written:
+/// the end is that of the log, not of what a reader of committed records sees.
+pub(super) fn offsets(
+    client: &Arc<Client>,
+    partitions: &[TopicPartition],
+    timeout: Duration,
+) -> Result<Vec<(i64, i64)>> {
+    if partitions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let deadline = Instant::now() + timeout;
+    let first = ends(client, partitions, OffsetSpec::Earliest, deadline)?;
+    let end = ends(client, partitions, OffsetSpec::Latest, deadline)?;
+    Ok(partitions
+        .iter()
+        .map(|partition| (first[partition], end[partition]))
+        .collect())
+}
+
+/// One end of each partition; asks again for those that have no leader just now.
+fn ends(
+    client: &Arc<Client>,
+    partitions: &[TopicPartition],
+    spec: OffsetSpec,
+    deadline: Instant,
+) -> Result<BTreeMap<TopicPartition, i64>> {
+    let what = "asking for the ends of partitions";
+    let started = Instant::now();
+    let mut found = BTreeMap::new();
+    let mut missing: Vec<&TopicPartition> = partitions.iter().collect();
+    let mut last_error = None;
+    while !missing.is_empty() {
+        let rest = deadline.saturating_duration_since(Instant::now());
+        if rest.is_zero() {
+            return Err(last_error.unwrap_or_else(|| {
+                errors::timed_out(what, started.elapsed(), client.signals().trouble())
+            }));
+        }
+        match client.list_offsets(&list(missing.iter().copied()), spec, rest) {
+            Ok(answers) => {
+                for answer in answers {
+                    let partition = TopicPartition::new(answer.topic, answer.partition);
+                    let Some(code) = answer.error else {
+                        found.insert(partition, answer.offset);
+                        continue;
+                    };
+                    let error = errors::error(code, format_args!("{what}: {partition}"));
+                    if !may_heal(code) {
+                        return Err(error);
+                    }
+                    last_error = Some(error);
+                }
+                missing.retain(|partition| !found.contains_key(*partition));
+            }
+            Err(refusal) => {
+                let error = errors::refused(&refusal, what, client.signals().trouble());
+                if !may_heal(refusal.code) {
+                    return Err(error);
+                }
+                last_error = Some(error);
+            }
+        }
+        if !missing.is_empty() {
+            std::thread::sleep(RETRY_BACKOFF.min(rest));
+        }
+    }
+    Ok(found)
+}
+
+/// Whether an error of one partition may pass: a topic that was just created is unknown to some brokers for a moment.
+fn may_heal(code: RDKafkaErrorCode) -> bool {
+    errors::kind_of(code) == ErrorKind::Retriable
+        || matches!(
+            code,
+            RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownPartition
+        )
+}

@@ -1,0 +1,283 @@
+//! A producer: idempotent, and transactional when it has an id.
+
+use super::consumer::offset_list;
+use super::errors;
+use super::ffi::{Client, Delivered, GroupMetadata, Outgoing, ProduceTopic, Refusal};
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::TopicPartition;
+use crate::runtime::broker::{CommittedOffset, LogProducer};
+use crate::task::effects::ProduceRecord;
+use rdkafka::error::RDKafkaErrorCode;
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a producer that is dropped waits for what it still has to send.
+const DROP_FLUSH_MAX: Duration = Duration::from_secs(2);
+/// How long to wait for room in the queue before looking again.
+const ROOM_WAIT: Duration = Duration::from_millis(10);
+/// How many records are queued before delivery reports are looked at.
+const SERVE_EVERY: usize = 1024;
+
+/// A producer over librdkafka.
+pub struct KafkaProducer {
+    client: Arc<Client>,
+    delivered: Arc<Delivered>,
+    topics: Vec<(Arc<str>, ProduceTopic)>,
+    by_name: HashMap<Arc<str>, usize>,
+    /// The topic of the last record, because records come in runs.
+    last: usize,
+    seen_failure_count: u64,
+    block_max: Duration,
+    api_timeout: Duration,
+}
+
+impl KafkaProducer {
+    pub(super) fn new(
+        client: Arc<Client>,
+        delivered: Arc<Delivered>,
+        block_max: Duration,
+        api_timeout: Duration,
+    ) -> KafkaProducer {
+        KafkaProducer {
+            client,
+            delivered,
+            topics: Vec::new(),
+            by_name: HashMap::new(),
+            last: 0,
+            seen_failure_count: 0,
+            block_max,
+            api_timeout,
+        }
+    }
+
+    /// Fences earlier producers of the same transactional id and ends what they left open.
+    pub(super) fn init_transactions(&mut self) -> Result<()> {
+        self.client
+            .init_transactions(self.api_timeout)
+            .map_err(|refusal| self.transaction_error(&refusal, "starting transactions"))
+    }
+
+    /// Starts a transaction: what is sent from now on is seen by readers of committed records only after
+    /// [`KafkaProducer::commit_transaction`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Fenced`] when a newer producer has the transactional id, [`ErrorKind::Fatal`] when there is none.
+    pub fn begin_transaction(&mut self) -> Result<()> {
+        self.client
+            .begin_transaction()
+            .map_err(|refusal| self.transaction_error(&refusal, "starting a transaction"))
+    }
+
+    /// Commits these offsets for the group when the transaction commits; `group` is the consumer's
+    /// [`group_metadata`](super::KafkaConsumer::group_metadata) of now.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Fenced`] when the member or the producer is out, [`ErrorKind::Retriable`] when the same call may succeed
+    /// later; in other cases the transaction must be aborted.
+    pub fn send_offsets(
+        &mut self,
+        offsets: &[(TopicPartition, CommittedOffset)],
+        group: &GroupMetadata,
+    ) -> Result<()> {
+        let listed = offset_list(offsets)?;
+        self.client
+            .send_offsets(&listed, group, self.api_timeout)
+            .map_err(|refusal| {
+                self.transaction_error(&refusal, "adding offsets to a transaction")
+            })
+    }
+
+    /// Writes what is queued and commits.
+    ///
+    /// # Errors
+    /// As [`KafkaProducer::send_offsets`]; with [`ErrorKind::Retriable`] it is not known whether it committed, and only this
+    /// same call may follow.
+    pub fn commit_transaction(&mut self) -> Result<()> {
+        let committed = self.client.commit_transaction(self.api_timeout);
+        // A record that failed is the better explanation.
+        self.check_delivered()?;
+        committed.map_err(|refusal| self.transaction_error(&refusal, "committing a transaction"))
+    }
+
+    /// Drops what is queued and aborts.
+    ///
+    /// # Errors
+    /// As [`KafkaProducer::send_offsets`].
+    pub fn abort_transaction(&mut self) -> Result<()> {
+        let aborted = self.client.abort_transaction(self.api_timeout);
+        // Records that were dropped on the way are no failures.
+        self.delivered.take_failure();
+        self.seen_failure_count = self.delivered.failure_count();
+        aborted.map_err(|refusal| self.transaction_error(&refusal, "aborting a transaction"))
+    }
+
+    fn transaction_error(&self, refusal: &Refusal, what: impl Display) -> Error {
+        self.fatal_error().unwrap_or_else(|| {
+            errors::refused(refusal, what, self.client.signals().trouble())
+        })
+    }
+
+    /// The error that ended this producer.
+    fn fatal_error(&self) -> Option<Error> {
+        self.client.fatal_error().map(|fatal| {
+            errors::error_with(
+                errors::kind_of(fatal.code),
+                fatal.code,
+                "the producer cannot go on",
+                &fatal.text,
+            )
+        })
+    }
+
+    /// Raises the first record that was not written since this was last asked.
+    fn check_delivered(&mut self) -> Result<()> {
+        let failure_count = self.delivered.failure_count();
+        if failure_count == self.seen_failure_count {
+            return Ok(());
+        }
+        self.seen_failure_count = failure_count;
+        let failure = self.delivered.take_failure();
+        match (failure, self.client.fatal_error()) {
+            // The records behind a fatal error only say that there was one.
+            (Some(failure), Some(fatal)) => Err(errors::error_with(
+                errors::kind_of(fatal.code),
+                fatal.code,
+                format_args!(
+                    "a record for {}-{} was not written, and the producer cannot go on",
+                    failure.topic, failure.partition
+                ),
+                &fatal.text,
+            )),
+            (Some(failure), None) => Err(errors::not_delivered(&failure)),
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// The place of a topic in `topics`, made when it is new.
+    #[inline]
+    fn topic(&mut self, name: &Arc<str>) -> Result<usize> {
+        if let Some((last, _)) = self.topics.get(self.last)
+            && Arc::ptr_eq(last, name)
+        {
+            return Ok(self.last);
+        }
+        self.last = self.find_topic(name)?;
+        Ok(self.last)
+    }
+
+    fn find_topic(&mut self, name: &Arc<str>) -> Result<usize> {
+        if let Some(index) = self.by_name.get(name) {
+            return Ok(*index);
+        }
+        let topic = ProduceTopic::new(&self.client, name).map_err(|refusal| {
+            errors::refused(&refusal, format_args!("writing to {name}"), None)
+        })?;
+        let index = self.topics.len();
+        self.topics.push((name.clone(), topic));
+        self.by_name.insert(name.clone(), index);
+        Ok(index)
+    }
+
+    /// Waits for room in the queue and tries again; `deadline` is set with the first wait of a call.
+    #[cold]
+    fn wait_for_room(&mut self, deadline: &mut Option<Instant>) -> Result<()> {
+        let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.block_max);
+        self.client.serve(ROOM_WAIT);
+        self.check_delivered()?;
+        if Instant::now() < deadline {
+            return Ok(());
+        }
+        // Not retriable: the records before this one are queued already.
+        Err(errors::error_with(
+            ErrorKind::Fatal,
+            RDKafkaErrorCode::QueueFull,
+            format_args!(
+                "producing: no room in the queue for {} ms (max.block.ms)",
+                self.block_max.as_millis()
+            ),
+            &self.client.signals().trouble().unwrap_or_default(),
+        ))
+    }
+
+    #[cold]
+    fn refused_record(&self, refusal: &Refusal, record: &ProduceRecord<'_>) -> Error {
+        if let Some(fatal) = self.fatal_error() {
+            return fatal;
+        }
+        let size = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+        errors::refused(
+            refusal,
+            format_args!(
+                "writing a record of {size} bytes to {}-{}",
+                record.topic, record.partition
+            ),
+            None,
+        )
+    }
+}
+
+impl LogProducer for KafkaProducer {
+    /// Records before the one that is refused are queued all the same; nothing may be committed after an error.
+    fn send(&mut self, records: &mut dyn Iterator<Item = ProduceRecord<'_>>) -> Result<()> {
+        self.check_delivered()?;
+        let mut deadline = None;
+        for (count, record) in records.enumerate() {
+            if count % SERVE_EVERY == 0 {
+                self.client.serve(Duration::ZERO);
+            }
+            let index = self.topic(record.topic)?;
+            let outgoing = Outgoing {
+                partition: record.partition,
+                // librdkafka takes 0 for "now", so the epoch itself is written a millisecond late.
+                timestamp: record.timestamp.map_or(0, |timestamp| timestamp.max(1)),
+                key: record.key,
+                value: record.value,
+                headers: record.headers,
+            };
+            loop {
+                match self.topics[index].1.produce(&outgoing) {
+                    Ok(()) => break,
+                    Err(refusal) if refusal.code == RDKafkaErrorCode::QueueFull => {
+                        self.wait_for_room(&mut deadline)?;
+                    }
+                    Err(refusal) => return Err(self.refused_record(&refusal, &record)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, timeout: Duration) -> Result<()> {
+        let flushed = self.client.flush(timeout);
+        self.check_delivered()?;
+        match flushed {
+            Ok(()) => Ok(()),
+            Err(refusal) if refusal.code == RDKafkaErrorCode::OperationTimedOut => {
+                Err(self.fatal_error().unwrap_or_else(|| {
+                    errors::timed_out(
+                        "waiting for records to be acknowledged",
+                        timeout,
+                        self.client.signals().trouble(),
+                    )
+                }))
+            }
+            Err(refusal) => Err(self.transaction_error(&refusal, "flushing")),
+        }
+    }
+
+    fn next_offset(&self, partition: &TopicPartition) -> Option<i64> {
+        let index = *self.by_name.get(partition.topic.as_str())?;
+        self.topics[index].1.next_offset(partition.partition)
+    }
+}
+
+impl Drop for KafkaProducer {
+    fn drop(&mut self) {
+        if self.client.flush(DROP_FLUSH_MAX).is_err() {
+            tracing::warn!("a producer was dropped with records that were never acknowledged");
+            self.client.purge();
+        }
+    }
+}

@@ -1,0 +1,598 @@
+//! The settings of the clients: Kafka Streams' defaults, what may not be changed, and Java's names in librdkafka's.
+
+use crate::error::{Error, Result};
+use rdkafka::ClientConfig;
+use rdkafka::config::{NativeClientConfig, RDKafkaLogLevel};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Settings of the clients that a [`super::KafkaBroker`] makes, by name.
+///
+/// Names are Kafka's; where librdkafka has another name for the same thing, both work. `common` holds for every client that
+/// knows the setting, the others only for theirs and before `common`. Restore and global consumers take `consumer` first,
+/// as in Kafka Streams.
+///
+/// ```
+/// use streams_core::kafka::KafkaSettings;
+///
+/// let mut settings = KafkaSettings::default();
+/// settings.common.insert("bootstrap.servers".into(), "kafka-1:9092".into());
+/// settings.producer.insert("compression.type".into(), "zstd".into());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KafkaSettings {
+    /// For every client: `bootstrap.servers`, `security.protocol`, `sasl.*`, `ssl.*`.
+    pub common: BTreeMap<String, String>,
+    /// For consumers.
+    pub consumer: BTreeMap<String, String>,
+    /// For readers of changelogs, before `consumer`.
+    pub restore_consumer: BTreeMap<String, String>,
+    /// For readers of global topics, before `consumer`.
+    pub global_consumer: BTreeMap<String, String>,
+    /// For producers.
+    pub producer: BTreeMap<String, String>,
+    /// For the client that administers topics.
+    pub admin: BTreeMap<String, String>,
+}
+
+/// Which client settings are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// A member of the group.
+    Consumer,
+    /// A reader of changelogs.
+    RestoreConsumer,
+    /// A reader of global topics.
+    GlobalConsumer,
+    /// A producer without transactions.
+    Producer,
+    /// A producer with a transactional id.
+    TransactionalProducer,
+    /// Topics and their configuration.
+    Admin,
+}
+
+impl Role {
+    fn is_producer(self) -> bool {
+        matches!(self, Role::Producer | Role::TransactionalProducer)
+    }
+}
+
+/// Settings ready for librdkafka, and the few that are for this side of it.
+pub(super) struct Resolved {
+    pub(super) config: ClientConfig,
+    /// How long a producer waits for room in its queue: Java's `max.block.ms`, or as long as a record may take to be
+    /// delivered, after which there is room or an error.
+    pub(super) block_max: Duration,
+    /// How long a call to the brokers may take: Java's `default.api.timeout.ms`.
+    pub(super) api_timeout: Duration,
+}
+
+const DELIVERY_TIMEOUT_MS: u64 = 120_000;
+const DELIVERY_MARGIN_MS: u64 = 10_000;
+const API_TIMEOUT_MS: u64 = 60_000;
+
+/// What is set unless the user sets it. Where Kafka Streams or Java differ from librdkafka, theirs.
+const COMMON_DEFAULTS: &[(&str, &str)] = &[
+    ("reconnect.backoff.ms", "50"),
+    ("reconnect.backoff.max.ms", "1000"),
+    // Idle connections are closed by brokers all the time.
+    ("log.connection.close", "false"),
+    // Pushing metrics (KIP-714) holds up closing a client.
+    ("enable.metrics.push", "false"),
+];
+const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
+    // At its default of a second a full queue holds consumption down to a fifth.
+    ("fetch.queue.backoff.ms", "10"),
+    ("isolation.level", "read_uncommitted"),
+    ("allow.auto.create.topics", "false"),
+];
+const GROUP_DEFAULTS: &[(&str, &str)] = &[
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    // The position of a batch would count the end-of-partition mark as a record.
+    ("enable.partition.eof", "false"),
+];
+const PRODUCER_DEFAULTS: &[(&str, &str)] = &[
+    ("enable.idempotence", "true"),
+    ("linger.ms", "100"),
+    ("queue.buffering.max.kbytes", "65536"),
+    ("queue.buffering.max.messages", "500000"),
+];
+
+/// Java's names that librdkafka has under another. Names that it has as an alias are left alone.
+const TRANSLATIONS: &[(&str, &str)] = &[
+    ("fetch.max.wait.ms", "fetch.wait.max.ms"),
+    ("receive.buffer.bytes", "socket.receive.buffer.bytes"),
+    ("send.buffer.bytes", "socket.send.buffer.bytes"),
+    ("max.request.size", "message.max.bytes"),
+    ("metadata.max.age.ms", "topic.metadata.refresh.interval.ms"),
+    ("message.timeout.ms", "delivery.timeout.ms"),
+    ("ssl.truststore.certificates", "ssl.ca.pem"),
+    ("ssl.keystore.certificate.chain", "ssl.certificate.pem"),
+    ("ssl.keystore.key", "ssl.key.pem"),
+];
+
+/// Java's names that have no place here, and what to do instead; `*` stands for any end.
+const UNSUPPORTED: &[(&str, &str)] = &[
+    (
+        "sasl.jaas.config",
+        "set sasl.username and sasl.password, and sasl.mechanism=PLAIN or SCRAM-SHA-256 or SCRAM-SHA-512",
+    ),
+    (
+        "sasl.login.*",
+        "login classes are Java's; set sasl.username and sasl.password",
+    ),
+    (
+        "sasl.client.callback.handler.class",
+        "callback classes are Java's; set sasl.username and sasl.password",
+    ),
+    (
+        "ssl.truststore.*",
+        "give the certificate authority as a PEM file in ssl.ca.location",
+    ),
+    (
+        "ssl.protocol",
+        "OpenSSL takes the newest version both sides know; leave it out",
+    ),
+    (
+        "ssl.enabled.protocols",
+        "OpenSSL takes the newest version both sides know; leave it out",
+    ),
+    ("ssl.provider", "leave it out"),
+    ("ssl.keymanager.algorithm", "leave it out"),
+    ("ssl.trustmanager.algorithm", "leave it out"),
+    ("ssl.secure.random.implementation", "leave it out"),
+    ("ssl.engine.factory.class", "leave it out"),
+    ("security.providers", "leave it out"),
+    (
+        "metric.reporters",
+        "reporters are Java classes; see the metrics settings of streams",
+    ),
+    ("auto.include.jmx.reporter", "leave it out"),
+    ("metrics.num.samples", "leave it out"),
+    ("metrics.sample.window.ms", "leave it out"),
+    ("metrics.recording.level", "leave it out"),
+    ("interceptor.classes", "interceptors are Java classes; leave it out"),
+    ("key.serializer", "serdes are part of the topology"),
+    ("value.serializer", "serdes are part of the topology"),
+    ("key.deserializer", "serdes are part of the topology"),
+    ("value.deserializer", "serdes are part of the topology"),
+    (
+        "partitioner.class",
+        "give the partitioner in the topology (Produced)",
+    ),
+    ("partitioner", "give the partitioner in the topology (Produced)"),
+    ("partitioner.ignore.keys", "give the partitioner in the topology (Produced)"),
+    (
+        "partitioner.adaptive.partitioning.enable",
+        "leave it out",
+    ),
+    ("partitioner.availability.timeout.ms", "leave it out"),
+    ("exclude.internal.topics", "leave it out"),
+    ("plugin.library.paths", "plug-ins are not loaded; leave it out"),
+];
+
+/// Settings that this library decides, with the only value allowed.
+const FORCED: &[(&str, &str, &str)] = &[
+    (
+        "enable.auto.commit",
+        "false",
+        "offsets are committed with the state they belong to",
+    ),
+    (
+        "enable.auto.offset.store",
+        "false",
+        "offsets are committed with the state they belong to",
+    ),
+    ("enable.partition.eof", "false", "the runtime asks for end offsets"),
+    (
+        "delivery.report.only.error",
+        "false",
+        "the runtime needs to know what was written",
+    ),
+    (
+        "produce.offset.report",
+        "true",
+        "the runtime needs to know what was written",
+    ),
+    ("log.queue", "false", "log lines go to tracing as they come"),
+];
+
+/// Settings of this library's own, or that it gives to each client itself.
+const NOT_OF_CLIENT: &[&str] = &[
+    "client.id",
+    "default.api.timeout.ms",
+    "group.id",
+    "max.block.ms",
+    "max.poll.records",
+    // librdkafka's key store is PKCS#12 and has no setting for that.
+    "ssl.keystore.type",
+    "transactional.id",
+];
+
+/// What a consumer knows and a producer does not; left out of the others' when set in `common`.
+const CONSUMER_ONLY: &[&str] = &[
+    "group.instance.id",
+    "partition.assignment.strategy",
+    "session.timeout.ms",
+    "heartbeat.interval.ms",
+    "group.protocol",
+    "group.remote.assignor",
+    "coordinator.query.interval.ms",
+    "max.poll.interval.ms",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "auto.commit.interval.ms",
+    "queued.min.messages",
+    "queued.max.messages.kbytes",
+    "fetch.wait.max.ms",
+    "fetch.queue.backoff.ms",
+    "fetch.message.max.bytes",
+    "max.partition.fetch.bytes",
+    "fetch.max.bytes",
+    "fetch.min.bytes",
+    "fetch.error.backoff.ms",
+    "isolation.level",
+    "enable.partition.eof",
+    "check.crcs",
+    "auto.offset.reset",
+    "allow.auto.create.topics",
+];
+
+/// What belongs to a group and a reader outside any does not know.
+const GROUP_ONLY: &[&str] = &[
+    "group.instance.id",
+    "partition.assignment.strategy",
+    "session.timeout.ms",
+    "heartbeat.interval.ms",
+    "group.protocol",
+    "group.remote.assignor",
+    "coordinator.query.interval.ms",
+    "max.poll.interval.ms",
+    "auto.offset.reset",
+];
+
+/// What a producer knows and a consumer does not.
+const PRODUCER_ONLY: &[&str] = &[
+    "transaction.timeout.ms",
+    "enable.idempotence",
+    "queue.buffering.max.messages",
+    "queue.buffering.max.kbytes",
+    "queue.buffering.max.ms",
+    "linger.ms",
+    "message.send.max.retries",
+    "retries",
+    "queue.buffering.backpressure.threshold",
+    "compression.codec",
+    "compression.type",
+    "compression.level",
+    "batch.num.messages",
+    "batch.size",
+    "sticky.partitioning.linger.ms",
+    "request.required.acks",
+    "acks",
+    "request.timeout.ms",
+    "message.timeout.ms",
+    "delivery.timeout.ms",
+];
+
+impl KafkaSettings {
+    /// Everything for one client, in librdkafka's names.
+    pub(super) fn resolve(&self, role: Role) -> Result<Resolved> {
+        let layers: &[&BTreeMap<String, String>] = match role {
+            Role::Consumer => &[&self.common, &self.consumer],
+            Role::RestoreConsumer => &[&self.common, &self.consumer, &self.restore_consumer],
+            Role::GlobalConsumer => &[&self.common, &self.consumer, &self.global_consumer],
+            Role::Producer | Role::TransactionalProducer => &[&self.common, &self.producer],
+            Role::Admin => &[&self.common, &self.admin],
+        };
+        let mut given = BTreeMap::new();
+        for layer in layers {
+            for (name, value) in *layer {
+                let (name, value) = translate(role, name, value)?;
+                if is_known_to(role, name) {
+                    given.insert(name.to_owned(), value);
+                }
+            }
+        }
+        if given
+            .get("bootstrap.servers")
+            .is_none_or(|servers| servers.trim().is_empty())
+        {
+            return Err(Error::config(
+                "bootstrap.servers is not set: give the brokers as host:port, separated by commas",
+            ));
+        }
+        let resolved_millis = |name: &str, default: u64| {
+            given.get(name).map_or(Ok(default), |value| {
+                value.trim().parse::<u64>().map_err(|_| {
+                    Error::config(format!(
+                        "{name} must be a number of milliseconds, got '{value}'"
+                    ))
+                })
+            })
+        };
+        let delivery_max = resolved_millis("delivery.timeout.ms", DELIVERY_TIMEOUT_MS)?;
+        let block_max = Duration::from_millis(resolved_millis(
+            "max.block.ms",
+            delivery_max.saturating_add(DELIVERY_MARGIN_MS),
+        )?);
+        let api_timeout =
+            Duration::from_millis(resolved_millis("default.api.timeout.ms", API_TIMEOUT_MS)?);
+        given.retain(|name, _| !NOT_OF_CLIENT.contains(&name.as_str()));
+        if role == Role::TransactionalProducer {
+            // librdkafka derives it from transaction.timeout.ms, and refuses what is longer: Kafka Streams' "for ever".
+            given.remove("delivery.timeout.ms");
+        }
+
+        let mut settings = defaults(role, &given);
+        settings.extend(given);
+        let mut config: ClientConfig = settings.into_iter().collect();
+        // The level is librdkafka's own; what is shown is decided by the tracing subscriber.
+        config.set_log_level(RDKafkaLogLevel::Info);
+        Ok(Resolved {
+            config,
+            block_max,
+            api_timeout,
+        })
+    }
+
+    /// Checks every client's settings without making one.
+    pub(super) fn check(&self) -> Result<()> {
+        for role in [
+            Role::Consumer,
+            Role::RestoreConsumer,
+            Role::GlobalConsumer,
+            Role::Producer,
+            Role::Admin,
+        ] {
+            self.resolve(role)?.native()?;
+        }
+        Ok(())
+    }
+}
+
+impl Resolved {
+    /// The settings as librdkafka takes them; the first it refuses is named.
+    pub(super) fn native(&self) -> Result<NativeClientConfig> {
+        self.config
+            .create_native_config()
+            .map_err(super::errors::not_created)
+    }
+}
+
+fn is_known_to(role: Role, name: &str) -> bool {
+    match role {
+        Role::Consumer => !PRODUCER_ONLY.contains(&name),
+        Role::RestoreConsumer | Role::GlobalConsumer => {
+            !PRODUCER_ONLY.contains(&name) && !GROUP_ONLY.contains(&name)
+        }
+        Role::Producer | Role::TransactionalProducer => !CONSUMER_ONLY.contains(&name),
+        Role::Admin => !CONSUMER_ONLY.contains(&name) && !PRODUCER_ONLY.contains(&name),
+    }
+}
+
+fn defaults(role: Role, given: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut settings: Vec<(&str, &str)> = COMMON_DEFAULTS.to_vec();
+    match role {
+        Role::Consumer => {
+            settings.extend(CONSUMER_DEFAULTS);
+            settings.extend(GROUP_DEFAULTS);
+            // The broker's own protocol (KIP-848) has no client-side strategy and librdkafka refuses to be given one.
+            if given.get("group.protocol").map(String::as_str) != Some("consumer") {
+                settings.push(("partition.assignment.strategy", "cooperative-sticky"));
+            }
+        }
+        Role::RestoreConsumer | Role::GlobalConsumer => {
+            settings.extend(CONSUMER_DEFAULTS);
+            settings.extend(GROUP_DEFAULTS);
+            // A reader that lost its place must say so, not start anywhere else.
+            settings.push(("auto.offset.reset", "error"));
+        }
+        Role::Producer => {
+            settings.extend(PRODUCER_DEFAULTS);
+            settings.push(("delivery.timeout.ms", "120000"));
+        }
+        Role::TransactionalProducer => {
+            settings.extend(PRODUCER_DEFAULTS);
+            settings.push(("transaction.timeout.ms", "10000"));
+        }
+        // librdkafka's admin client is a producer, and those create topics by asking about them.
+        Role::Admin => settings.push(("allow.auto.create.topics", "false")),
+    }
+    let is_encrypted = given
+        .get("security.protocol")
+        .is_some_and(|protocol| protocol.to_ascii_lowercase().ends_with("ssl"));
+    if is_encrypted && !given.contains_key("ssl.ca.location") && !given.contains_key("ssl.ca.pem") {
+        // OpenSSL is linked in and does not know where this system keeps its certificates.
+        settings.push(("ssl.ca.location", "probe"));
+    }
+    settings
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// librdkafka's name and value for a setting.
+fn translate<'a>(role: Role, name: &'a str, value: &str) -> Result<(&'a str, String)> {
+    let value = value.trim();
+    if name == "request.timeout.ms" && !role.is_producer() {
+        // librdkafka has this for produce requests; for all others it is the socket's.
+        return Ok(("socket.timeout.ms", value.to_owned()));
+    }
+    if let Some((_, only, reason)) = FORCED.iter().find(|(known, ..)| *known == name) {
+        if !value.eq_ignore_ascii_case(only) {
+            return Err(Error::config(format!(
+                "{name} must be {only}, because {reason}; leave it out"
+            )));
+        }
+        return Ok((name, (*only).to_owned()));
+    }
+    if let Some((_, translated)) = TRANSLATIONS.iter().find(|(java, _)| *java == name) {
+        return Ok((translated, value.to_owned()));
+    }
+    if let Some((_, advice)) = UNSUPPORTED.iter().find(|(known, _)| matches(known, name)) {
+        return Err(Error::config(format!(
+            "{name} is a setting of Kafka's Java clients that does not exist here: {advice}"
+        )));
+    }
+    let value = match name {
+        "buffer.memory" => {
+            let bytes: u64 = value.parse().map_err(|_| {
+                Error::config(format!(
+                    "buffer.memory must be a number of bytes, got '{value}'"
+                ))
+            })?;
+            return Ok(("queue.buffering.max.kbytes", (bytes / 1024).max(1).to_string()));
+        }
+        "ssl.keystore.type" => {
+            if !matches!(value.to_ascii_uppercase().as_str(), "PKCS12" | "PEM") {
+                return Err(Error::config(format!(
+                    "ssl.keystore.type={value} cannot be read: convert the key store with \
+                     keytool -importkeystore -deststoretype PKCS12"
+                )));
+            }
+            value.to_owned()
+        }
+        "ssl.endpoint.identification.algorithm" if value.is_empty() => "none".to_owned(),
+        "partition.assignment.strategy" => value
+            .split(',')
+            .map(strategy)
+            .collect::<Result<Vec<_>>>()?
+            .join(","),
+        "auto.offset.reset" if value == "none" => "error".to_owned(),
+        "sasl.mechanism" | "sasl.mechanisms" if value == "GSSAPI" => {
+            return Err(Error::config(
+                "sasl.mechanism=GSSAPI (Kerberos) is not built in: use PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER",
+            ));
+        }
+        // Java writes these in capitals, librdkafka in small letters.
+        "security.protocol" | "group.protocol" | "isolation.level" => value.to_ascii_lowercase(),
+        _ => value.to_owned(),
+    };
+    Ok((name, value))
+}
+
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => pattern == name,
+    }
+}
+
+fn strategy(name: &str) -> Result<String> {
+    let name = name.trim();
+    match name.rsplit('.').next().unwrap_or(name) {
+        "RangeAssignor" | "range" => Ok("range".to_owned()),
+        "RoundRobinAssignor" | "roundrobin" => Ok("roundrobin".to_owned()),
+        "CooperativeStickyAssignor" | "cooperative-sticky" => Ok("cooperative-sticky".to_owned()),
+        _ => Err(Error::config(format!(
+            "partition.assignment.strategy={name} does not exist here: use cooperative-sticky, range or roundrobin"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn settings(common: &[(&str, &str)]) -> KafkaSettings {
+        let mut settings = KafkaSettings::default();
+        settings
+            .common
+            .insert("bootstrap.servers".into(), "localhost:9092".into());
+        for (name, value) in common {
+            settings.common.insert((*name).into(), (*value).into());
+        }
+        settings
+    }
+
+    fn refusal(name: &str, value: &str) -> String {
+        let error = settings(&[(name, value)]).check().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        error.to_string()
+    }
+
+    fn value(settings: &KafkaSettings, role: Role, name: &str) -> Option<String> {
+        settings
+            .resolve(role)
+            .unwrap()
+            .config
+            .get(name)
+            .map(str::to_owned)
+    }
+
+    #[test]
+    fn defaults_are_accepted_by_librdkafka() {
+        settings(&[]).check().unwrap();
+        settings(&[])
+            .resolve(Role::TransactionalProducer)
+            .unwrap()
+            .native()
+            .unwrap();
+        settings(&[("group.protocol", "CONSUMER")]).check().unwrap();
+    }
+
+    #[test]
+    fn an_unknown_setting_is_named() {
+        let text = refusal("fetch.min.byte", "1");
+        assert!(text.contains("fetch.min.byte"), "{text}");
+    }
+
+    #[test]
+    fn java_only_settings_say_what_to_do() {
+        assert!(refusal("sasl.jaas.config", "x").contains("sasl.username"));
+        assert!(refusal("ssl.truststore.location", "/t.jks").contains("ssl.ca.location"));
+        assert!(refusal("ssl.keystore.type", "JKS").contains("PKCS12"));
+        assert!(refusal("enable.auto.commit", "true").contains("must be false"));
+    }
+
+    #[test]
+    fn java_names_become_librdkafkas() {
+        let settings = settings(&[
+            ("fetch.max.wait.ms", "100"),
+            ("buffer.memory", "33554432"),
+            ("security.protocol", "SASL_SSL"),
+            (
+                "partition.assignment.strategy",
+                "org.apache.kafka.clients.consumer.RangeAssignor",
+            ),
+        ]);
+        let consumer = |name| value(&settings, Role::Consumer, name);
+        assert_eq!(consumer("fetch.wait.max.ms").as_deref(), Some("100"));
+        assert_eq!(consumer("security.protocol").as_deref(), Some("sasl_ssl"));
+        assert_eq!(consumer("ssl.ca.location").as_deref(), Some("probe"));
+        assert_eq!(
+            consumer("partition.assignment.strategy").as_deref(),
+            Some("range")
+        );
+        assert_eq!(
+            value(&settings, Role::Producer, "queue.buffering.max.kbytes").as_deref(),
+            Some("32768")
+        );
+    }
+
+    #[test]
+    fn a_setting_reaches_only_who_knows_it() {
+        let mut settings = settings(&[("linger.ms", "5"), ("session.timeout.ms", "9000")]);
+        assert_eq!(value(&settings, Role::Consumer, "linger.ms"), None);
+        assert_eq!(value(&settings, Role::Producer, "session.timeout.ms"), None);
+        assert_eq!(
+            value(&settings, Role::RestoreConsumer, "session.timeout.ms"),
+            None
+        );
+        settings.producer.insert("linger.ms".into(), "7".into());
+        assert_eq!(
+            value(&settings, Role::Producer, "linger.ms").as_deref(),
+            Some("7")
+        );
+    }
+
+    #[test]
+    fn brokers_must_be_given() {
+        let error = KafkaSettings::default().check().unwrap_err();
+        assert!(error.to_string().contains("bootstrap.servers"), "{error}");
+    }
+}

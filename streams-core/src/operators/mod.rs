@@ -1,0 +1,274 @@
+//! What happens to one record: one verb, one file.
+//!
+//! An operator gets a record by reference and hands references to the operators behind it, depth first and in the order
+//! they were connected. Nothing is copied on the way, and nobody here knows of threads, clocks or networks.
+
+pub(crate) mod aggregate;
+pub(crate) mod branch;
+pub(crate) mod filter;
+pub(crate) mod flat_map;
+pub(crate) mod global_table_join;
+pub(crate) mod map;
+pub(crate) mod map_values;
+pub(crate) mod merge;
+pub(crate) mod peek;
+pub(crate) mod process;
+pub(crate) mod sink;
+pub(crate) mod stream_table_join;
+pub(crate) mod table_aggregate;
+pub(crate) mod table_filter;
+pub(crate) mod table_getter;
+pub(crate) mod table_map_values;
+pub(crate) mod table_repartition;
+pub(crate) mod table_source;
+pub(crate) mod table_table_join;
+pub(crate) mod to_stream;
+pub(crate) mod window_aggregate;
+
+use crate::error::{Error, Result};
+use crate::record::{Headers, Record};
+use crate::task::context::Context;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A node of a stream: gets records.
+pub(crate) trait StreamOperator<K, V> {
+    fn process(&mut self, record: Record<'_, K, V>, context: &mut Context) -> Result<()>;
+}
+
+/// A node of a table: gets changes.
+pub(crate) trait TableOperator<K, V> {
+    fn process(&mut self, change: Change<'_, K, V>, context: &mut Context) -> Result<()>;
+}
+
+/// A change of a table's row: the value it has now and, where somebody downstream wants it, the one it had.
+pub(crate) struct Change<'a, K, V> {
+    pub(crate) key: &'a K,
+    pub(crate) new: &'a Option<V>,
+    pub(crate) old: &'a Option<V>,
+    pub(crate) timestamp: i64,
+    pub(crate) headers: &'a Headers,
+}
+
+impl<K, V> Clone for Change<'_, K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, V> Copy for Change<'_, K, V> {}
+
+impl<'a, K, V> Change<'a, K, V> {
+    /// The same change with other values.
+    pub(crate) fn with_values<'b, V2>(
+        self,
+        new: &'b Option<V2>,
+        old: &'b Option<V2>,
+    ) -> Change<'b, K, V2>
+    where
+        'a: 'b,
+    {
+        Change {
+            key: self.key,
+            new,
+            old,
+            timestamp: self.timestamp,
+            headers: self.headers,
+        }
+    }
+
+    pub(crate) fn with_timestamp(self, timestamp: i64) -> Self {
+        Change { timestamp, ..self }
+    }
+}
+
+/// An operator that holds changes back in the record cache until a commit.
+pub(crate) trait Flush {
+    /// Writes and forwards everything held back.
+    fn flush(&mut self, context: &mut Context) -> Result<()>;
+}
+
+/// An operator that is called by time, and that may ask its task to wait.
+pub(crate) trait Punctuate {
+    fn init(&mut self, context: &mut Context) -> Result<()>;
+    fn punctuate(&mut self, schedule: u64, timestamp_ms: i64, context: &mut Context) -> Result<()>;
+    /// Whether it can take a record now.
+    fn is_ready(&mut self) -> bool;
+    /// The oldest offset of an input whose effect outside is not certain.
+    fn pending_offset(&self, topic: &str, partition: i32) -> Option<i64>;
+    fn close(&mut self);
+}
+
+/// The operators behind a stream node.
+pub(crate) struct StreamChildren<K, V>(Vec<StreamChild<K, V>>);
+
+struct StreamChild<K, V> {
+    name: Arc<str>,
+    operator: Box<dyn StreamOperator<K, V>>,
+}
+
+impl<K, V> Default for StreamChildren<K, V> {
+    fn default() -> Self {
+        StreamChildren(Vec::new())
+    }
+}
+
+impl<K, V> StreamChildren<K, V> {
+    pub(crate) fn add(&mut self, name: Arc<str>, operator: Box<dyn StreamOperator<K, V>>) {
+        self.0.push(StreamChild { name, operator });
+    }
+
+    #[inline]
+    pub(crate) fn forward(
+        &mut self,
+        record: Record<'_, K, V>,
+        context: &mut Context,
+    ) -> Result<()> {
+        for child in &mut self.0 {
+            if let Err(error) = child.operator.process(record, context) {
+                return Err(error.at_node(&child.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// To the child of that name alone.
+    pub(crate) fn forward_to(
+        &mut self,
+        name: &str,
+        record: Record<'_, K, V>,
+        context: &mut Context,
+    ) -> Result<()> {
+        match self.0.iter_mut().find(|child| &*child.name == name) {
+            Some(child) => child
+                .operator
+                .process(record, context)
+                .map_err(|error| error.at_node(&child.name)),
+            None => Err(unknown_child(name)),
+        }
+    }
+
+    /// To the child at that position alone.
+    #[inline]
+    pub(crate) fn forward_to_index(
+        &mut self,
+        index: usize,
+        record: Record<'_, K, V>,
+        context: &mut Context,
+    ) -> Result<()> {
+        let child = &mut self.0[index];
+        child
+            .operator
+            .process(record, context)
+            .map_err(|error| error.at_node(&child.name))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cold]
+fn unknown_child(name: &str) -> Error {
+    Error::topology(format!(
+        "there is no child node '{name}': `forward_to` takes the name given to the operator behind this one with `Named`"
+    ))
+}
+
+/// The operators behind a table node.
+pub(crate) struct TableChildren<K, V>(Vec<TableChild<K, V>>);
+
+struct TableChild<K, V> {
+    name: Arc<str>,
+    operator: Box<dyn TableOperator<K, V>>,
+}
+
+impl<K, V> Default for TableChildren<K, V> {
+    fn default() -> Self {
+        TableChildren(Vec::new())
+    }
+}
+
+impl<K, V> TableChildren<K, V> {
+    pub(crate) fn add(&mut self, name: Arc<str>, operator: Box<dyn TableOperator<K, V>>) {
+        self.0.push(TableChild { name, operator });
+    }
+
+    #[inline]
+    pub(crate) fn forward(
+        &mut self,
+        change: Change<'_, K, V>,
+        context: &mut Context,
+    ) -> Result<()> {
+        for child in &mut self.0 {
+            if let Err(error) = child.operator.process(change, context) {
+                return Err(error.at_node(&child.name));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A stream operator with several parents. The graph has no cycles, so it is never entered while it works.
+pub(crate) struct SharedStream<K, V>(Rc<RefCell<Box<dyn StreamOperator<K, V>>>>);
+
+impl<K, V> Clone for SharedStream<K, V> {
+    fn clone(&self) -> Self {
+        SharedStream(self.0.clone())
+    }
+}
+
+impl<K, V> SharedStream<K, V> {
+    pub(crate) fn new(operator: Box<dyn StreamOperator<K, V>>) -> Self {
+        SharedStream(Rc::new(RefCell::new(operator)))
+    }
+}
+
+impl<K, V> StreamOperator<K, V> for SharedStream<K, V> {
+    fn process(&mut self, record: Record<'_, K, V>, context: &mut Context) -> Result<()> {
+        self.0.borrow_mut().process(record, context)
+    }
+}
+
+/// A table operator with several parents.
+pub(crate) struct SharedTable<K, V>(Rc<RefCell<Box<dyn TableOperator<K, V>>>>);
+
+impl<K, V> Clone for SharedTable<K, V> {
+    fn clone(&self) -> Self {
+        SharedTable(self.0.clone())
+    }
+}
+
+impl<K, V> SharedTable<K, V> {
+    pub(crate) fn new(operator: Box<dyn TableOperator<K, V>>) -> Self {
+        SharedTable(Rc::new(RefCell::new(operator)))
+    }
+}
+
+impl<K, V> TableOperator<K, V> for SharedTable<K, V> {
+    fn process(&mut self, change: Change<'_, K, V>, context: &mut Context) -> Result<()> {
+        self.0.borrow_mut().process(change, context)
+    }
+}
+
+/// An operator that is reached both by records and by flushes or punctuations; the two never overlap.
+pub(crate) struct Reached<T>(pub(crate) Rc<RefCell<T>>);
+
+impl<K, V, T: StreamOperator<K, V>> StreamOperator<K, V> for Reached<T> {
+    #[inline]
+    fn process(&mut self, record: Record<'_, K, V>, context: &mut Context) -> Result<()> {
+        self.0.borrow_mut().process(record, context)
+    }
+}
+
+impl<K, V, T: TableOperator<K, V>> TableOperator<K, V> for Reached<T> {
+    #[inline]
+    fn process(&mut self, change: Change<'_, K, V>, context: &mut Context) -> Result<()> {
+        self.0.borrow_mut().process(change, context)
+    }
+}

@@ -1,0 +1,129 @@
+//! `to`, and the sink half of a repartition: records become bytes for a topic.
+
+use super::StreamOperator;
+use crate::error::{Error, Result};
+use crate::partitioner::{Partitions, StreamPartitioner, partition_for_key};
+use crate::record::{Headers, Record};
+use crate::serdes::BoxSerde;
+use crate::task::context::Context;
+use crate::task::effects::Effects;
+use std::sync::Arc;
+
+/// Which topic a record goes to.
+pub(crate) enum Target<K, V> {
+    /// Always the same.
+    Topic(Arc<str>),
+    /// Chosen for each record.
+    Extractor(TopicExtractor<K, V>),
+}
+
+/// Chooses the topic of a record.
+pub(crate) type TopicExtractor<K, V> =
+    Arc<dyn for<'a> Fn(Record<'a, K, V>) -> String + Send + Sync>;
+
+pub(crate) struct Sink<K, V> {
+    pub(crate) target: Target<K, V>,
+    pub(crate) key: BoxSerde<K>,
+    pub(crate) value: BoxSerde<V>,
+    pub(crate) partitioner: Option<Arc<dyn StreamPartitioner<K, V>>>,
+    /// How many partitions the fixed topic has; asked for once.
+    pub(crate) partition_count: Option<i32>,
+}
+
+impl<K, V> Sink<K, V> {
+    fn count(&mut self, topic: &str, context: &Context) -> Result<i32> {
+        if let Some(count) = self.partition_count {
+            return Ok(count);
+        }
+        let count = context.topics.partition_count(topic)?;
+        if matches!(self.target, Target::Topic(_)) {
+            self.partition_count = Some(count);
+        }
+        Ok(count)
+    }
+}
+
+impl<K: 'static, V: 'static> StreamOperator<K, V> for Sink<K, V> {
+    fn process(&mut self, record: Record<'_, K, V>, context: &mut Context) -> Result<()> {
+        if record.timestamp < 0 {
+            return Err(negative_timestamp(record.timestamp));
+        }
+        let topic: Arc<str> = match &self.target {
+            Target::Topic(topic) => topic.clone(),
+            Target::Extractor(extractor) => extractor(record).into(),
+        };
+        let count = self.count(&topic, context)?;
+        let chosen = match &self.partitioner {
+            None => Partitions::Default,
+            Some(partitioner) => {
+                partitioner.partitions(&topic, record.key, record.value, count)
+            }
+        };
+        let mut writer = context.io.effects.write();
+        let key_present = self
+            .key
+            .serialize_nullable(record.key, writer.bytes())
+            .map_err(|error| unwritable("key", &topic, error))?;
+        writer.end_key(key_present);
+        let value_present = self
+            .value
+            .serialize_nullable(record.value, writer.bytes())
+            .map_err(|error| unwritable("value", &topic, error))?;
+        writer.end_value(value_present);
+        let timestamp = Some(record.timestamp);
+        match chosen {
+            Partitions::Default => {
+                let partition = match writer.key() {
+                    Some(key) => {
+                        partition_for_key(self.key.partition_bytes(key), count)
+                    }
+                    None => Effects::ANY_PARTITION,
+                };
+                writer.finish(&topic, partition, timestamp, record.headers);
+            }
+            Partitions::One(partition) => {
+                check_partition(partition, count, &topic)?;
+                writer.finish(&topic, partition, timestamp, record.headers);
+            }
+            Partitions::Many(partitions) => {
+                for partition in &partitions {
+                    check_partition(*partition, count, &topic)?;
+                }
+                if let Some((last, others)) = partitions.split_last() {
+                    for partition in others {
+                        writer.finish_copy(&topic, *partition, timestamp, record.headers);
+                    }
+                    writer.finish(&topic, *last, timestamp, record.headers);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_partition(partition: i32, count: i32, topic: &str) -> Result<()> {
+    if (0..count).contains(&partition) {
+        return Ok(());
+    }
+    Err(Error::data(format!(
+        "the partitioner chose partition {partition} of topic '{topic}', which has partitions 0 to {}",
+        count - 1
+    )))
+}
+
+#[cold]
+fn negative_timestamp(timestamp: i64) -> Error {
+    Error::data(format!(
+        "a record with the negative timestamp {timestamp} cannot be written: set a valid one, or choose a timestamp extractor that skips such records"
+    ))
+}
+
+#[cold]
+fn unwritable(part: &str, topic: &str, error: crate::serdes::SerdeError) -> Error {
+    Error::from(error).context(format_args!(
+        "the {part} of a record for topic '{topic}' cannot be serialized"
+    ))
+}
+
+/// Where records without headers point to.
+pub(crate) static NO_HEADERS: Headers = Headers::new();

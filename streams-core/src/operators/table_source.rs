@@ -1,0 +1,96 @@
+//! The first node of a table: puts a stream's records into the table's store and forwards the changes.
+//!
+//! The rules are Kafka's `KTableSource`: a record behind its row's time is applied all the same, a null key is dropped,
+//! a null value deletes.
+
+use super::aggregate::flush_key_value;
+use super::{Change, Flush, StreamOperator, TableChildren};
+use crate::error::Result;
+use crate::record::Record;
+use crate::serdes::BoxSerde;
+use crate::task::context::Context;
+use crate::task::stores::KeyValueState;
+use std::rc::Rc;
+
+/// A table that nobody looks into: its changes only pass.
+pub(crate) struct PassingTable<K, V> {
+    pub(crate) children: TableChildren<K, V>,
+}
+
+impl<K, V> StreamOperator<K, Option<V>> for PassingTable<K, V> {
+    fn process(&mut self, record: Record<'_, K, Option<V>>, context: &mut Context) -> Result<()> {
+        self.children.forward(
+            Change {
+                key: record.key,
+                new: record.value,
+                old: &None,
+                timestamp: record.timestamp,
+                headers: record.headers,
+            },
+            context,
+        )
+    }
+}
+
+/// A table with a store. The record is borrowed and the store keeps its value, so the value is copied by way of its bytes.
+pub(crate) struct StoredTable<K, V> {
+    pub(crate) store: usize,
+    pub(crate) value: BoxSerde<V>,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) sends_old_values: bool,
+    pub(crate) children: TableChildren<K, V>,
+}
+
+impl<K: 'static, V: 'static> StreamOperator<K, Option<V>> for StoredTable<K, V> {
+    fn process(&mut self, record: Record<'_, K, Option<V>>, context: &mut Context) -> Result<()> {
+        let copy = match record.value {
+            None => None,
+            Some(value) => {
+                self.bytes.clear();
+                self.value.serialize(value, &mut self.bytes)?;
+                Some(self.value.deserialize(&self.bytes)?)
+            }
+        };
+        let cause = context.cause(record.timestamp, record.headers);
+        let (state, io) = context.state::<KeyValueState<K, V>>(self.store);
+        let old = match state.get(record.key, io)? {
+            Some(found) => {
+                if record.timestamp < found.timestamp {
+                    tracing::debug!(
+                        timestamp = record.timestamp,
+                        stored = found.timestamp,
+                        "a table's row changes back in time"
+                    );
+                }
+                (self.sends_old_values && !state.is_cached()).then_some(found.value)
+            }
+            None => None,
+        };
+        state.put(record.key, Rc::new(copy), cause, io)?;
+        if state.is_cached() {
+            return Ok(());
+        }
+        let old = old.unwrap_or_default();
+        self.children.forward(
+            Change {
+                key: record.key,
+                new: record.value,
+                old: &old,
+                timestamp: record.timestamp,
+                headers: record.headers,
+            },
+            context,
+        )
+    }
+}
+
+impl<K: 'static, V: 'static> Flush for StoredTable<K, V> {
+    fn flush(&mut self, context: &mut Context) -> Result<()> {
+        flush_key_value(
+            self.store,
+            self.sends_old_values,
+            &mut self.children,
+            context,
+        )
+    }
+}

@@ -1,0 +1,244 @@
+//! `count`, `reduce` and `aggregate` over tumbling and hopping windows, with results on every update or when a window closes.
+//!
+//! The rules are Kafka's `KStreamWindowAggregate`: a window takes records while its end lies behind the operator's own
+//! stream time less the grace period; that time starts unknown and is not restored.
+
+use super::{Change, Flush, StreamOperator, TableChildren};
+use crate::dsl::windows::{EmitStrategy, TimeWindows};
+use crate::error::Result;
+use crate::record::{Headers, Record};
+use crate::task::context::Context;
+use crate::task::stores::{Updated, WindowState};
+use crate::windowed::Windowed;
+use std::sync::Arc;
+use streams_state::Order;
+
+const UNKNOWN: i64 = -1;
+
+pub(crate) struct WindowAggregate<F, K, A> {
+    pub(crate) windows: TimeWindows,
+    pub(crate) emit: EmitStrategy,
+    /// Changes the aggregate of a key's window by a record's value.
+    pub(crate) aggregator: Arc<F>,
+    pub(crate) store: usize,
+    /// Under this name the time of the last emission travels with the committed offsets.
+    pub(crate) store_name: Arc<str>,
+    pub(crate) sends_old_values: bool,
+    pub(crate) times: Times,
+    pub(crate) children: TableChildren<Windowed<K>, A>,
+}
+
+/// What the operator knows of time.
+pub(crate) struct Times {
+    observed_ms: i64,
+    last_close_ms: Option<i64>,
+    next_emit_ms: i64,
+    forgotten_ms: i64,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Times {
+            observed_ms: UNKNOWN,
+            last_close_ms: None,
+            next_emit_ms: i64::MIN,
+            forgotten_ms: 0,
+        }
+    }
+}
+
+impl<K, V, A, F> StreamOperator<K, V> for WindowAggregate<F, K, A>
+where
+    K: 'static,
+    A: 'static,
+    F: Fn(&K, &V, &mut Option<A>),
+{
+    #[inline]
+    fn process(&mut self, record: Record<'_, K, V>, context: &mut Context) -> Result<()> {
+        let cause = context.cause(record.timestamp, record.headers);
+        let (state, io) = context.state::<WindowState<K, A>>(self.store);
+        if !state.set_key(record.key)? {
+            context.drop_record("its key is null, so it belongs to no window");
+            return Ok(());
+        }
+        self.times.observed_ms = self.times.observed_ms.max(record.timestamp);
+        let close_ms = self.times.observed_ms - self.windows.grace_ms();
+        let mut late = 0u32;
+        let mut written = Vec::new();
+        for start_ms in self.windows.starts_for(record.timestamp) {
+            if start_ms.saturating_add(self.windows.size_ms()) <= close_ms {
+                late += 1;
+                continue;
+            }
+            let aggregator = &self.aggregator;
+            let updated = state.update(
+                start_ms,
+                cause,
+                self.sends_old_values,
+                io,
+                |aggregate| aggregator(record.key, record.value, aggregate),
+            )?;
+            if let Updated::Written {
+                new,
+                old,
+                timestamp,
+            } = updated
+            {
+                written.push((start_ms, new, old, timestamp));
+            }
+        }
+        for _ in 0..late {
+            context.drop_record("its window is closed");
+        }
+        match self.emit {
+            EmitStrategy::OnWindowUpdate => self.forward_updates(record, written, context),
+            EmitStrategy::OnWindowClose => self.emit_closed(record.headers, close_ms, context),
+        }
+    }
+}
+
+impl<F, K: 'static, A: 'static> WindowAggregate<F, K, A> {
+    /// Forwards what was written without a cache.
+    fn forward_updates<V>(
+        &mut self,
+        record: Record<'_, K, V>,
+        written: Vec<(i64, Option<A>, Option<A>, i64)>,
+        context: &mut Context,
+    ) -> Result<()> {
+        for (start_ms, new, old, timestamp) in written {
+            let (state, _) = context.state::<WindowState<K, A>>(self.store);
+            let key = Windowed {
+                key: state.copy_key(record.key)?,
+                window: self.windows.window(start_ms),
+            };
+            self.children.forward(
+                Change {
+                    key: &key,
+                    new: &new,
+                    old: &old,
+                    timestamp,
+                    headers: record.headers,
+                },
+                context,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Forwards the windows that closed since the last emission, in the order of their start, then their key.
+    #[inline]
+    fn emit_closed(
+        &mut self,
+        headers: &Headers,
+        close_ms: i64,
+        context: &mut Context,
+    ) -> Result<()> {
+        if context.now_ms < self.times.next_emit_ms {
+            return Ok(());
+        }
+        self.times.next_emit_ms = context.now_ms.saturating_add(context.emit_interval_ms);
+        let last_close_ms = *self.times.last_close_ms.get_or_insert_with(|| {
+            let restored = context.processor_metadata.get(&*self.store_name);
+            restored.copied().unwrap_or(UNKNOWN)
+        });
+        if last_close_ms != UNKNOWN && last_close_ms >= close_ms {
+            return Ok(());
+        }
+        let upper = close_ms - self.windows.size_ms();
+        if upper < 0 {
+            return Ok(());
+        }
+        let lower = match last_close_ms {
+            UNKNOWN => 0,
+            last => (last - self.windows.size_ms()).max(0) + 1,
+        };
+        if last_close_ms != UNKNOWN
+            && self.windows.first_and_last_for(upper) == self.windows.first_and_last_for(lower - 1)
+        {
+            return Ok(());
+        }
+        self.emit_range(headers, lower, upper, context)?;
+        self.times.last_close_ms = Some(close_ms);
+        context
+            .processor_metadata
+            .insert(self.store_name.to_string(), close_ms);
+        Ok(())
+    }
+
+    fn emit_range(
+        &mut self,
+        headers: &Headers,
+        lower_ms: i64,
+        upper_ms: i64,
+        context: &mut Context,
+    ) -> Result<()> {
+        let (state, io) = context.state::<WindowState<K, A>>(self.store);
+        let closed = state
+            .fetch(None, lower_ms, upper_ms, Order::Forward, io)?
+            .collect::<Result<Vec<_>>>()?;
+        state.forget_before(upper_ms.saturating_add(1));
+        for (key, start_ms, value, timestamp) in closed {
+            let key = Windowed {
+                key,
+                window: self.windows.window(start_ms),
+            };
+            self.children.forward(
+                Change {
+                    key: &key,
+                    new: &Some(value),
+                    old: &None,
+                    timestamp,
+                    headers,
+                },
+                context,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Windows that take no more records need no place in the cache.
+    fn forget_closed(&mut self, context: &mut Context) {
+        let dead_ms = self.times.observed_ms - self.windows.grace_ms() - self.windows.size_ms();
+        if dead_ms > self.times.forgotten_ms {
+            self.times.forgotten_ms = dead_ms;
+            let (state, _) = context.state::<WindowState<K, A>>(self.store);
+            state.forget_before(dead_ms);
+        }
+    }
+}
+
+impl<F, K: 'static, A: 'static> Flush for WindowAggregate<F, K, A> {
+    fn flush(&mut self, context: &mut Context) -> Result<()> {
+        if self.emit == EmitStrategy::OnWindowClose || self.children.is_empty() {
+            let (state, io) = context.state::<WindowState<K, A>>(self.store);
+            state.write_changed(io)?;
+            self.forget_closed(context);
+            return Ok(());
+        }
+        let outer = context.origin;
+        loop {
+            let (state, io) = context.state::<WindowState<K, A>>(self.store);
+            let Some((key, start_ms, flushed)) = state.flush_next(self.sends_old_values, io)?
+            else {
+                context.origin = outer;
+                self.forget_closed(context);
+                return Ok(());
+            };
+            context.origin = flushed.origin;
+            let key = Windowed {
+                key,
+                window: self.windows.window(start_ms),
+            };
+            self.children.forward(
+                Change {
+                    key: &key,
+                    new: &flushed.new,
+                    old: &flushed.old,
+                    timestamp: flushed.timestamp,
+                    headers: &flushed.headers,
+                },
+                context,
+            )?;
+        }
+    }
+}

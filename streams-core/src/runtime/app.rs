@@ -1,0 +1,249 @@
+//! The face of the runtime: an application that is started, watched and stopped.
+
+use crate::config::{ClientKind, ExceptionHandler, StreamsConfig};
+use crate::deserialization_handler::{DeserializationHandler, LogAndContinue, LogAndFail};
+use crate::error::{Error, Result};
+use crate::kafka::{KafkaBroker, KafkaSettings};
+use crate::runtime::application::Application;
+use crate::runtime::lifecycle::{Lifecycle, State};
+use crate::runtime::restore_listener::RestoreListener;
+use crate::runtime::settings::RuntimeSettings;
+use crate::runtime::shutdown::SignalWatch;
+use crate::runtime::state_directory::StateDirectory;
+use crate::task::TaskOptions;
+use crate::topology::Topology;
+use std::fmt;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// How long a windowed aggregation that emits on close waits between two looks for closed windows: Kafka Streams'
+/// `__emit.interval.ms.kstreams.windowed.aggregation__`.
+const EMIT_INTERVAL_MS: i64 = 1000;
+
+/// An application: a topology that runs against a Kafka cluster and shares the work with every other instance of the same
+/// `application.id`.
+///
+/// Stream threads are threads of the operating system; [`run`](Self::run) is a future that waits for them under any
+/// executor. It resolves when the application has stopped: `Ok` after SIGTERM, SIGINT or [`KafkaStreamsHandle::close`],
+/// the first unhandled error otherwise. Return that error from `main` and the process ends with a non-zero code.
+///
+/// ```no_run
+/// use streams_core::serdes::Utf8;
+/// use streams_core::{Consumed, KafkaStreams, Produced, StreamsBuilder, StreamsConfig};
+///
+/// # async fn start() -> streams_core::Result<()> {
+/// let builder = StreamsBuilder::new();
+/// builder
+///     .stream("in", Consumed::with(Utf8, Utf8))
+///     .to("out", Produced::with(Utf8, Utf8));
+///
+/// let config = StreamsConfig::new("copy").set("bootstrap.servers", "localhost:9092")?;
+/// KafkaStreams::new(builder.build()?, config)?.run().await
+/// # }
+/// ```
+///
+/// # Topics
+///
+/// Input topics must exist; the application waits up to 30 seconds for them, since their producer may start at the same
+/// moment. Repartition and changelog topics are created with Kafka Streams' names and configuration, and checked when they
+/// exist. One more is this library's own: `<application.id>-tasks`, with one partition for each task. The group subscribes
+/// to that topic alone, which keeps the inputs of a task together and moves as few tasks as possible when instances come
+/// and go; the offsets committed are those of the real input partitions. It is compacted and holds no data of yours.
+pub struct KafkaStreams {
+    topology: Topology,
+    config: StreamsConfig,
+    settings: Arc<RuntimeSettings>,
+    lifecycle: Arc<Lifecycle>,
+    task_options: TaskOptions,
+    listener: Option<Arc<dyn RestoreListener>>,
+}
+
+impl KafkaStreams {
+    /// An application that is not started yet. Nothing is connected to and nothing is created before [`run`](Self::run).
+    ///
+    /// # Errors
+    /// When the configuration lacks `bootstrap.servers` or asks for something this version does not offer.
+    pub fn new(topology: Topology, config: StreamsConfig) -> Result<Self> {
+        if config.bootstrap_servers().is_none() {
+            return Err(Error::config(
+                "bootstrap.servers is not set: set it to the brokers of your cluster, `config.set(\"bootstrap.servers\", \
+                 \"localhost:9092\")`, or the variable KAFKA_BOOTSTRAP_SERVERS; without a cluster, start the broker of \
+                 `streams_core::embedded` and set its address",
+            ));
+        }
+        let settings = Arc::new(RuntimeSettings::new(&config)?);
+        let lifecycle = Lifecycle::new(settings.thread_count);
+        let task_options = TaskOptions {
+            application_id: Arc::clone(&settings.application_id),
+            deserialization_handler: match config.deserialization_exception_handler() {
+                ExceptionHandler::LogAndContinue => Arc::new(LogAndContinue),
+                _ => Arc::new(LogAndFail),
+            },
+            max_task_idle: config.max_task_idle(),
+            emit_interval_ms: EMIT_INTERVAL_MS,
+            cache_enabled: config.cache_max_bytes() > 0,
+        };
+        Ok(KafkaStreams {
+            topology,
+            config,
+            settings,
+            lifecycle,
+            task_options,
+            listener: None,
+        })
+    }
+
+    /// Calls `listener` with the new and the old state at every change, on the thread that changed it; it must not block.
+    #[must_use]
+    pub fn with_state_listener(
+        self,
+        listener: impl Fn(State, State) + Send + Sync + 'static,
+    ) -> Self {
+        self.lifecycle.set_listener(Arc::new(listener));
+        self
+    }
+
+    /// Asks `handler` what to do with records that cannot be read, instead of the one that
+    /// `deserialization.exception.handler` names.
+    #[must_use]
+    pub fn with_deserialization_handler(mut self, handler: impl DeserializationHandler) -> Self {
+        self.task_options.deserialization_handler = Arc::new(handler);
+        self
+    }
+
+    /// Tells `listener` how the restoration of stores goes.
+    #[must_use]
+    pub fn with_restore_listener(mut self, listener: impl RestoreListener) -> Self {
+        self.listener = Some(Arc::new(listener));
+        self
+    }
+
+    /// To watch and stop the application from elsewhere.
+    pub fn handle(&self) -> KafkaStreamsHandle {
+        KafkaStreamsHandle(Arc::clone(&self.lifecycle))
+    }
+
+    /// What the application is doing.
+    pub fn state(&self) -> State {
+        self.lifecycle.state()
+    }
+
+    /// Deletes the local state of the application, `<state.dir>/<application.id>`; the next start restores it from the
+    /// changelogs.
+    ///
+    /// # Errors
+    /// When another process uses the directory or it cannot be deleted.
+    pub fn clean_up(&self) -> Result<()> {
+        StateDirectory::clean_up(&self.settings.state_dir, &self.settings.application_id)
+    }
+
+    /// Runs until the application is asked to stop, by SIGTERM, SIGINT or the handle, or fails. The threads commit, close
+    /// their stores and leave the group before it returns, within 30 seconds. Dropping the future asks it to stop.
+    ///
+    /// # Errors
+    /// The first error that nothing handled; the message names the thread and the task, the topic, partition and offset.
+    pub async fn run(self) -> Result<()> {
+        let stop_on_drop = StopOnDrop(self.handle());
+        let (done, finished) = oneshot::channel();
+        std::thread::Builder::new()
+            .name(format!("{}-main", self.settings.application_id))
+            .spawn(move || {
+                // Nobody is left to tell when the future was dropped.
+                let _ = done.send(self.run_blocking());
+            })
+            .map_err(|error| {
+                Error::fatal(format!("the application's thread could not be started: {error}"))
+            })?;
+        let result = finished.await.unwrap_or_else(|_| {
+            Err(Error::fatal(
+                "the application's main thread panicked: see its message on standard error",
+            ))
+        });
+        drop(stop_on_drop);
+        result
+    }
+
+    /// [`run`](Self::run) for a program without an executor: blocks until the application has stopped.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_blocking(self) -> Result<()> {
+        let _signals = SignalWatch::start(Arc::clone(&self.lifecycle))?;
+        let broker = KafkaBroker::new(client_settings(&self.config))?;
+        Application {
+            broker: Arc::new(broker),
+            task_options: self.task_options,
+            topology: self.topology,
+            settings: self.settings,
+            listener: self.listener,
+            lifecycle: self.lifecycle,
+        }
+        .run()
+    }
+}
+
+impl fmt::Debug for KafkaStreams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaStreams")
+            .field("application_id", &self.settings.application_id)
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Watches and stops an application from anywhere; cheap to clone.
+#[derive(Clone)]
+pub struct KafkaStreamsHandle(Arc<Lifecycle>);
+
+impl KafkaStreamsHandle {
+    /// Asks the application to stop and returns at once; `run` resolves when it has.
+    pub fn close(&self) {
+        self.0.request_stop();
+    }
+
+    /// What the application is doing.
+    pub fn state(&self) -> State {
+        self.0.state()
+    }
+}
+
+impl fmt::Debug for KafkaStreamsHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KafkaStreamsHandle")
+            .field(&self.state())
+            .finish()
+    }
+}
+
+/// Asks the application to stop when the future that runs it is dropped.
+struct StopOnDrop(KafkaStreamsHandle);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// What each kind of client is set to. Their queues take a quarter of the memory the application may use, unless the user
+/// sets their sizes.
+fn client_settings(config: &StreamsConfig) -> KafkaSettings {
+    let mut settings = KafkaSettings {
+        consumer: config.client_settings(ClientKind::MainConsumer),
+        restore_consumer: config.client_settings(ClientKind::RestoreConsumer),
+        global_consumer: config.client_settings(ClientKind::GlobalConsumer),
+        producer: config.client_settings(ClientKind::Producer),
+        admin: config.client_settings(ClientKind::Admin),
+        ..KafkaSettings::default()
+    };
+    let queue_kbytes = config.memory_max_bytes() / 8 / config.num_stream_threads() / 1024;
+    let bound = queue_kbytes.max(1024).to_string();
+    for (client, name) in [
+        (&mut settings.consumer, "queued.max.messages.kbytes"),
+        (&mut settings.producer, "queue.buffering.max.kbytes"),
+    ] {
+        client
+            .entry(name.to_owned())
+            .or_insert_with(|| bound.clone());
+    }
+    settings
+}

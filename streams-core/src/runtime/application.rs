@@ -1,0 +1,421 @@
+//! One application from start to stop, over any broker: topics, global tables, threads, and what has to be done between
+//! their turns.
+
+use crate::error::{Error, Result};
+use crate::runtime::assignment::TaskTable;
+use crate::runtime::broker::Broker;
+use crate::runtime::clock::{Clock, SystemClock};
+use crate::runtime::commit::PurgeList;
+use crate::runtime::global::{self, GlobalContext};
+use crate::runtime::internal_topics::{internal_topics, make_ready};
+use crate::runtime::lifecycle::{Lifecycle, State};
+use crate::runtime::partition_plan::{PartitionPlan, external_topics};
+use crate::runtime::restore::RestoreContext;
+use crate::runtime::restore_listener::RestoreListener;
+use crate::runtime::restore_pool::RestorePool;
+use crate::runtime::settings::RuntimeSettings;
+use crate::runtime::shutdown::{Threads, catch};
+use crate::runtime::state_directory::StateDirectory;
+use crate::runtime::topic_metadata::CachedTopicMetadata;
+use crate::runtime::worker::{Worker, WorkerContext};
+use crate::task::{GlobalStores, TaskOptions};
+use crate::topology::Topology;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+use streams_state::{StoreBackend, StoreResources};
+
+/// How long input topics may be missing: their producer often starts at the same moment as the application.
+const MISSING_TOPIC_WAIT: Duration = Duration::from_secs(30);
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// How often the application looks whether one of its regular jobs is due.
+const JOB_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Everything an application is made of.
+pub(crate) struct Application<B: Broker> {
+    pub(crate) broker: Arc<B>,
+    pub(crate) topology: Topology,
+    pub(crate) settings: Arc<RuntimeSettings>,
+    pub(crate) task_options: TaskOptions,
+    pub(crate) listener: Option<Arc<dyn RestoreListener>>,
+    pub(crate) lifecycle: Arc<Lifecycle>,
+}
+
+/// What the regular jobs of a running application work on.
+struct Jobs<B> {
+    purge: Arc<PurgeList>,
+    metadata: Arc<CachedTopicMetadata<B>>,
+    directory: Arc<StateDirectory>,
+    clock: Arc<dyn Clock>,
+    /// The topics tasks read: tasks depend on their partition counts.
+    sources: BTreeSet<String>,
+}
+
+impl<B: Broker> Application<B> {
+    /// Runs until it is asked to stop or something fails.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub(crate) fn run(&self) -> Result<()> {
+        self.lifecycle.set(State::Rebalancing);
+        let mut threads = Threads::default();
+        match self.start(&mut threads) {
+            Ok(Some(jobs)) => self.supervise(&jobs),
+            // Asked to stop before it had started.
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(%error, "the application cannot start");
+                self.lifecycle.fail(error);
+            }
+        }
+        self.lifecycle.request_stop();
+        self.lifecycle.set(State::PendingShutdown);
+        if let Err(error) = threads.join(self.settings.close_timeout) {
+            self.lifecycle.fail(error);
+        }
+        match self.lifecycle.take_failure() {
+            None => {
+                self.lifecycle.set(State::NotRunning);
+                Ok(())
+            }
+            Some(error) => {
+                self.lifecycle.set(State::Error);
+                Err(error)
+            }
+        }
+    }
+
+    fn start(&self, threads: &mut Threads) -> Result<Option<Jobs<B>>> {
+        let settings = &self.settings;
+        let application_id = &settings.application_id;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let directory = self.state_directory()?;
+        let client_id = settings
+            .client_id
+            .clone()
+            .unwrap_or_else(|| format!("{application_id}-{}", directory.process_id()));
+
+        let Some((counts, global_counts)) = self.wait_for_topics()? else {
+            return Ok(None);
+        };
+        let plan = PartitionPlan::new(&self.topology, application_id, &counts)?;
+        let tasks = TaskTable::new(application_id, plan.task_counts.clone());
+        if tasks.len() > 0 {
+            self.make_topics_ready(&plan, &tasks)?;
+        }
+
+        let resources = StoreResources::new(settings.store_bytes_max);
+        let Some(globals) =
+            self.start_globals(&client_id, &directory, &resources, global_counts, threads)?
+        else {
+            return Ok(None);
+        };
+        let metadata = Arc::new(CachedTopicMetadata::new(
+            Arc::clone(&self.broker),
+            plan.counts.clone(),
+            settings.request_timeout,
+        ));
+        let purge = Arc::new(PurgeList::default());
+        let sources = plan.counts.keys().cloned().collect();
+        if tasks.len() > 0 {
+            let restore = RestorePool::start(
+                settings.restore_thread_count,
+                &Arc::new(RestoreContext {
+                    broker: Arc::clone(&self.broker),
+                    directory: Arc::clone(&directory),
+                    resources,
+                    listener: self.listener.clone(),
+                    clock: Arc::clone(&clock),
+                    request_timeout: settings.request_timeout,
+                    task_timeout: settings.task_timeout,
+                }),
+                &client_id,
+                &self.lifecycle,
+                threads,
+            )?;
+            self.start_workers(
+                &Arc::new(WorkerContext {
+                    broker: Arc::clone(&self.broker),
+                    topology: self.topology.clone(),
+                    settings: Arc::clone(settings),
+                    task_options: self.task_options.clone(),
+                    client_id,
+                    tasks,
+                    partition_counts: plan.counts,
+                    repartition_topics: plan.repartition_topics.into_iter().collect(),
+                    metadata: Arc::clone(&metadata),
+                    globals,
+                    restore,
+                    purge: Arc::clone(&purge),
+                    lifecycle: Arc::clone(&self.lifecycle),
+                    clock: Arc::clone(&clock),
+                }),
+                threads,
+            )?;
+        } else {
+            // A topology of global tables alone has nothing to share out.
+            self.lifecycle.set(State::Running);
+        }
+        Ok(Some(Jobs {
+            purge,
+            metadata,
+            directory,
+            clock,
+            sources,
+        }))
+    }
+
+    fn state_directory(&self) -> Result<Arc<StateDirectory>> {
+        let stores = self
+            .topology
+            .sub_topologies()
+            .iter()
+            .flat_map(|sub_topology| &sub_topology.stores)
+            .chain(self.topology.global_stores().iter().map(|g| &g.store));
+        let on_disk = stores
+            .into_iter()
+            .any(|store| !matches!(store.spec.backend, StoreBackend::Memory));
+        if on_disk {
+            StateDirectory::open(&self.settings.state_dir, &self.settings.application_id)
+        } else {
+            Ok(StateDirectory::in_memory())
+        }
+    }
+
+    /// Repeats a question to the cluster while it does not answer, as long as `task.timeout.ms` allows; `None` when the
+    /// application is to stop meanwhile.
+    fn ask<T>(&self, mut question: impl FnMut() -> Result<T>) -> Result<Option<T>> {
+        let deadline = Instant::now() + self.settings.task_timeout;
+        loop {
+            match question() {
+                Ok(answer) => return Ok(Some(answer)),
+                Err(error) if error.is_retriable() && Instant::now() < deadline => {
+                    tracing::warn!(%error, "asking the brokers again");
+                }
+                Err(error) => return Err(error),
+            }
+            if self.lifecycle.wait_for_stop(RETRY_INTERVAL) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The partition counts of the user's topics: those that tasks read and those of global tables.
+    #[expect(clippy::type_complexity, reason = "two maps of one kind, taken apart at once")]
+    fn wait_for_topics(&self) -> Result<Option<(BTreeMap<String, i32>, BTreeMap<String, i32>)>> {
+        let sources = external_topics(&self.topology);
+        let globals: BTreeSet<String> = self
+            .topology
+            .global_stores()
+            .iter()
+            .map(|global| global.topic.to_string())
+            .collect();
+        let names: Vec<&str> = sources
+            .keys()
+            .chain(&globals)
+            .map(String::as_str)
+            .collect();
+        let deadline = Instant::now() + MISSING_TOPIC_WAIT;
+        let mut said = false;
+        loop {
+            let timeout = self.settings.request_timeout;
+            let Some(counts) = self.ask(|| self.broker.partition_counts(&names, timeout))? else {
+                return Ok(None);
+            };
+            let found: BTreeMap<String, i32> = names
+                .iter()
+                .zip(&counts)
+                .filter_map(|(name, count)| Some(((*name).to_owned(), (*count)?)))
+                .collect();
+            let missing: Vec<&str> = names
+                .iter()
+                .copied()
+                .filter(|name| !found.contains_key(*name))
+                .collect();
+            if missing.is_empty() {
+                let of = |keep: &dyn Fn(&String) -> bool| {
+                    let found = found.iter().filter(|(name, _)| keep(name));
+                    found.map(|(name, count)| (name.clone(), *count)).collect()
+                };
+                return Ok(Some((
+                    of(&|name| sources.contains_key(name)),
+                    of(&|name| globals.contains(name)),
+                )));
+            }
+            if Instant::now() >= deadline {
+                let places: Vec<String> = missing
+                    .iter()
+                    .map(|name| match sources.get(*name) {
+                        Some(ids) => format!("{name} (sub-topology {})", join(ids)),
+                        None => format!("{name} (global table)"),
+                    })
+                    .collect();
+                return Err(Error::fatal(format!(
+                    "Missing source topics: {}; they were not there {} s after the start: create them, check their names, and start again",
+                    places.join(", "),
+                    MISSING_TOPIC_WAIT.as_secs()
+                )));
+            }
+            if !said {
+                tracing::warn!(?missing, "waiting for source topics to be created");
+                said = true;
+            }
+            if self.lifecycle.wait_for_stop(RETRY_INTERVAL) {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn make_topics_ready(&self, plan: &PartitionPlan, tasks: &TaskTable) -> Result<()> {
+        let settings = &self.settings;
+        let topics = internal_topics(
+            &self.topology,
+            &settings.application_id,
+            plan,
+            tasks,
+            &settings.internal_topics,
+        );
+        self.ask(|| {
+            make_ready(
+                &*self.broker,
+                &topics,
+                settings.internal_topics.replication_factor,
+                settings.request_timeout,
+                &self.lifecycle,
+            )
+        })?;
+        Ok(())
+    }
+
+    /// Waits until global tables are complete; `None` when the application is to stop meanwhile.
+    fn start_globals(
+        &self,
+        client_id: &str,
+        directory: &Arc<StateDirectory>,
+        resources: &StoreResources,
+        partition_counts: BTreeMap<String, i32>,
+        threads: &mut Threads,
+    ) -> Result<Option<Arc<GlobalStores>>> {
+        if self.topology.global_stores().is_empty() {
+            let handler = Arc::clone(&self.task_options.deserialization_handler);
+            let none = GlobalStores::open(&self.topology, None, resources, handler)?;
+            return Ok(Some(none));
+        }
+        let context = GlobalContext {
+            broker: Arc::clone(&self.broker),
+            topology: self.topology.clone(),
+            client_id: format!("{client_id}-global-consumer"),
+            directory: directory.global()?,
+            resources: resources.clone(),
+            handler: Arc::clone(&self.task_options.deserialization_handler),
+            partition_counts,
+            request_timeout: self.settings.request_timeout,
+            poll_interval: self.settings.poll_interval,
+            lifecycle: Arc::clone(&self.lifecycle),
+        };
+        let (ready, complete) = channel();
+        let name = format!("{client_id}-GlobalStreamThread");
+        let lifecycle = Arc::clone(&self.lifecycle);
+        threads.spawn(name.clone(), move || {
+            catch(&name, &lifecycle, || global::run(&context, &ready));
+        })?;
+        loop {
+            match complete.recv_timeout(JOB_INTERVAL) {
+                Ok(stores) => return Ok(Some(stores)),
+                Err(RecvTimeoutError::Timeout) if !self.lifecycle.is_stopping() => {}
+                // The thread has ended: it left its error with the lifecycle.
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+
+    fn start_workers(
+        &self,
+        context: &Arc<WorkerContext<B>>,
+        threads: &mut Threads,
+    ) -> Result<()> {
+        for number in 1..=self.settings.thread_count {
+            let name = format!("{}-StreamThread-{number}", context.client_id);
+            let (context, lifecycle) = (Arc::clone(context), Arc::clone(&self.lifecycle));
+            threads.spawn(name.clone(), move || {
+                catch(&name, &lifecycle, || Worker::new(context, number)?.run());
+            })?;
+        }
+        Ok(())
+    }
+
+    fn supervise(&self, jobs: &Jobs<B>) {
+        let settings = &self.settings;
+        let elapsed = || jobs.clock.elapsed();
+        let (mut purged, mut refreshed, mut cleaned) = (elapsed(), elapsed(), elapsed());
+        while !self.lifecycle.wait_for_stop(JOB_INTERVAL.min(settings.purge_interval)) {
+            if elapsed() >= purged + settings.purge_interval {
+                self.purge(jobs);
+                purged = elapsed();
+            }
+            if elapsed() >= refreshed + settings.metadata_max_age {
+                self.refresh_metadata(jobs);
+                refreshed = elapsed();
+            }
+            if elapsed() >= cleaned + settings.cleanup_delay {
+                clean(&jobs.directory, settings.cleanup_delay, elapsed());
+                cleaned = elapsed();
+            }
+        }
+    }
+
+    /// Deletes what has been processed from the repartition topics.
+    fn purge(&self, jobs: &Jobs<B>) {
+        let before = jobs.purge.take();
+        if before.is_empty() {
+            return;
+        }
+        match self
+            .broker
+            .delete_records(&before, self.settings.request_timeout)
+        {
+            Ok(()) => tracing::debug!(partitions = before.len(), "purged repartition topics"),
+            // The next commits bring these partitions up again.
+            Err(error) => {
+                tracing::warn!(%error, "processed records of repartition topics were not deleted yet");
+            }
+        }
+    }
+
+    /// Looks for topics that grew. Which task reads what was decided at the start, so a grown input stops the application:
+    /// going on would leave its new partitions unread.
+    fn refresh_metadata(&self, jobs: &Jobs<B>) {
+        match jobs.metadata.refresh() {
+            Ok(changed) => {
+                for (topic, old, new) in changed {
+                    tracing::warn!(topic, old, new, "partition count changed");
+                    if jobs.sources.contains(&topic) {
+                        self.lifecycle.fail(Error::fatal(format!(
+                            "the partition count of topic {topic} changed from {old} to {new} while the application runs: start it \
+                             again to read the new partitions; an application with state has to be reset first, since its keys are \
+                             spread over {old} partitions"
+                        )));
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "partition counts could not be refreshed"),
+        }
+    }
+}
+
+fn clean(directory: &StateDirectory, delay: Duration, now: Duration) {
+    match directory.clean_unused(delay, now) {
+        Ok(deleted) => {
+            for task in deleted {
+                tracing::info!(%task, "deleted the state of a task that lives elsewhere");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "state of tasks that live elsewhere was not deleted"),
+    }
+}
+
+fn join(ids: &[u32]) -> String {
+    let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
+    ids.join(", ")
+}

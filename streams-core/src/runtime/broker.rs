@@ -1,0 +1,297 @@
+//! All the runtime asks of a log. `kafka/` answers it over rdkafka; the loop, commits and rebalances are the same code
+//! over any other implementation.
+
+use crate::error::Result;
+use crate::record::{FetchedRecord, TopicPartition};
+use crate::task::effects::ProduceRecord;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A cluster: makes clients of it and administers its topics.
+pub trait Broker: Send + Sync + 'static {
+    /// What its consumers deliver.
+    type Record: FetchedRecord;
+    /// A member of the application's group.
+    type Consumer: GroupConsumer<Record = Self::Record>;
+    /// A reader outside any group: changelogs and global topics.
+    type Reader: LogReader<Record = Self::Record>;
+    /// A producer.
+    type Producer: LogProducer;
+
+    /// A member of the group `options.group_id`; it joins with [`GroupConsumer::subscribe`].
+    ///
+    /// # Errors
+    /// When a setting is refused.
+    fn consumer(&self, options: &ConsumerOptions) -> Result<Self::Consumer>;
+
+    /// A reader that belongs to no group.
+    ///
+    /// # Errors
+    /// When a setting is refused.
+    fn reader(&self, client_id: &str) -> Result<Self::Reader>;
+
+    /// A producer; with a transactional id it fences others of that id.
+    ///
+    /// # Errors
+    /// When a setting is refused or the broker cannot be reached to start transactions.
+    fn producer(&self, client_id: &str, transactional_id: Option<&str>) -> Result<Self::Producer>;
+
+    /// How many partitions each topic has, `None` for one that does not exist.
+    ///
+    /// # Errors
+    /// When the cluster cannot be reached in time.
+    fn partition_counts(&self, topics: &[&str], timeout: Duration) -> Result<Vec<Option<i32>>>;
+
+    /// Creates topics; one that exists already is not an error.
+    ///
+    /// # Errors
+    /// When one of them is refused, with the broker's reason.
+    fn create_topics(&self, topics: &[NewTopic], timeout: Duration) -> Result<()>;
+
+    /// The configuration of a topic as the broker has it now.
+    ///
+    /// # Errors
+    /// When the cluster cannot be reached in time or does not know the topic.
+    fn topic_config(&self, topic: &str, timeout: Duration) -> Result<BTreeMap<String, String>>;
+
+    /// Deletes all records before these offsets.
+    ///
+    /// # Errors
+    /// When the broker refuses.
+    fn delete_records(&self, before: &[(TopicPartition, i64)], timeout: Duration) -> Result<()>;
+}
+
+/// How to join the group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerOptions {
+    /// The group: the application's id.
+    pub group_id: String,
+    /// The client's id, `<client.id>-StreamThread-<n>-consumer`.
+    pub client_id: String,
+    /// Static membership, when the user configured `group.instance.id`.
+    pub instance_id: Option<String>,
+    /// What to do with a partition that has no committed offset: `earliest`, `latest` or `none`.
+    pub auto_offset_reset: String,
+}
+
+/// A topic to create.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTopic {
+    /// Its name.
+    pub name: String,
+    /// How many partitions it gets.
+    pub partition_count: i32,
+    /// How many copies, -1 for the broker's default.
+    pub replication_factor: i32,
+    /// Its configuration.
+    pub config: BTreeMap<String, String>,
+}
+
+/// Which of the worker's inputs a record belongs to; the worker hands these out in [`GroupConsumer::add_inputs`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InputSlot(pub u32);
+
+/// An input to read from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// What to read.
+    pub partition: TopicPartition,
+    /// How its records are marked.
+    pub slot: InputSlot,
+    /// Where to start: the next offset.
+    pub offset: StartOffset,
+}
+
+/// Where reading starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartOffset {
+    /// At this offset.
+    At(i64),
+    /// At the oldest record.
+    Earliest,
+    /// Behind the newest record.
+    Latest,
+}
+
+/// What happened to the member, to be answered before the next poll.
+///
+/// `Assigned` comes with an empty list when the group has nothing for this member, so that it knows it has joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupEvent {
+    /// These subscribed partitions are ours now, on top of what we have.
+    Assigned(Vec<TopicPartition>),
+    /// These are to be given back: finish and commit their work, then call [`GroupConsumer::release`].
+    Revoked(Vec<TopicPartition>),
+    /// These belong to somebody else already: close without a commit, then call [`GroupConsumer::release`].
+    Lost(Vec<TopicPartition>),
+    /// The position of these inputs (the offset wanted) is no longer in the log. They deliver nothing until they are removed
+    /// and added again where the source's reset policy says.
+    OutOfRange(Vec<(TopicPartition, i64)>),
+}
+
+/// An offset to commit: the next record to process, and what the task wants to remember with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedOffset {
+    /// The next offset to process.
+    pub offset: i64,
+    /// Opaque to the broker; partition time and more, as Kafka Streams writes it.
+    pub metadata: String,
+}
+
+/// A member of the application's group.
+pub trait GroupConsumer: 'static {
+    /// What it delivers.
+    type Record: FetchedRecord;
+
+    /// Joins the group for these topics.
+    ///
+    /// # Errors
+    /// When the subscription is refused.
+    fn subscribe(&mut self, topics: &[&str]) -> Result<()>;
+
+    /// Serves the group and appends up to `records_max` records to `records`, waiting up to `timeout` for the first one.
+    /// Returns after a group event without waiting further.
+    ///
+    /// # Errors
+    /// Fatal conditions only: authorisation, an unknown topic, a fenced member.
+    fn poll(
+        &mut self,
+        timeout: Duration,
+        records_max: usize,
+        records: &mut Vec<(InputSlot, Self::Record)>,
+    ) -> Result<Option<GroupEvent>>;
+
+    /// Accepts an assignment of subscribed partitions (their records are not delivered unless they are inputs too).
+    ///
+    /// # Errors
+    /// When the group moved on meanwhile.
+    fn accept(&mut self, partitions: &[TopicPartition]) -> Result<()>;
+
+    /// Gives partitions of a revocation or loss back to the group.
+    ///
+    /// # Errors
+    /// When the group moved on meanwhile.
+    fn release(&mut self, partitions: &[TopicPartition]) -> Result<()>;
+
+    /// Starts delivering the records of these partitions, whether or not they are subscribed.
+    ///
+    /// # Errors
+    /// When the client refuses.
+    fn add_inputs(&mut self, inputs: &[Input]) -> Result<()>;
+
+    /// Stops delivering them; records already fetched may be dropped.
+    ///
+    /// # Errors
+    /// When the client refuses.
+    fn remove_inputs(&mut self, partitions: &[TopicPartition]) -> Result<()>;
+
+    /// Stops fetching from these inputs until [`GroupConsumer::resume`].
+    ///
+    /// # Errors
+    /// When one is not an input.
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<()>;
+
+    /// Fetches from these inputs again.
+    ///
+    /// # Errors
+    /// When one is not an input.
+    fn resume(&mut self, partitions: &[TopicPartition]) -> Result<()>;
+
+    /// The group's committed offsets, `None` where there is none.
+    ///
+    /// # Errors
+    /// When the coordinator does not answer in time.
+    fn committed(
+        &mut self,
+        partitions: &[TopicPartition],
+        timeout: Duration,
+    ) -> Result<Vec<Option<CommittedOffset>>>;
+
+    /// Commits and waits for the answer.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Retriable`] while a rebalance runs, [`crate::ErrorKind::Fenced`] when the member is out.
+    fn commit(&mut self, offsets: &[(TopicPartition, CommittedOffset)]) -> Result<()>;
+
+    /// The first offset still in the log and the offset behind the last one, asked of the broker now.
+    ///
+    /// # Errors
+    /// When the broker does not answer in time.
+    fn offsets(
+        &mut self,
+        partitions: &[TopicPartition],
+        timeout: Duration,
+    ) -> Result<Vec<(i64, i64)>>;
+
+    /// How far the log of an input goes (its high watermark) as the last fetch saw it, `None` when unknown.
+    fn end_offset(&mut self, partition: &TopicPartition) -> Option<i64>;
+
+    /// The next offset the consumer would deliver for an input, past control records, `None` when unknown.
+    fn position(&mut self, partition: &TopicPartition) -> Option<i64>;
+
+    /// Leaves the group.
+    ///
+    /// # Errors
+    /// When leaving was not clean; the member is gone all the same.
+    fn close(self) -> Result<()>;
+}
+
+/// Reads partitions outside any group.
+pub trait LogReader: 'static {
+    /// What it delivers.
+    type Record: FetchedRecord;
+
+    /// Adds partitions to read, records marked with the slot.
+    ///
+    /// # Errors
+    /// When the client refuses.
+    fn add_inputs(&mut self, inputs: &[Input]) -> Result<()>;
+
+    /// Stops reading partitions.
+    ///
+    /// # Errors
+    /// When the client refuses.
+    fn remove_inputs(&mut self, partitions: &[TopicPartition]) -> Result<()>;
+
+    /// The first offset still in the log and the offset behind the last one.
+    ///
+    /// # Errors
+    /// When the broker does not answer in time.
+    fn offsets(
+        &mut self,
+        partitions: &[TopicPartition],
+        timeout: Duration,
+    ) -> Result<Vec<(i64, i64)>>;
+
+    /// Appends up to `records_max` records, waiting up to `timeout` for the first.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Data`] when a position is no longer in the log.
+    fn poll(
+        &mut self,
+        timeout: Duration,
+        records_max: usize,
+        records: &mut Vec<(InputSlot, Self::Record)>,
+    ) -> Result<()>;
+
+    /// The next offset the reader would deliver, past control records and compacted gaps, `None` when unknown.
+    fn position(&mut self, partition: &TopicPartition) -> Option<i64>;
+}
+
+/// A producer: idempotent, and transactional when it was made with an id.
+pub trait LogProducer: 'static {
+    /// Queues records; waits while the queue is full, as long as records may take to be delivered.
+    ///
+    /// # Errors
+    /// When a record is refused (too large, unknown topic) or an earlier one failed; the rest of the records is not queued.
+    fn send(&mut self, records: &mut dyn Iterator<Item = ProduceRecord<'_>>) -> Result<()>;
+
+    /// Waits until every record is acknowledged.
+    ///
+    /// # Errors
+    /// The first failure of any record since the last flush; nothing may be committed after one.
+    fn flush(&mut self, timeout: Duration) -> Result<()>;
+
+    /// The offset behind the last record this producer wrote to that partition and saw acknowledged.
+    fn next_offset(&self, partition: &TopicPartition) -> Option<i64>;
+}

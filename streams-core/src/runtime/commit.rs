@@ -1,0 +1,309 @@
+//! Committing, at least once: what tasks produced is acknowledged first, then the offsets, then the stores.
+//!
+//! A failure before the offsets leaves nothing committed, so the records are processed again; a failure behind them leaves
+//! stores behind their changelogs, which are read to the end at the next start.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::{FetchedRecord, TopicPartition};
+use crate::runtime::broker::{Broker, CommittedOffset, GroupConsumer, LogProducer};
+use crate::runtime::worker::{Changelog, RunningTask, Worker, send_effects};
+use crate::task::TaskId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// How soon a commit that the group refused is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+/// How long the group may call this member a stranger without telling it that it lost its tasks.
+const FENCED_WAIT: Duration = Duration::from_secs(10);
+/// How often a commit is tried while tasks are being given back.
+const CLOSING_ATTEMPTS: u32 = 20;
+
+/// When the next commit is due and whether the last one went through.
+pub(crate) struct CommitState {
+    last: Duration,
+    /// The refusal that commits have met since, with the time of the first and of the last.
+    refused: Option<Refusal>,
+}
+
+struct Refusal {
+    since: Duration,
+    last: Duration,
+    kind: ErrorKind,
+}
+
+/// How a commit went.
+enum Committed {
+    /// Offsets and stores are committed.
+    Done,
+    /// Nothing is committed; it may be tried again.
+    Refused(Error),
+}
+
+impl CommitState {
+    pub(crate) fn new(now: Duration) -> Self {
+        CommitState {
+            last: now,
+            refused: None,
+        }
+    }
+
+    /// How long until the next commit.
+    pub(crate) fn until_due(&self, now: Duration, interval: Duration) -> Duration {
+        let due = match &self.refused {
+            Some(refusal) => refusal.last + RETRY_INTERVAL,
+            None => self.last + interval,
+        };
+        due.saturating_sub(now)
+    }
+
+    /// Whether the group says that this member no longer owns its tasks.
+    pub(crate) fn is_blocked(&self) -> bool {
+        matches!(
+            self.refused,
+            Some(Refusal {
+                kind: ErrorKind::Fenced,
+                ..
+            })
+        )
+    }
+
+    /// Forgets a refusal: the group has spoken since.
+    pub(crate) fn unblock(&mut self) {
+        self.refused = None;
+    }
+}
+
+/// Committed offsets of repartition topics: what is before them may be deleted. Written by stream threads, emptied by the
+/// application.
+#[derive(Default)]
+pub(crate) struct PurgeList(Mutex<BTreeMap<TopicPartition, i64>>);
+
+impl PurgeList {
+    fn note(&self, partition: &TopicPartition, offset: i64) {
+        let mut offsets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match offsets.get_mut(partition) {
+            Some(known) => *known = (*known).max(offset),
+            None => {
+                offsets.insert(partition.clone(), offset);
+            }
+        }
+    }
+
+    /// What was noted since the last call.
+    pub(crate) fn take(&self) -> Vec<(TopicPartition, i64)> {
+        let mut offsets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *offsets).into_iter().collect()
+    }
+}
+
+impl<B: Broker> Worker<B> {
+    /// Commits all tasks when the interval has passed, a task asks for it or holds too much; returns whether it did.
+    pub(crate) fn commit_if_due(&mut self) -> Result<bool> {
+        let now = self.context.clock.elapsed();
+        let settings = &self.context.settings;
+        let interval_passed = self
+            .commit
+            .until_due(now, settings.commit_interval)
+            .is_zero();
+        let cache_full = self.cache_bytes() > settings.cache_bytes_max;
+        // A refused commit is tried again at its own pace, whatever asks for one.
+        let wanted = self.commit.refused.is_none()
+            && (cache_full
+                || self.tasks.iter().any(|r| r.task.commit_requested())
+                || self.uncommitted_bytes() > settings.uncommitted_bytes_max);
+        if !interval_passed && !wanted {
+            return Ok(false);
+        }
+        self.commit_now(now)?;
+        if cache_full {
+            // What is unchanged now can be read again from the stores.
+            for running in &mut self.tasks {
+                running.task.forget_clean();
+            }
+        }
+        Ok(true)
+    }
+
+    fn cache_bytes(&self) -> usize {
+        self.tasks.iter().map(|r| r.task.cache_bytes()).sum()
+    }
+
+    fn uncommitted_bytes(&self) -> usize {
+        self.tasks.iter().map(|r| r.task.uncommitted_bytes()).sum()
+    }
+
+    fn commit_now(&mut self, now: Duration) -> Result<()> {
+        let all = |_: TaskId| true;
+        let error = match self.commit_tasks(&all)? {
+            Committed::Done => {
+                self.commit.last = now;
+                self.commit.refused = None;
+                return Ok(());
+            }
+            Committed::Refused(error) => error,
+        };
+        let since = self.commit.refused.as_ref().map_or(now, |r| r.since);
+        let waited = now.saturating_sub(since);
+        tracing::debug!(thread = %self.name, %error, "commit refused, trying again");
+        if waited > self.context.settings.task_timeout {
+            return Err(Error::fatal(format!(
+                "offsets could not be committed for {} s (task.timeout.ms): {error}",
+                waited.as_secs()
+            )));
+        }
+        self.commit.refused = Some(Refusal {
+            since,
+            last: now,
+            kind: error.kind(),
+        });
+        if self.commit.is_blocked() && waited > FENCED_WAIT {
+            self.rejoin(&error)?;
+        }
+        Ok(())
+    }
+
+    /// Commits the tasks that `selected` picks and that have something to commit.
+    fn commit_tasks(&mut self, selected: &dyn Fn(TaskId) -> bool) -> Result<Committed> {
+        let now_ms = self.context.clock.wall_ms();
+        let mut chosen = Vec::new();
+        for (index, running) in self.tasks.iter_mut().enumerate() {
+            if !selected(running.id) {
+                continue;
+            }
+            let positions = positions(&mut self.consumer, running);
+            let moved = running.inputs.iter().zip(&positions).any(|(input, position)| {
+                position.is_some_and(|position| input.committed != Some(position))
+            });
+            if !running.task.commit_needed() && !moved {
+                continue;
+            }
+            running.task.prepare_commit(now_ms)?;
+            send_effects(&mut self.producer, running)?;
+            chosen.push((index, positions));
+        }
+        if chosen.is_empty() {
+            return Ok(Committed::Done);
+        }
+        // Everything the tasks produced must be in the log before the records it came from count as processed.
+        self.producer
+            .flush(self.context.settings.task_timeout)
+            .map_err(|error| error.context("what the tasks produced was not written"))?;
+
+        let mut offsets = Vec::new();
+        let mut committed = Vec::with_capacity(chosen.len());
+        for (index, positions) in &chosen {
+            let running = &mut self.tasks[*index];
+            let mut of_task = running.task.offsets(&|input| positions[input]);
+            // The task knows nothing yet of inputs without a record: where they start is kept, and their markers are passed.
+            for (number, input) in running.inputs.iter().enumerate() {
+                if let Some(offset) = positions[number]
+                    && !input.seen
+                    && input.committed != Some(offset)
+                {
+                    let metadata = input.metadata.clone();
+                    of_task.push((number, CommittedOffset { offset, metadata }));
+                }
+            }
+            for (input, offset) in &of_task {
+                if let Some(partition) = &running.inputs[*input].partition {
+                    offsets.push((partition.clone(), offset.clone()));
+                }
+            }
+            committed.push(of_task);
+        }
+        if !offsets.is_empty()
+            && let Err(error) = self.consumer.commit(&offsets)
+        {
+            return match error.kind() {
+                ErrorKind::Retriable | ErrorKind::Fenced => Ok(Committed::Refused(error)),
+                _ => Err(error.context("offsets were not committed")),
+            };
+        }
+        tracing::debug!(thread = %self.name, tasks = chosen.len(), offsets = offsets.len(), "committed");
+        for ((index, _), of_task) in chosen.iter().zip(committed) {
+            self.commit_stores(*index, &of_task)?;
+        }
+        Ok(Committed::Done)
+    }
+
+    /// Makes the state of a task durable, now that its offsets are committed.
+    fn commit_stores(&mut self, index: usize, offsets: &[(usize, CommittedOffset)]) -> Result<()> {
+        let running = &mut self.tasks[index];
+        for (number, offset) in offsets {
+            let input = &mut running.inputs[*number];
+            debug_assert!(input.committed.is_none_or(|before| before <= offset.offset));
+            input.committed = Some(offset.offset);
+            if input.purged
+                && let Some(partition) = &input.partition
+            {
+                self.context.purge.note(partition, offset.offset);
+            }
+        }
+        let positions: Vec<Option<i64>> = running
+            .changelogs
+            .iter_mut()
+            .map(|changelog| match changelog {
+                Changelog::None => None,
+                Changelog::Input(input) => running.inputs[*input].committed,
+                Changelog::Topic(partition, position) => {
+                    // What this producer wrote last may be older than what was restored since.
+                    *position = (*position).max(self.producer.next_offset(partition));
+                    *position
+                }
+            })
+            .collect();
+        running
+            .task
+            .commit_stores(offsets, &positions)
+            .map_err(|error| error.context(format!("task {}", running.id)))
+    }
+
+    /// Commits and closes these tasks, because they move on or the application stops.
+    pub(crate) fn close_tasks(&mut self, ids: &BTreeSet<TaskId>) -> Result<()> {
+        let selected = |id: TaskId| ids.contains(&id);
+        let mut attempt = 0;
+        while let Committed::Refused(error) = self.commit_tasks(&selected)? {
+            attempt += 1;
+            if error.kind() == ErrorKind::Fenced || attempt == CLOSING_ATTEMPTS {
+                tracing::warn!(
+                    thread = %self.name, ?ids, %error,
+                    "tasks are closed without a commit; their records since the last one are processed again"
+                );
+                self.drop_tasks(ids);
+                return Ok(());
+            }
+            std::thread::sleep(RETRY_INTERVAL);
+        }
+        let now = self.context.clock.elapsed();
+        for running in self.take_tasks(ids)? {
+            let RunningTask {
+                task,
+                id,
+                directory,
+                ..
+            } = running;
+            task.close()
+                .map_err(|error| error.context(format!("task {id}")))?;
+            directory.release(now);
+        }
+        Ok(())
+    }
+}
+
+/// The next offset to read of each input that has nothing buffered.
+fn positions<C: GroupConsumer, R: FetchedRecord>(
+    consumer: &mut C,
+    running: &RunningTask<R>,
+) -> Vec<Option<i64>> {
+    running
+        .inputs
+        .iter()
+        .enumerate()
+        .map(|(number, input)| {
+            let partition = input.partition.as_ref()?;
+            (running.task.buffered(number) == 0)
+                .then(|| consumer.position(partition).unwrap_or(input.start))
+        })
+        .collect()
+}

@@ -1,0 +1,46 @@
+//! Threads that own tasks: they poll, process, commit, rebalance and restore. In reading order:
+//!
+//! * `app`, `application`: [`KafkaStreams`], and one application from start to stop.
+//! * `partition_plan`, `internal_topics`, `assignment`: how many tasks there are, the topics they need, who runs which.
+//! * `worker`, `commit`, `rebalance`, `open_task`: a stream thread.
+//! * `restore`, `restore_pool`, `global`: state that comes out of topics, beside the stream threads.
+//! * `broker`: all of the above ask of a log. Nothing here names a Kafka client.
+
+pub mod broker;
+
+mod app;
+mod application;
+mod settings;
+
+mod assignment;
+mod internal_topics;
+mod partition_plan;
+mod topic_metadata;
+
+mod commit;
+mod open_task;
+mod rebalance;
+mod worker;
+
+mod global;
+mod restore;
+mod restore_listener;
+mod restore_pool;
+mod restore_request;
+mod restoring_store;
+mod state_directory;
+
+mod clock;
+mod lifecycle;
+mod shutdown;
+
+#[cfg(test)]
+mod memory_broker;
+#[cfg(test)]
+mod test_topology;
+#[cfg(test)]
+mod tests;
+
+pub use app::{KafkaStreams, KafkaStreamsHandle};
+pub use lifecycle::State;
+pub use restore_listener::RestoreListener;

@@ -1,0 +1,379 @@
+//! From assigned to processed: committed offsets, stores to restore, the task itself, its inputs.
+
+use crate::error::{Error, Result};
+use crate::record::TopicPartition;
+use crate::runtime::broker::{
+    Broker, CommittedOffset, GroupConsumer, Input, InputSlot, StartOffset,
+};
+use crate::runtime::internal_topics::changelog_topic;
+use crate::runtime::rebalance::list;
+use crate::runtime::restore_request::{OpenStores, RestoreRequest, StoreToRestore};
+use crate::runtime::worker::{Changelog, RunningTask, TaskInput, Worker};
+use crate::task::{Task, TaskId};
+use crate::topology::{OffsetReset, SubTopology, TopicName};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// A task that was assigned and is not processed yet.
+pub(crate) struct PendingTask {
+    pub(crate) id: TaskId,
+    /// By input number: what it reads, `None` when the topic has no such partition.
+    pub(crate) inputs: Vec<Option<TopicPartition>>,
+    stage: Stage,
+}
+
+enum Stage {
+    /// To be opened; since when.
+    Assigned(Duration),
+    /// Its stores are being restored.
+    Restoring {
+        ticket: u64,
+        cancelled: Arc<AtomicBool>,
+        committed: Vec<Option<CommittedOffset>>,
+        /// Where each input starts.
+        starts: Vec<i64>,
+    },
+}
+
+impl PendingTask {
+    /// A task the group has just assigned.
+    pub(crate) fn assigned(
+        id: TaskId,
+        inputs: Vec<Option<TopicPartition>>,
+        now: Duration,
+    ) -> Self {
+        PendingTask {
+            id,
+            inputs,
+            stage: Stage::Assigned(now),
+        }
+    }
+
+    /// Stops its restoration, because it is no longer this worker's.
+    pub(crate) fn cancel(&self) {
+        if let Stage::Restoring { cancelled, .. } = &self.stage {
+            cancelled.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl<B: Broker> Worker<B> {
+    /// Starts to restore the tasks that were assigned since the last turn.
+    pub(crate) fn open_pending(&mut self) -> Result<()> {
+        let is_new = |pending: &PendingTask| matches!(pending.stage, Stage::Assigned(_));
+        if !self.pending.iter().any(is_new) {
+            return Ok(());
+        }
+        let inputs: Vec<TopicPartition> = self
+            .pending
+            .iter()
+            .filter(|pending| is_new(pending))
+            .flat_map(|pending| pending.inputs.iter().flatten().cloned())
+            .collect();
+        let timeout = self.context.settings.request_timeout;
+        let mut committed = match self.consumer.committed(&inputs, timeout) {
+            Ok(committed) => committed.into_iter(),
+            Err(error) => return self.on_open_failure(error),
+        };
+        for index in 0..self.pending.len() {
+            if !is_new(&self.pending[index]) {
+                continue;
+            }
+            let committed: Vec<Option<CommittedOffset>> = self.pending[index]
+                .inputs
+                .iter()
+                .map(|input| input.as_ref().and_then(|_| committed.next().flatten()))
+                .collect();
+            let id = self.pending[index].id;
+            let partitions = self.pending[index].inputs.clone();
+            let starts = match self.start_offsets(id, &partitions, &committed) {
+                Ok(starts) => starts,
+                Err(error) => return self.on_open_failure(error),
+            };
+            let ticket = self.next_ticket;
+            self.next_ticket += 1;
+            let cancelled = Arc::new(AtomicBool::new(false));
+            let pending = &self.pending[index];
+            let request = RestoreRequest {
+                task: id,
+                ticket,
+                stores: self.stores_to_restore(pending, &committed)?,
+                cancelled: Arc::clone(&cancelled),
+                reply: self.restored_sender.clone(),
+                restarts: 0,
+            };
+            self.context.restore.submit(request)?;
+            self.pending[index].stage = Stage::Restoring {
+                ticket,
+                cancelled,
+                committed,
+                starts,
+            };
+        }
+        Ok(())
+    }
+
+    /// The coordinator did not answer: the next turn asks again, as long as `task.timeout.ms` allows.
+    fn on_open_failure(&self, error: Error) -> Result<()> {
+        let now = self.context.clock.elapsed();
+        let oldest = self
+            .pending
+            .iter()
+            .filter_map(|pending| match pending.stage {
+                Stage::Assigned(since) => Some(since),
+                Stage::Restoring { .. } => None,
+            })
+            .min();
+        let waited = oldest.map_or(Duration::ZERO, |since| now.saturating_sub(since));
+        if error.is_retriable() && waited <= self.context.settings.task_timeout {
+            tracing::warn!(thread = %self.name, %error, "committed offsets are not known yet");
+            return Ok(());
+        }
+        Err(error.context("reading committed offsets"))
+    }
+
+    fn stores_to_restore(
+        &self,
+        pending: &PendingTask,
+        committed: &[Option<CommittedOffset>],
+    ) -> Result<Vec<StoreToRestore>> {
+        let id = pending.id;
+        let stores = &self.sub_topology(id)?.stores;
+        Ok(stores
+            .iter()
+            .map(|definition| {
+                let source_topic = definition
+                    .changelog
+                    .as_ref()
+                    .and_then(|changelog| changelog.source_topic.as_ref());
+                let (changelog, end_max) = match (&definition.changelog, source_topic) {
+                    (None, _) => (None, None),
+                    (Some(_), Some(topic)) => {
+                        let input = pending
+                            .inputs
+                            .iter()
+                            .position(|p| p.as_ref().is_some_and(|p| *p.topic == **topic));
+                        // Without a committed offset every record is still to be processed, so none is restored.
+                        let end = input
+                            .and_then(|input| committed[input].as_ref())
+                            .map_or(0, |committed| committed.offset);
+                        let partition = input.and_then(|input| pending.inputs[input].clone());
+                        (partition, Some(end))
+                    }
+                    (Some(_), None) => {
+                        let topic = changelog_topic(
+                            &self.context.settings.application_id,
+                            &definition.name,
+                        );
+                        (Some(TopicPartition::new(topic, id.partition)), None)
+                    }
+                };
+                StoreToRestore {
+                    definition: Arc::clone(definition),
+                    changelog,
+                    end_max,
+                }
+            })
+            .collect())
+    }
+
+    /// Starts to process the tasks whose stores are ready.
+    pub(crate) fn take_restored(&mut self) -> Result<()> {
+        let mut started = false;
+        while let Ok(outcome) = self.restored.try_recv() {
+            let of_ticket = |pending: &PendingTask| {
+                pending.id == outcome.task
+                    && matches!(pending.stage, Stage::Restoring { ticket, .. } if ticket == outcome.ticket)
+            };
+            let Some(index) = self.pending.iter().position(of_ticket) else {
+                // The task moved on meanwhile; what was restored is kept for its next time here.
+                if let Ok(open) = outcome.result {
+                    open.stores.close()?;
+                    open.directory.release(self.context.clock.elapsed());
+                }
+                continue;
+            };
+            let open = outcome.result?;
+            let pending = self.pending.swap_remove(index);
+            let Stage::Restoring {
+                committed, starts, ..
+            } = pending.stage
+            else {
+                continue;
+            };
+            self.start_task(pending.id, pending.inputs, &committed, &starts, open)
+                .map_err(|error| error.context(format!("task {}", pending.id)))?;
+            started = true;
+        }
+        if started && self.pending.is_empty() {
+            let ids: BTreeSet<TaskId> = self.tasks.iter().map(|running| running.id).collect();
+            tracing::info!(thread = %self.name, tasks = %list(&ids), "all tasks are processed");
+        }
+        Ok(())
+    }
+
+    fn start_task(
+        &mut self,
+        id: TaskId,
+        partitions: Vec<Option<TopicPartition>>,
+        committed: &[Option<CommittedOffset>],
+        starts: &[i64],
+        open: OpenStores,
+    ) -> Result<()> {
+        let context = Arc::clone(&self.context);
+        let OpenStores { stores, directory } = open;
+        let changelogs = self.changelogs(id, &partitions, &stores)?;
+        let metadata = Arc::clone(&context.metadata);
+        let mut task = Task::new(
+            &context.topology,
+            id,
+            stores,
+            Arc::clone(&context.globals),
+            metadata,
+            &context.task_options,
+        )?;
+        let mut inputs = Vec::with_capacity(partitions.len());
+        let mut added = Vec::new();
+        for (number, (partition, &start)) in partitions.into_iter().zip(starts).enumerate() {
+            let slot = InputSlot(self.next_slot);
+            self.next_slot = self.next_slot.wrapping_add(1);
+            task.initialize(number, committed[number].as_ref());
+            if let Some(partition) = &partition {
+                added.push(Input {
+                    partition: partition.clone(),
+                    slot,
+                    offset: StartOffset::At(start),
+                });
+            }
+            inputs.push(TaskInput {
+                purged: partition
+                    .as_ref()
+                    .is_some_and(|p| context.repartition_topics.contains(&p.topic)),
+                partition,
+                slot,
+                start,
+                committed: committed[number].as_ref().map(|committed| committed.offset),
+                metadata: committed[number]
+                    .as_ref()
+                    .map_or_else(String::new, |committed| committed.metadata.clone()),
+                seen: false,
+                paused: false,
+            });
+        }
+        self.tasks.push(RunningTask {
+            task,
+            id,
+            inputs,
+            changelogs,
+            directory,
+        });
+        self.tasks.sort_by_key(|running| running.id);
+        self.index_slots();
+        self.consumer.add_inputs(&added)
+    }
+
+    /// Where each input starts: what is committed, else what the source's reset policy says.
+    fn start_offsets(
+        &mut self,
+        id: TaskId,
+        partitions: &[Option<TopicPartition>],
+        committed: &[Option<CommittedOffset>],
+    ) -> Result<Vec<i64>> {
+        let mut starts = Vec::with_capacity(partitions.len());
+        for (number, (partition, committed)) in partitions.iter().zip(committed).enumerate() {
+            starts.push(match (partition, committed) {
+                (_, Some(committed)) => committed.offset,
+                (None, None) => 0,
+                (Some(partition), None) => self.reset_offset(id, number, partition)?,
+            });
+        }
+        Ok(starts)
+    }
+
+    pub(crate) fn reset_offset(
+        &mut self,
+        id: TaskId,
+        input: usize,
+        partition: &TopicPartition,
+    ) -> Result<i64> {
+        let source = &self.sub_topology(id)?.sources[input];
+        let policy = match (&source.topic, source.auto_offset_reset) {
+            // What the application wrote for itself is always wanted.
+            (TopicName::Internal(_), _) => Some(OffsetReset::Earliest),
+            (TopicName::External(_), Some(policy)) => Some(policy),
+            (TopicName::External(_), None) => self.context.settings.offset_reset,
+        };
+        let Some(policy) = policy else {
+            return Err(Error::config(format!(
+                "{partition} has no committed offset, or one that is no longer in the log, and auto.offset.reset is none: \
+                 set it to earliest or latest, or give the group an offset"
+            )));
+        };
+        let timeout = self.context.settings.request_timeout;
+        let offsets = self
+            .consumer
+            .offsets(std::slice::from_ref(partition), timeout)?;
+        let (first, end) = offsets.first().copied().ok_or_else(|| {
+            Error::fatal(format!("the broker does not say where {partition} starts"))
+        })?;
+        Ok(match policy {
+            OffsetReset::Earliest => first,
+            OffsetReset::Latest => end,
+        })
+    }
+
+    fn sub_topology(&self, id: TaskId) -> Result<&SubTopology> {
+        self.context
+            .topology
+            .sub_topologies()
+            .iter()
+            .find(|sub_topology| sub_topology.id == id.sub_topology)
+            .ok_or_else(|| Error::fatal(format!("the topology has no part for task {id}")))
+    }
+
+    pub(crate) fn input_partitions(&self, id: TaskId) -> Result<Vec<Option<TopicPartition>>> {
+        let application_id = &self.context.settings.application_id;
+        let sources = &self.sub_topology(id)?.sources;
+        Ok(sources
+            .iter()
+            .map(|source| {
+                let topic = source.topic.full_name(application_id).to_string();
+                let count = self.context.partition_counts.get(&topic).copied();
+                (id.partition < count.unwrap_or(0))
+                    .then(|| TopicPartition::new(topic, id.partition))
+            })
+            .collect())
+    }
+
+    fn changelogs(
+        &self,
+        id: TaskId,
+        partitions: &[Option<TopicPartition>],
+        stores: &streams_state::TaskStores,
+    ) -> Result<Vec<Changelog>> {
+        let application_id = &self.context.settings.application_id;
+        let definitions = &self.sub_topology(id)?.stores;
+        Ok(definitions
+            .iter()
+            .enumerate()
+            .map(|(index, definition)| match &definition.changelog {
+                None => Changelog::None,
+                Some(changelog) => match &changelog.source_topic {
+                    Some(topic) => partitions
+                        .iter()
+                        .position(|p| p.as_ref().is_some_and(|p| *p.topic == **topic))
+                        .map_or(Changelog::None, Changelog::Input),
+                    None => Changelog::Topic(
+                        TopicPartition::new(
+                            changelog_topic(application_id, &definition.name),
+                            id.partition,
+                        ),
+                        stores.position(index),
+                    ),
+                },
+            })
+            .collect())
+    }
+}

@@ -1,0 +1,479 @@
+//! Restoring the stores of tasks from their changelogs, beside the threads that process: many tasks at once through one
+//! reader, applied in bulk, up to the end each changelog had when its restoration started.
+//!
+//! A [`Restorer`] advances by [`Restorer::step`] and owns no thread, so that a simulation can drive it; `restore_pool` puts
+//! it on threads.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::TopicPartition;
+use crate::runtime::broker::{Broker, Input, InputSlot, LogReader, StartOffset};
+use crate::runtime::clock::Clock;
+use crate::runtime::restore_listener::RestoreListener;
+use crate::runtime::restore_request::{OpenStores, RestoreRequest, StoreToRestore};
+use crate::runtime::restoring_store::RestoringStore;
+use crate::runtime::state_directory::{StateDirectory, TaskDirectory};
+use crate::task::TaskId;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use streams_state::{StoreBackend, StoreResources, StoreSpec, TaskStores};
+
+const RECORDS_PER_POLL_MAX: usize = 8192;
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
+/// How often one task may start over because the broker deleted what it was about to read.
+const RESTARTS_MAX: u32 = 3;
+
+/// What all restorers of an application share.
+pub(crate) struct RestoreContext<B> {
+    pub(crate) broker: Arc<B>,
+    pub(crate) directory: Arc<StateDirectory>,
+    pub(crate) resources: StoreResources,
+    pub(crate) listener: Option<Arc<dyn RestoreListener>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) request_timeout: Duration,
+    pub(crate) task_timeout: Duration,
+}
+
+/// Restores the tasks it is given, all at once.
+pub(crate) struct Restorer<B: Broker> {
+    context: Arc<RestoreContext<B>>,
+    client_id: String,
+    reader: Option<B::Reader>,
+    waiting: Vec<RestoreRequest>,
+    active: Vec<RestoringTask>,
+    slots: HashMap<InputSlot, (TaskId, usize)>,
+    next_slot: u32,
+    records: Vec<(InputSlot, B::Record)>,
+    /// Since when the broker has not been answering.
+    failing_since: Option<Duration>,
+    progress_at: Duration,
+}
+
+struct RestoringTask {
+    request: RestoreRequest,
+    open: OpenStores,
+    changelogs: Vec<RestoringStore>,
+    started: Duration,
+}
+
+impl<B: Broker> Restorer<B> {
+    pub(crate) fn new(context: Arc<RestoreContext<B>>, client_id: String) -> Self {
+        Restorer {
+            context,
+            client_id,
+            reader: None,
+            waiting: Vec::new(),
+            active: Vec::new(),
+            slots: HashMap::new(),
+            next_slot: 0,
+            records: Vec::new(),
+            failing_since: None,
+            progress_at: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn submit(&mut self, request: RestoreRequest) {
+        self.waiting.push(request);
+    }
+
+    /// How many tasks are not done.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len() + self.active.len()
+    }
+
+    /// Whether something can be read now; otherwise all tasks wait for their folders.
+    pub(crate) fn is_reading(&self) -> bool {
+        !self.active.is_empty()
+    }
+
+    /// Opens what waits, reads once and hands over what is done. Waits a moment for records when there is something to read.
+    pub(crate) fn step(&mut self) {
+        self.drop_cancelled();
+        self.open_waiting();
+        if let Err(error) = self.read() {
+            self.on_read_error(error);
+        }
+        self.finish_done();
+        self.report_progress();
+    }
+
+    /// Gives up everything that is not done, without an outcome.
+    pub(crate) fn abandon(&mut self) {
+        self.waiting.clear();
+        for task in std::mem::take(&mut self.active) {
+            self.suspend(task);
+        }
+        self.reader = None;
+    }
+
+    fn drop_cancelled(&mut self) {
+        let cancelled = |request: &RestoreRequest| request.cancelled.load(Ordering::Acquire);
+        self.waiting.retain(|request| !cancelled(request));
+        let (gone, active): (Vec<_>, Vec<_>) = std::mem::take(&mut self.active)
+            .into_iter()
+            .partition(|task| cancelled(&task.request));
+        self.active = active;
+        for task in gone {
+            tracing::info!(task = %task.request.task, "restoration cancelled, the task moved on");
+            self.suspend(task);
+        }
+    }
+
+    /// Stops reading for a task and closes its stores, so that what was restored so far is kept.
+    fn suspend(&mut self, task: RestoringTask) -> RestoreRequest {
+        self.stop_reading(task.changelogs.iter().filter(|store| !store.done));
+        if let Some(listener) = &self.context.listener {
+            for store in task.changelogs.iter().filter(|store| !store.done) {
+                listener.on_restore_suspended(&store.name, &store.changelog, store.records_total);
+            }
+        }
+        if let Err(error) = task.open.stores.close() {
+            tracing::warn!(task = %task.request.task, %error, "stores did not close cleanly; they will be restored further back");
+        }
+        task.open.directory.release(self.context.clock.elapsed());
+        task.request
+    }
+
+    fn stop_reading<'a>(&mut self, stores: impl Iterator<Item = &'a RestoringStore>) {
+        let mut partitions = Vec::new();
+        for store in stores {
+            self.slots.remove(&store.slot);
+            partitions.push(store.changelog.clone());
+        }
+        if let Some(reader) = &mut self.reader
+            && !partitions.is_empty()
+            && let Err(error) = reader.remove_inputs(&partitions)
+        {
+            // A new reader is made when it is needed again, so nothing is read twice.
+            tracing::debug!(%error, "reader dropped");
+            self.reader = None;
+        }
+    }
+
+    fn open_waiting(&mut self) {
+        for request in std::mem::take(&mut self.waiting) {
+            let directory = match self.context.directory.lock_task(request.task) {
+                Ok(Some(directory)) => directory,
+                // Another thread of this process is still closing it.
+                Ok(None) => {
+                    self.waiting.push(request);
+                    continue;
+                }
+                Err(error) => {
+                    request.answer(Err(error));
+                    continue;
+                }
+            };
+            match self.start(&request, directory) {
+                Ok((open, changelogs)) => self.active.push(RestoringTask {
+                    request,
+                    open,
+                    changelogs,
+                    started: self.context.clock.elapsed(),
+                }),
+                Err(error) if error.is_retriable() && !self.timed_out() => {
+                    tracing::warn!(task = %request.task, %error, "cannot start restoring yet");
+                    self.waiting.push(request);
+                }
+                Err(error) => {
+                    let context = format!("opening the stores of task {}", request.task);
+                    request.answer(Err(error.context(context)));
+                }
+            }
+        }
+    }
+
+    /// Whether the broker has been failing for longer than a task may wait; starts to measure when it is the first failure.
+    fn timed_out(&mut self) -> bool {
+        let now = self.context.clock.elapsed();
+        let since = *self.failing_since.get_or_insert(now);
+        now.saturating_sub(since) > self.context.task_timeout
+    }
+
+    fn start(
+        &mut self,
+        request: &RestoreRequest,
+        directory: TaskDirectory,
+    ) -> Result<(OpenStores, Vec<RestoringStore>)> {
+        let specs: Vec<StoreSpec> = request
+            .stores
+            .iter()
+            .map(|store| store.definition.spec.clone())
+            .collect();
+        // A task without a store on disk leaves no database behind.
+        let on_disk = specs
+            .iter()
+            .any(|spec| !matches!(spec.backend, StoreBackend::Memory));
+        let path = directory.path().filter(|_| on_disk);
+        let logged: Vec<(usize, TopicPartition)> = request
+            .stores
+            .iter()
+            .enumerate()
+            .filter_map(|(index, store)| Some((index, store.changelog.clone()?)))
+            .collect();
+        let bounds = self.bounds(&logged)?;
+        let mut stores = TaskStores::open(path, &specs, &self.context.resources)?;
+        let out_of_range = logged.iter().zip(&bounds).find(|((index, _), bounds)| {
+            stores
+                .position(*index)
+                .is_some_and(|position| position < bounds.0 || position > bounds.1)
+        });
+        if let Some(((index, changelog), (first, end))) = out_of_range {
+            tracing::warn!(
+                task = %request.task, %changelog, position = ?stores.position(*index), first, end,
+                "the changelog no longer holds what the store on disk continues from; starting from an empty store"
+            );
+            stores.close()?;
+            if let Some(path) = path {
+                TaskStores::wipe(path)?;
+            }
+            stores = TaskStores::open(path, &specs, &self.context.resources)?;
+        }
+
+        let mut changelogs = Vec::with_capacity(logged.len());
+        let mut inputs = Vec::new();
+        let mut reading = Vec::new();
+        for ((index, changelog), (first, end)) in logged.into_iter().zip(bounds) {
+            let StoreToRestore {
+                definition,
+                end_max,
+                ..
+            } = &request.stores[index];
+            let position = stores.position(index).unwrap_or(first);
+            let end = end_max.map_or(end, |max| end.min(max));
+            let slot = InputSlot(self.next_slot);
+            self.next_slot = self.next_slot.wrapping_add(1);
+            let done = position >= end;
+            if !done {
+                tracing::info!(
+                    task = %request.task, store = %definition.name, %changelog, position, end,
+                    "restoring"
+                );
+                if let Some(listener) = &self.context.listener {
+                    listener.on_restore_start(&definition.name, &changelog, position, end);
+                }
+                reading.push((slot, (request.task, index)));
+                inputs.push(Input {
+                    partition: changelog.clone(),
+                    slot,
+                    offset: StartOffset::At(position),
+                });
+            }
+            changelogs.push(RestoringStore {
+                index,
+                name: definition.name.clone(),
+                timestamped: definition.timestamped,
+                changelog,
+                slot,
+                position,
+                end,
+                bounded: end_max.is_some(),
+                records_total: 0,
+                done,
+            });
+        }
+        if !inputs.is_empty() {
+            self.reader()?.add_inputs(&inputs)?;
+            self.slots.extend(reading);
+        }
+        Ok((OpenStores { stores, directory }, changelogs))
+    }
+
+    fn reader(&mut self) -> Result<&mut B::Reader> {
+        if self.reader.is_none() {
+            self.reader = Some(self.context.broker.reader(&self.client_id)?);
+        }
+        self.reader
+            .as_mut()
+            .ok_or_else(|| Error::fatal("the reader was just made"))
+    }
+
+    fn bounds(&mut self, logged: &[(usize, TopicPartition)]) -> Result<Vec<(i64, i64)>> {
+        if logged.is_empty() {
+            return Ok(Vec::new());
+        }
+        let partitions: Vec<TopicPartition> = logged.iter().map(|(_, p)| p.clone()).collect();
+        let timeout = self.context.request_timeout;
+        self.reader()?.offsets(&partitions, timeout)
+    }
+
+    fn read(&mut self) -> Result<()> {
+        if self.slots.is_empty() {
+            return Ok(());
+        }
+        let mut records = std::mem::take(&mut self.records);
+        records.clear();
+        let polled = self
+            .reader()?
+            .poll(POLL_TIMEOUT, RECORDS_PER_POLL_MAX, &mut records);
+        let applied = polled.and_then(|()| {
+            self.failing_since = None;
+            self.apply(&records)
+        });
+        records.clear();
+        self.records = records;
+        applied?;
+        self.mark_done()
+    }
+
+    /// Applies records run by run: the reader delivers a partition's records in one piece as far as it can.
+    fn apply(&mut self, records: &[(InputSlot, B::Record)]) -> Result<()> {
+        for run in records.chunk_by(|a, b| a.0 == b.0) {
+            let Some(&(task, index)) = self.slots.get(&run[0].0) else {
+                continue;
+            };
+            let Some(task) = self.active.iter_mut().find(|t| t.request.task == task) else {
+                continue;
+            };
+            let OpenStores { stores, .. } = &mut task.open;
+            let Some(store) = task.changelogs.iter_mut().find(|s| s.index == index) else {
+                continue;
+            };
+            let applied = store.apply(stores, run).map_err(|error| {
+                error.context(format!(
+                    "restoring store '{}' of task {} from {}",
+                    store.name, task.request.task, store.changelog
+                ))
+            })?;
+            if let Some(listener) = &self.context.listener {
+                listener.on_batch_restored(
+                    &store.name,
+                    &store.changelog,
+                    store.position,
+                    applied,
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes which changelogs are read to their end, also when the last offsets hold no records.
+    fn mark_done(&mut self) -> Result<()> {
+        let Some(reader) = &mut self.reader else {
+            return Ok(());
+        };
+        let mut finished = Vec::new();
+        for task in &mut self.active {
+            let OpenStores { stores, .. } = &mut task.open;
+            for store in task.changelogs.iter_mut().filter(|store| !store.done) {
+                if store.position < store.end
+                    && reader
+                        .position(&store.changelog)
+                        .is_some_and(|position| position >= store.end)
+                {
+                    store.position = store.end;
+                    stores.restore(store.index, &[], store.end)?;
+                }
+                if store.position >= store.end {
+                    store.done = true;
+                    self.slots.remove(&store.slot);
+                    finished.push(store.changelog.clone());
+                    if let Some(listener) = &self.context.listener {
+                        listener.on_restore_end(
+                            &store.name,
+                            &store.changelog,
+                            store.records_total,
+                        );
+                    }
+                }
+            }
+        }
+        if finished.is_empty() {
+            return Ok(());
+        }
+        reader.remove_inputs(&finished)
+    }
+
+    fn finish_done(&mut self) {
+        let (done, active): (Vec<_>, Vec<_>) = std::mem::take(&mut self.active)
+            .into_iter()
+            .partition(|task| task.changelogs.iter().all(|store| store.done));
+        self.active = active;
+        for task in done {
+            let RestoringTask {
+                request,
+                open,
+                started,
+                ..
+            } = task;
+            let records: u64 = task.changelogs.iter().map(|store| store.records_total).sum();
+            if records > 0 {
+                let seconds = self
+                    .context
+                    .clock
+                    .elapsed()
+                    .saturating_sub(started)
+                    .as_secs_f64();
+                tracing::info!(
+                    task = %request.task, records, seconds,
+                    records_per_s = rate(records, seconds),
+                    "restored"
+                );
+            }
+            request.answer(Ok(open));
+        }
+        if self.len() == 0 {
+            self.reader = None;
+            self.failing_since = None;
+        }
+    }
+
+    fn on_read_error(&mut self, error: Error) {
+        match error.kind() {
+            ErrorKind::Retriable if !self.timed_out() => {
+                tracing::warn!(%error, "restoring waits for the broker");
+            }
+            // The broker deleted what was to be read next: look again at what there is, from the start if need be.
+            ErrorKind::Data => {
+                tracing::warn!(%error, "restoring starts over");
+                let tasks = std::mem::take(&mut self.active);
+                for task in tasks {
+                    let mut request = self.suspend(task);
+                    request.restarts += 1;
+                    if request.restarts > RESTARTS_MAX {
+                        request.answer(Err(Error::fatal(format!(
+                            "changelogs cannot be read: {error}"
+                        ))));
+                    } else {
+                        self.waiting.push(request);
+                    }
+                }
+                self.reader = None;
+            }
+            kind => {
+                let message = error.to_string();
+                for task in std::mem::take(&mut self.active) {
+                    let request = self.suspend(task);
+                    request.answer(Err(Error::new(kind, message.clone())));
+                }
+                self.reader = None;
+            }
+        }
+    }
+
+    fn report_progress(&mut self) {
+        let now = self.context.clock.elapsed();
+        if now < self.progress_at + PROGRESS_INTERVAL {
+            return;
+        }
+        self.progress_at = now;
+        for task in &self.active {
+            let seconds = now.saturating_sub(task.started).as_secs_f64();
+            for store in task.changelogs.iter().filter(|store| !store.done) {
+                tracing::info!(
+                    task = %task.request.task, store = %store.name, records = store.records_total,
+                    records_per_s = rate(store.records_total, seconds),
+                    remaining = store.end - store.position,
+                    "restoring"
+                );
+            }
+        }
+    }
+}
+
+fn rate(records: u64, seconds: f64) -> u64 {
+    (records as f64 / seconds.max(0.001)) as u64
+}
+

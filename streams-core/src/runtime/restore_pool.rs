@@ -1,0 +1,111 @@
+//! The threads that restore, shared by the stream threads of an application: a request goes to the thread with the fewest.
+
+use crate::error::{Error, Result};
+use crate::runtime::broker::Broker;
+use crate::runtime::lifecycle::Lifecycle;
+use crate::runtime::restore::{RestoreContext, Restorer};
+use crate::runtime::restore_request::RestoreRequest;
+use crate::runtime::shutdown::{Threads, catch};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::time::Duration;
+
+/// How long a task waits before it looks again whether its folder is free.
+const FOLDER_WAIT: Duration = Duration::from_millis(50);
+/// How often an idle thread looks whether it is to stop.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
+
+/// Takes restore requests.
+pub(crate) struct RestorePool {
+    threads: Vec<RestoreThread>,
+}
+
+struct RestoreThread {
+    requests: Sender<RestoreRequest>,
+    /// How many requests it has not finished.
+    load: Arc<AtomicUsize>,
+}
+
+impl RestorePool {
+    /// Starts `count` threads, which register with `threads` and end when the application stops.
+    pub(crate) fn start<B: Broker>(
+        count: usize,
+        context: &Arc<RestoreContext<B>>,
+        client_id: &str,
+        lifecycle: &Arc<Lifecycle>,
+        threads: &mut Threads,
+    ) -> Result<Arc<Self>> {
+        let mut pool = Vec::with_capacity(count);
+        for number in 1..=count {
+            let (requests, received) = channel();
+            let load = Arc::new(AtomicUsize::new(0));
+            let name = format!("{client_id}-StateUpdater-{number}");
+            let thread = {
+                let (load, lifecycle) = (Arc::clone(&load), Arc::clone(lifecycle));
+                let (context, name) = (Arc::clone(context), name.clone());
+                move || {
+                    catch(&name, &lifecycle, || {
+                        let restorer = Restorer::new(context, format!("{name}-restore-consumer"));
+                        run(restorer, &received, &load, &lifecycle);
+                        Ok(())
+                    });
+                }
+            };
+            threads.spawn(name, thread)?;
+            pool.push(RestoreThread { requests, load });
+        }
+        Ok(Arc::new(RestorePool { threads: pool }))
+    }
+
+    /// Hands over a request; its outcome comes through the channel in it.
+    pub(crate) fn submit(&self, request: RestoreRequest) -> Result<()> {
+        let thread = self
+            .threads
+            .iter()
+            .min_by_key(|thread| thread.load.load(Ordering::Relaxed))
+            .ok_or_else(|| Error::fatal("there is no restore thread"))?;
+        thread.load.fetch_add(1, Ordering::Relaxed);
+        thread
+            .requests
+            .send(request)
+            .map_err(|_| Error::fatal("the restore thread has stopped"))
+    }
+}
+
+fn run<B: Broker>(
+    mut restorer: Restorer<B>,
+    requests: &Receiver<RestoreRequest>,
+    load: &AtomicUsize,
+    lifecycle: &Lifecycle,
+) {
+    while !lifecycle.is_stopping() {
+        loop {
+            match requests.try_recv() {
+                Ok(request) => restorer.submit(request),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) if restorer.len() == 0 => return,
+                Err(TryRecvError::Disconnected) => break,
+            }
+        }
+        if restorer.len() > 0 {
+            restorer.step();
+        }
+        load.store(restorer.len(), Ordering::Relaxed);
+        if restorer.is_reading() {
+            continue;
+        }
+        // Nothing to read: sleep until a request comes, or until a folder may have become free.
+        let wait = if restorer.len() == 0 {
+            IDLE_WAIT
+        } else {
+            FOLDER_WAIT
+        };
+        match requests.recv_timeout(wait) {
+            Ok(request) => restorer.submit(request),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(wait),
+        }
+    }
+    restorer.abandon();
+}

@@ -1,0 +1,147 @@
+//! The settings the runtime works with, as plain data: read from the configuration once, at the start.
+
+use crate::config::{AutoOffsetReset, ClientKind, ProcessingGuarantee, StreamsConfig};
+use crate::error::{Error, Result};
+use crate::runtime::internal_topics::InternalTopicSettings;
+use crate::topology::OffsetReset;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the threads of one application need to know.
+#[derive(Clone, Debug)]
+pub(crate) struct RuntimeSettings {
+    /// `application.id`.
+    pub(crate) application_id: Arc<str>,
+    /// `client.id`, when set; otherwise it is made of the application's id and the process id.
+    pub(crate) client_id: Option<String>,
+    /// `group.instance.id`, when set; each thread appends its number.
+    pub(crate) instance_id: Option<String>,
+    /// `num.stream.threads`.
+    pub(crate) thread_count: usize,
+    /// How many restore threads the stream threads share.
+    pub(crate) restore_thread_count: usize,
+    /// How many bytes block caches and write buffers of all stores may take.
+    pub(crate) store_bytes_max: usize,
+    /// `commit.interval.ms`.
+    pub(crate) commit_interval: Duration,
+    /// `poll.ms`.
+    pub(crate) poll_interval: Duration,
+    /// `task.timeout.ms`.
+    pub(crate) task_timeout: Duration,
+    /// `request.timeout.ms`: how long one question to the cluster may take.
+    pub(crate) request_timeout: Duration,
+    /// How long stopping may take.
+    pub(crate) close_timeout: Duration,
+    /// `buffered.records.per.partition`.
+    pub(crate) buffered_records_max: usize,
+    /// `max.poll.records`: how many records one poll may bring.
+    pub(crate) poll_records_max: usize,
+    /// How much the record caches of one thread may hold (`statestore.cache.max.bytes`, shared out) before it commits early.
+    pub(crate) cache_bytes_max: usize,
+    /// How many bytes of uncommitted writes one thread may hold before it commits early.
+    pub(crate) uncommitted_bytes_max: usize,
+    /// `auto.offset.reset`; `None` fails when there is no committed offset.
+    pub(crate) offset_reset: Option<OffsetReset>,
+    /// `repartition.purge.interval.ms`.
+    pub(crate) purge_interval: Duration,
+    /// `metadata.max.age.ms`.
+    pub(crate) metadata_max_age: Duration,
+    /// `state.dir`.
+    pub(crate) state_dir: PathBuf,
+    /// `state.cleanup.delay.ms`.
+    pub(crate) cleanup_delay: Duration,
+    /// How internal topics are made.
+    pub(crate) internal_topics: InternalTopicSettings,
+}
+
+/// How long stopping may take; Kubernetes kills a pod after as long.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Kafka Streams' `request.timeout.ms`.
+const REQUEST_TIMEOUT_MS: u64 = 40_000;
+
+impl RuntimeSettings {
+    /// Reads the configuration and refuses what this version does not offer.
+    pub(crate) fn new(config: &StreamsConfig) -> Result<Self> {
+        if config.processing_guarantee() == ProcessingGuarantee::ExactlyOnceV2 {
+            return Err(Error::config(
+                "processing.guarantee=exactly_once_v2 is not offered by this version: set at_least_once, or leave it out",
+            ));
+        }
+        if config.num_standby_replicas() > 0 {
+            return Err(Error::config(
+                "num.standby.replicas above 0 is not offered by this version: leave it out; state is restored from its \
+                 changelog when a task moves",
+            ));
+        }
+        let main = config.client_settings(ClientKind::MainConsumer);
+        let request_timeout_ms = config
+            .client_settings(ClientKind::Admin)
+            .get("request.timeout.ms")
+            .and_then(|ms| ms.parse().ok())
+            .unwrap_or(REQUEST_TIMEOUT_MS);
+        let additional_retention = config.windowstore_changelog_additional_retention();
+        let thread_count = config.num_stream_threads();
+        let parallelism = std::thread::available_parallelism().map_or(1, usize::from);
+        let memory_max = config.memory_max_bytes();
+        Ok(RuntimeSettings {
+            application_id: config.application_id().into(),
+            client_id: config.client_id().map(str::to_owned),
+            instance_id: main.get("group.instance.id").cloned(),
+            thread_count,
+            restore_thread_count: parallelism.clamp(1, 4),
+            store_bytes_max: memory_max / 2,
+            commit_interval: config.commit_interval(),
+            poll_interval: config.poll_interval(),
+            task_timeout: config.task_timeout(),
+            request_timeout: Duration::from_millis(request_timeout_ms),
+            close_timeout: CLOSE_TIMEOUT,
+            buffered_records_max: config.buffered_records_per_partition(),
+            poll_records_max: config.max_poll_records(),
+            cache_bytes_max: config.cache_max_bytes() / thread_count,
+            uncommitted_bytes_max: memory_max / 8 / thread_count,
+            offset_reset: match config.auto_offset_reset() {
+                AutoOffsetReset::Earliest => Some(OffsetReset::Earliest),
+                AutoOffsetReset::Latest => Some(OffsetReset::Latest),
+                AutoOffsetReset::None => None,
+            },
+            purge_interval: config.repartition_purge_interval(),
+            metadata_max_age: config.metadata_max_age(),
+            state_dir: config.state_dir(),
+            cleanup_delay: config.state_cleanup_delay(),
+            internal_topics: InternalTopicSettings {
+                replication_factor: config.replication_factor(),
+                overrides: config.topic_overrides(),
+                additional_retention_ms: i64::try_from(additional_retention.as_millis())
+                    .unwrap_or(i64::MAX),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_offered_is_refused_by_name() {
+        for (name, value) in [
+            ("processing.guarantee", "exactly_once_v2"),
+            ("num.standby.replicas", "1"),
+        ] {
+            let config = StreamsConfig::new("app").set(name, value).unwrap();
+            let error = RuntimeSettings::new(&config).unwrap_err();
+            assert!(error.to_string().starts_with(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_kafka_streams() {
+        let settings = RuntimeSettings::new(&StreamsConfig::new("app")).unwrap();
+        assert_eq!(settings.commit_interval, Duration::from_secs(30));
+        assert_eq!(settings.offset_reset, Some(OffsetReset::Earliest));
+        assert_eq!(settings.buffered_records_max, 1000);
+        assert_eq!(settings.internal_topics.replication_factor, -1);
+        assert_eq!(settings.internal_topics.additional_retention_ms, 86_400_000);
+    }
+}

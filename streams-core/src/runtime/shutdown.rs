@@ -1,0 +1,153 @@
+//! Stopping: signals, threads that end within a bound, panics that do not go unnoticed.
+
+use crate::error::{Error, Result};
+use crate::runtime::lifecycle::Lifecycle;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+const JOIN_POLL: Duration = Duration::from_millis(5);
+
+/// The threads of an application, joined at its end.
+#[derive(Default)]
+pub(crate) struct Threads(Vec<(String, JoinHandle<()>)>);
+
+impl Threads {
+    /// Starts a thread.
+    pub(crate) fn spawn(
+        &mut self,
+        name: String,
+        body: impl FnOnce() + Send + 'static,
+    ) -> Result<()> {
+        let handle = thread::Builder::new()
+            .name(name.clone())
+            .spawn(body)
+            .map_err(|error| {
+                Error::fatal(format!("thread {name} could not be started: {error}"))
+            })?;
+        self.0.push((name, handle));
+        Ok(())
+    }
+
+    /// Waits until all have ended; after `timeout` the names of those that have not are the error, and they are left alone.
+    pub(crate) fn join(self, timeout: Duration) -> Result<()> {
+        let deadline = Instant::now() + timeout;
+        let mut running = self.0;
+        loop {
+            running.retain(|(_, handle)| !handle.is_finished());
+            if running.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let names: Vec<String> = running.into_iter().map(|(name, _)| name).collect();
+                return Err(Error::fatal(format!(
+                    "the threads {names:?} did not stop within {} s; end the process, what they had not committed is processed again at the next start",
+                    timeout.as_secs()
+                )));
+            }
+            thread::sleep(JOIN_POLL);
+        }
+    }
+}
+
+/// Runs the body of a thread; an error or a panic stops the application with an error that names the thread.
+pub(crate) fn catch(name: &str, lifecycle: &Lifecycle, body: impl FnOnce() -> Result<()>) {
+    let error = match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.context(format!("thread {name}")),
+        Err(panic) => Error::fatal(format!("thread {name} panicked: {}", panic_text(&*panic))),
+    };
+    tracing::error!(thread = name, %error, "the application stops");
+    lifecycle.fail(error);
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+/// Asks the application to stop at SIGTERM or SIGINT, until it is dropped.
+pub(crate) struct SignalWatch {
+    _cancel: oneshot::Sender<()>,
+}
+
+impl SignalWatch {
+    /// Listens on a thread of its own, so that the application runs under any executor.
+    pub(crate) fn start(lifecycle: Arc<Lifecycle>) -> Result<Self> {
+        let (cancel, cancelled) = oneshot::channel::<()>();
+        let failed = |error| Error::fatal(format!("signals cannot be waited for: {error}"));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .map_err(failed)?;
+        let watch = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    signal = stop_signal() => match signal {
+                        Ok(name) => {
+                            tracing::info!(signal = name, "stopping");
+                            lifecycle.request_stop();
+                        }
+                        Err(error) => tracing::warn!(%error, "signals cannot be waited for; stop through the handle"),
+                    },
+                    _ = cancelled => {}
+                }
+            });
+        };
+        thread::Builder::new()
+            .name("streams-signals".to_owned())
+            .spawn(watch)
+            .map_err(failed)?;
+        Ok(SignalWatch { _cancel: cancel })
+    }
+}
+
+async fn stop_signal() -> std::io::Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::lifecycle::State;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn a_panic_stops_the_application_and_names_the_thread() {
+        let lifecycle = Lifecycle::new(1);
+        lifecycle.set(State::Rebalancing);
+        catch("app-StreamThread-1", &lifecycle, || {
+            panic!("division by zero")
+        });
+        assert_eq!(lifecycle.state(), State::PendingError);
+        let error = lifecycle.take_failure().unwrap().to_string();
+        assert_eq!(error, "thread app-StreamThread-1 panicked: division by zero");
+    }
+
+    #[test]
+    fn threads_that_do_not_end_are_named() {
+        let (release, released) = channel::<()>();
+        let mut threads = Threads::default();
+        threads.spawn("quick".to_owned(), || {}).unwrap();
+        threads
+            .spawn("stuck".to_owned(), move || {
+                released.recv().unwrap_err();
+            })
+            .unwrap();
+        let error = threads.join(Duration::from_millis(20)).unwrap_err();
+        assert!(error.to_string().contains("[\"stuck\"]"), "{error}");
+        drop(release);
+    }
+}

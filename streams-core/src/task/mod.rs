@@ -1,0 +1,497 @@
+//! One partition's worth of a sub-topology, running: records and time in, records to produce and offsets to commit out.
+//!
+//! A task sends nothing, waits for nothing and reads no clock; its only disk is behind its stores. [`Task::process`] is the
+//! loop that touches every record.
+
+pub(crate) mod context;
+pub mod effects;
+pub(crate) mod globals;
+pub(crate) mod offset_metadata;
+mod punctuation;
+pub(crate) mod source;
+pub(crate) mod stores;
+
+pub(crate) use context::TopicMetadata;
+pub(crate) use globals::GlobalStores;
+
+use crate::deserialization_handler::DeserializationHandler;
+use crate::error::{Error, Result};
+use crate::operators::{Flush, Punctuate};
+use crate::processor::PunctuationType;
+use crate::record::FetchedRecord;
+use crate::runtime::broker::CommittedOffset;
+use crate::topology::store::StateArguments;
+use crate::topology::{NodeKind, Scope, Topology};
+use context::Context;
+use effects::Effects;
+use offset_metadata::OffsetMetadata;
+use source::InputQueue;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use stores::{Origin, StoreIo};
+use streams_state::TaskStores;
+
+/// A task's name: its sub-topology and the partition of its inputs, `0_3`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TaskId {
+    /// The sub-topology's number.
+    pub sub_topology: u32,
+    /// The partition of its input topics.
+    pub partition: i32,
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}_{}", self.sub_topology, self.partition)
+    }
+}
+
+/// What every task of an application has in common.
+#[derive(Clone)]
+pub(crate) struct TaskOptions {
+    pub(crate) application_id: Arc<str>,
+    pub(crate) deserialization_handler: Arc<dyn DeserializationHandler>,
+    /// How long to wait for an empty input when others have records; `None` does not wait at all.
+    pub(crate) max_task_idle: Option<Duration>,
+    /// How long to wait between two looks for closed windows, milliseconds of the wall clock.
+    pub(crate) emit_interval_ms: i64,
+    /// Whether stores that ask for the record cache get it.
+    pub(crate) cache_enabled: bool,
+}
+
+pub(crate) struct Task<R> {
+    context: Context,
+    inputs: Vec<InputQueue<R>>,
+    /// Operators that hold changes back, in the order of their stores.
+    flushes: Vec<Rc<RefCell<dyn Flush>>>,
+    punctuates: Vec<Rc<RefCell<dyn Punctuate>>>,
+    changelogs: Vec<Option<(Arc<str>, i32)>>,
+    deserialization_handler: Arc<dyn DeserializationHandler>,
+    max_task_idle_ms: Option<i64>,
+    commit_needed: bool,
+    /// What was last given out to be committed, to leave out what has not changed.
+    committed: Vec<Option<CommittedOffset>>,
+    initialized: bool,
+}
+
+impl<R: FetchedRecord> Task<R> {
+    /// A task over opened and restored stores, one for each of its sub-topology's.
+    pub(crate) fn new(
+        topology: &Topology,
+        id: TaskId,
+        stores: TaskStores,
+        globals: Arc<GlobalStores>,
+        topics: Arc<dyn TopicMetadata>,
+        options: &TaskOptions,
+    ) -> Result<Self> {
+        let sub_topology = topology
+            .sub_topologies()
+            .iter()
+            .find(|sub_topology| sub_topology.id == id.sub_topology)
+            .ok_or_else(|| {
+                Error::fatal(format!("task {id} belongs to no part of this topology"))
+            })?;
+        let mut states = Vec::new();
+        let mut changelogs = Vec::new();
+        for (index, store) in sub_topology.stores.iter().enumerate() {
+            let changelog = store.changelog.as_ref().map(|definition| {
+                let topic = definition.source_topic.clone().unwrap_or_else(|| {
+                    format!("{}-{}-changelog", options.application_id, store.name).into()
+                });
+                (topic, id.partition)
+            });
+            let logs = store
+                .changelog
+                .as_ref()
+                .is_some_and(|definition| definition.source_topic.is_none());
+            states.push((store.state)(&StateArguments {
+                index,
+                changelog: changelog.clone().filter(|_| logs),
+                cached: store.cached && options.cache_enabled,
+            }));
+            changelogs.push(changelog);
+        }
+        let mut scope = Scope::new(topology.parts(), sub_topology, &options.application_id);
+        let mut inputs = Vec::new();
+        for node in &sub_topology.nodes {
+            let definition = scope.node(*node);
+            let NodeKind::Source {
+                topics, factory, ..
+            } = &definition.kind
+            else {
+                continue;
+            };
+            let made = factory(&mut scope, *node)?;
+            for (topic, input) in topics.iter().zip(made) {
+                let topic = topic.full_name(&options.application_id);
+                inputs.push(InputQueue::new(topic, id.partition, input));
+            }
+        }
+        scope.flushes.sort_by_key(|(store, _)| *store);
+        let flushes = scope.flushes.into_iter().map(|(_, flush)| flush).collect();
+        let committed = inputs.iter().map(|_| None).collect();
+        Ok(Task {
+            context: Context {
+                id,
+                application_id: options.application_id.clone(),
+                io: StoreIo {
+                    stores,
+                    effects: Effects::new(),
+                },
+                states,
+                globals,
+                topics,
+                input_topics: inputs.iter().map(|input| input.topic.clone()).collect(),
+                origin: Origin::default(),
+                stream_time_ms: -1,
+                now_ms: 0,
+                commit_requested: false,
+                schedules: Default::default(),
+                processor_metadata: BTreeMap::new(),
+                emit_interval_ms: options.emit_interval_ms,
+                dropped_records: 0,
+            },
+            inputs,
+            flushes,
+            punctuates: scope.punctuates,
+            changelogs,
+            deserialization_handler: options.deserialization_handler.clone(),
+            max_task_idle_ms: options
+                .max_task_idle
+                .map(|idle| crate::stores::duration_ms(idle)),
+            commit_needed: false,
+            committed,
+            initialized: false,
+        })
+    }
+
+    pub(crate) fn id(&self) -> TaskId {
+        self.context.id
+    }
+
+    /// Full names of the input topics; the position is the input's number in every other call.
+    pub(crate) fn input_topics(&self) -> &[Arc<str>] {
+        &self.context.input_topics
+    }
+
+    /// Takes up what was committed for an input: partition time, and what processors remembered.
+    pub(crate) fn initialize(&mut self, input: usize, committed: Option<&CommittedOffset>) {
+        let Some(committed) = committed else { return };
+        let decoded = OffsetMetadata::decode(&committed.metadata);
+        if let Some(warning) = decoded.warning {
+            tracing::warn!(
+                task = %self.context.id,
+                topic = &*self.inputs[input].topic,
+                "{warning}"
+            );
+        }
+        if let Some(time_ms) = decoded.metadata.partition_time_ms {
+            self.inputs[input].partition_time_ms = time_ms;
+            self.context.stream_time_ms = self.context.stream_time_ms.max(time_ms);
+        }
+        for (key, value) in decoded.metadata.processor {
+            let known = self.context.processor_metadata.entry(key).or_insert(value);
+            *known = (*known).max(value);
+        }
+    }
+
+    pub(crate) fn add_record(&mut self, input: usize, record: R) {
+        self.inputs[input].add(record);
+    }
+
+    /// How many records of an input wait.
+    pub(crate) fn buffered(&self, input: usize) -> usize {
+        self.inputs[input].records.len()
+    }
+
+    /// Says whether the log has nothing more for an input than was added: what a task with several inputs waits to know.
+    pub(crate) fn set_caught_up(&mut self, input: usize, caught_up: bool) {
+        self.inputs[input].caught_up = caught_up;
+    }
+
+    /// Runs queued records through the operators, earliest first, and returns how many.
+    ///
+    /// # Errors
+    /// What an operator or handler could not go on with, with the place of the record. The task cannot be used after one.
+    pub(crate) fn process(&mut self, records_max: usize, now_ms: i64) -> Result<usize> {
+        self.context.now_ms = now_ms;
+        self.initialize_processors()?;
+        if !self.punctuates.iter().all(|node| node.borrow_mut().is_ready()) {
+            return Ok(0);
+        }
+        let mut processed = 0;
+        while processed < records_max {
+            let Some((input, timestamp)) = self.next_input()? else {
+                break;
+            };
+            self.context.stream_time_ms = self.context.stream_time_ms.max(timestamp);
+            self.inputs[input]
+                .process_head(input as u32, timestamp, &mut self.context)
+                .map_err(|error| self.locate(error))?;
+            processed += 1;
+            if !self.punctuates.is_empty() {
+                self.punctuate_stream_time()?;
+                if !self.punctuates.iter().all(|node| node.borrow_mut().is_ready()) {
+                    break;
+                }
+            }
+        }
+        self.commit_needed |= processed > 0;
+        Ok(processed)
+    }
+
+    /// Which input goes next: the one whose first record is the earliest, once every input has one or need not be waited
+    /// for.
+    #[inline]
+    fn next_input(&mut self) -> Result<Option<(usize, i64)>> {
+        let mut skipped = 0;
+        let mut next: Option<(usize, i64)> = None;
+        let mut complete = true;
+        for (index, queue) in self.inputs.iter_mut().enumerate() {
+            let head = queue.load_head(
+                &*self.deserialization_handler,
+                self.context.now_ms,
+                &mut skipped,
+            );
+            match head {
+                Ok(Some(timestamp)) => {
+                    if next.is_none_or(|(_, earliest)| timestamp < earliest) {
+                        next = Some((index, timestamp));
+                    }
+                }
+                Ok(None) => complete = false,
+                Err(error) => return Err(self.locate(error)),
+            }
+        }
+        if skipped > 0 {
+            self.commit_needed = true;
+            self.context.dropped_records += skipped;
+        }
+        if !complete && next.is_some() && !self.need_not_wait() {
+            return Ok(None);
+        }
+        Ok(next)
+    }
+
+    /// Whether the empty inputs can be done without, as `max.task.idle.ms` says.
+    #[cold]
+    fn need_not_wait(&mut self) -> bool {
+        let Some(idle_ms) = self.max_task_idle_ms else {
+            return true;
+        };
+        let now_ms = self.context.now_ms;
+        self.inputs
+            .iter_mut()
+            .filter(|queue| queue.records.is_empty())
+            .all(|queue| {
+                queue.caught_up
+                    && now_ms
+                        >= *queue
+                            .idle_until_ms
+                            .get_or_insert(now_ms.saturating_add(idle_ms))
+            })
+    }
+
+    #[cold]
+    fn locate(&self, error: Error) -> Error {
+        error.context(format_args!("task {}", self.context.id))
+    }
+
+    fn initialize_processors(&mut self) -> Result<()> {
+        if self.initialized {
+            return Ok(());
+        }
+        self.initialized = true;
+        for node in &self.punctuates {
+            node.borrow_mut().init(&mut self.context)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the calls that are due by the wall clock; returns whether there were any.
+    ///
+    /// # Errors
+    /// As [`Task::process`].
+    pub(crate) fn punctuate(&mut self, now_ms: i64) -> Result<bool> {
+        self.context.now_ms = now_ms;
+        self.initialize_processors()?;
+        self.run_due(PunctuationType::WallClock, now_ms)
+    }
+
+    fn punctuate_stream_time(&mut self) -> Result<bool> {
+        match self.context.stream_time_ms {
+            -1 => Ok(false),
+            time_ms => self.run_due(PunctuationType::StreamTime, time_ms),
+        }
+    }
+
+    fn run_due(&mut self, clock: PunctuationType, time_ms: i64) -> Result<bool> {
+        let mut any = false;
+        while let Some(due) = self.context.schedules.take_due(clock, time_ms) {
+            any = true;
+            self.commit_needed = true;
+            self.context.origin = Origin {
+                input: None,
+                offset: -1,
+                timestamp: time_ms,
+            };
+            let node = self.punctuates[due.node].clone();
+            let punctuated =
+                node.borrow_mut()
+                    .punctuate(due.schedule, time_ms, &mut self.context);
+            punctuated.map_err(|error| self.locate(error))?;
+        }
+        Ok(any)
+    }
+
+    /// Writes and forwards what the record cache holds back; more effects follow from it.
+    ///
+    /// # Errors
+    /// As [`Task::process`].
+    pub(crate) fn prepare_commit(&mut self, now_ms: i64) -> Result<()> {
+        self.context.now_ms = now_ms;
+        for flush in &self.flushes {
+            flush
+                .borrow_mut()
+                .flush(&mut self.context)
+                .map_err(|error| self.locate(error))?;
+        }
+        for state in &mut self.context.states {
+            state.write_changed(&mut self.context.io)?;
+        }
+        Ok(())
+    }
+
+    /// What is to be produced; to be cleared by whoever has taken it.
+    pub(crate) fn effects(&mut self) -> &mut Effects {
+        &mut self.context.io.effects
+    }
+
+    /// Whether there is anything to commit.
+    pub(crate) fn commit_needed(&self) -> bool {
+        self.commit_needed
+    }
+
+    /// Whether a processor asked for a commit.
+    pub(crate) fn commit_requested(&self) -> bool {
+        self.context.commit_requested
+    }
+
+    /// What to commit now: for each input that moved, the next record's offset, and the times to remember with it.
+    /// `position` tells where the consumer is in an input whose queue is empty.
+    pub(crate) fn offsets(
+        &mut self,
+        position: &dyn Fn(usize) -> Option<i64>,
+    ) -> Vec<(usize, CommittedOffset)> {
+        let mut offsets = Vec::new();
+        for (index, queue) in self.inputs.iter().enumerate() {
+            let Some(behind_last) = queue.next_offset else {
+                continue;
+            };
+            let next = match queue.records.front() {
+                Some(record) => record.offset(),
+                None => position(index).unwrap_or(behind_last).max(behind_last),
+            };
+            let pending = self
+                .punctuates
+                .iter()
+                .filter_map(|node| node.borrow().pending_offset(&queue.topic, queue.partition))
+                .min();
+            let committed = CommittedOffset {
+                offset: pending.map_or(next, |pending| pending.min(next)),
+                metadata: OffsetMetadata {
+                    partition_time_ms: (queue.partition_time_ms >= 0)
+                        .then_some(queue.partition_time_ms),
+                    processor: self.context.processor_metadata.clone(),
+                }
+                .encode(),
+            };
+            if self.committed[index].as_ref() != Some(&committed) {
+                offsets.push((index, committed));
+            }
+        }
+        offsets
+    }
+
+    /// To be called when the offsets are committed: makes the state durable together with the changelog positions it is
+    /// worth, `positions[i]` the next offset of store i's changelog.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub(crate) fn commit_stores(
+        &mut self,
+        offsets: &[(usize, CommittedOffset)],
+        positions: &[Option<i64>],
+    ) -> Result<()> {
+        self.context.io.stores.commit(positions)?;
+        for (index, committed) in offsets {
+            self.committed[*index] = Some(committed.clone());
+        }
+        self.commit_needed = self.punctuates.iter().any(|node| {
+            let node = node.borrow();
+            self.inputs
+                .iter()
+                .any(|queue| node.pending_offset(&queue.topic, queue.partition).is_some())
+        });
+        self.context.commit_requested = false;
+        Ok(())
+    }
+
+    /// Gives the memory of unchanged cache entries back.
+    pub(crate) fn forget_clean(&mut self) {
+        for state in &mut self.context.states {
+            state.forget_clean();
+        }
+    }
+
+    /// The changelog of a store, full topic name and partition.
+    pub(crate) fn changelog(&self, store: usize) -> Option<&(Arc<str>, i32)> {
+        self.changelogs[store].as_ref()
+    }
+
+    /// How many stores there are.
+    pub(crate) fn store_count(&self) -> usize {
+        self.changelogs.len()
+    }
+
+    /// How much the record cache holds, as far as it can be estimated.
+    pub(crate) fn cache_bytes(&self) -> usize {
+        self.context
+            .states
+            .iter()
+            .map(|state| state.memory_bytes())
+            .sum()
+    }
+
+    /// How much written state waits for a commit.
+    pub(crate) fn uncommitted_bytes(&self) -> usize {
+        self.context.io.stores.uncommitted_bytes()
+    }
+
+    /// How many records were dropped by a rule since the task began.
+    pub(crate) fn dropped_records(&self) -> u64 {
+        self.context.dropped_records
+    }
+
+    /// The task as its stores' users see it: for the test driver.
+    pub(crate) fn context_mut(&mut self) -> &mut Context {
+        &mut self.context
+    }
+
+    /// Ends the processors and closes the stores; what was not committed is lost.
+    ///
+    /// # Errors
+    /// When the state cannot be closed cleanly.
+    pub(crate) fn close(self) -> Result<()> {
+        for node in &self.punctuates {
+            node.borrow_mut().close();
+        }
+        drop(self.flushes);
+        drop(self.inputs);
+        Ok(self.context.io.stores.close()?)
+    }
+}

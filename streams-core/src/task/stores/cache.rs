@@ -1,0 +1,220 @@
+//! The record cache: typed values by key bytes, and the order in which they were changed.
+//!
+//! What is observable is Kafka Streams' `NamedCache`: a flush hands out each changed key once, in the order of the last
+//! change. Memory is given back for all unchanged entries together, never one by one.
+
+use crate::record::Headers;
+use hashbrown::{DefaultHashBuilder, HashTable};
+use std::hash::BuildHasher;
+use std::rc::Rc;
+
+/// Which input record caused a change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// The task's input, `None` for a change made by a punctuator.
+    pub(crate) input: Option<u32>,
+    pub(crate) offset: i64,
+    /// The timestamp of the record that caused it.
+    pub(crate) timestamp: i64,
+}
+
+pub(crate) struct Entry<V> {
+    pub(crate) key: Box<[u8]>,
+    pub(crate) value: Rc<Option<V>>,
+    pub(crate) timestamp: i64,
+    pub(crate) origin: Origin,
+    pub(crate) headers: Headers,
+    /// When it was last changed by the cache's own count; 0 is unchanged.
+    changed: u64,
+}
+
+pub(crate) struct Cache<V> {
+    index: HashTable<u32>,
+    entries: Vec<Entry<V>>,
+    /// Entries changed since the last flush, each once.
+    changed: Vec<u32>,
+    /// The changed entries of a flush under way, in order, the next one last.
+    flushing: Vec<u32>,
+    clock: u64,
+    bytes: usize,
+    hasher: DefaultHashBuilder,
+}
+
+/// What an entry costs besides its key: the entry, its share of the table, the value's allocation.
+const fn entry_overhead<V>() -> usize {
+    size_of::<Entry<V>>() + 2 * size_of::<u32>() + size_of::<V>() + 2 * size_of::<usize>()
+}
+
+impl<V> Cache<V> {
+    pub(crate) fn new() -> Self {
+        Cache {
+            index: HashTable::new(),
+            entries: Vec::new(),
+            changed: Vec::new(),
+            flushing: Vec::new(),
+            clock: 0,
+            bytes: 0,
+            hasher: DefaultHashBuilder::default(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, key: &[u8]) -> Option<u32> {
+        let hash = self.hasher.hash_one(key);
+        self.index
+            .find(hash, |slot| &*self.entries[*slot as usize].key == key)
+            .copied()
+    }
+
+    #[inline]
+    pub(crate) fn entry(&self, slot: u32) -> &Entry<V> {
+        &self.entries[slot as usize]
+    }
+
+    #[inline]
+    pub(crate) fn entry_mut(&mut self, slot: u32) -> &mut Entry<V> {
+        &mut self.entries[slot as usize]
+    }
+
+    /// Adds an unchanged entry; the key must not be there.
+    pub(crate) fn insert(&mut self, key: &[u8], value: Rc<Option<V>>, timestamp: i64) -> u32 {
+        let slot = u32::try_from(self.entries.len()).expect("a cache holds fewer than 2^32 keys");
+        self.entries.push(Entry {
+            key: key.into(),
+            value,
+            timestamp,
+            origin: Origin::default(),
+            headers: Headers::new(),
+            changed: 0,
+        });
+        let hash = self.hasher.hash_one(key);
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        self.index.insert_unique(hash, slot, |slot| {
+            hasher.hash_one(&*entries[*slot as usize].key)
+        });
+        self.bytes += key.len() + entry_overhead::<V>();
+        slot
+    }
+
+    /// Marks an entry as changed now.
+    #[inline]
+    pub(crate) fn mark_changed(&mut self, slot: u32) {
+        self.clock += 1;
+        let entry = &mut self.entries[slot as usize];
+        if entry.changed == 0 {
+            self.changed.push(slot);
+        }
+        entry.changed = self.clock;
+    }
+
+    /// The next changed entry, which counts as unchanged from now on. A flush takes them until there is none; what changes
+    /// meanwhile comes behind.
+    pub(crate) fn take_changed(&mut self) -> Option<u32> {
+        loop {
+            while let Some(slot) = self.flushing.pop() {
+                let entry = &mut self.entries[slot as usize];
+                if entry.changed != 0 {
+                    entry.changed = 0;
+                    return Some(slot);
+                }
+            }
+            if self.changed.is_empty() {
+                return None;
+            }
+            std::mem::swap(&mut self.changed, &mut self.flushing);
+            let entries = &self.entries;
+            self.flushing
+                .sort_unstable_by_key(|slot| std::cmp::Reverse(entries[*slot as usize].changed));
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Drops everything when nothing is changed.
+    pub(crate) fn forget_clean(&mut self) {
+        if self.changed.is_empty() && self.flushing.is_empty() {
+            self.index.clear();
+            self.entries.clear();
+            self.bytes = 0;
+        }
+    }
+
+    /// Drops entries for which `dead` holds, when nothing is changed.
+    pub(crate) fn forget_clean_if(&mut self, mut dead: impl FnMut(&[u8]) -> bool) {
+        if !self.changed.is_empty() || !self.flushing.is_empty() {
+            return;
+        }
+        let bytes = &mut self.bytes;
+        self.entries.retain(|entry| {
+            let keep = !dead(&entry.key);
+            if !keep {
+                *bytes -= entry.key.len() + entry_overhead::<V>();
+            }
+            keep
+        });
+        self.index.clear();
+        for slot in 0..self.entries.len() {
+            let hash = self.hasher.hash_one(&*self.entries[slot].key);
+            let (entries, hasher) = (&self.entries, &self.hasher);
+            self.index.insert_unique(hash, slot as u32, |slot| {
+                hasher.hash_one(&*entries[*slot as usize].key)
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flush(cache: &mut Cache<i32>) -> Vec<u8> {
+        std::iter::from_fn(|| cache.take_changed())
+            .map(|slot| cache.entry(slot).key[0])
+            .collect()
+    }
+
+    #[test]
+    fn a_flush_hands_out_each_key_once_in_the_order_of_its_last_change() {
+        let mut cache = Cache::new();
+        let slots: Vec<u32> = (0..3u8)
+            .map(|key| cache.insert(&[key], Rc::new(Some(0)), 0))
+            .collect();
+        for slot in [0, 1, 2, 0] {
+            cache.mark_changed(slots[slot]);
+        }
+        assert_eq!(flush(&mut cache), [1, 2, 0]);
+        assert_eq!(flush(&mut cache), [0u8; 0]);
+    }
+
+    #[test]
+    fn what_changes_during_a_flush_is_flushed_too() {
+        let mut cache = Cache::new();
+        let a = cache.insert(b"a", Rc::new(Some(0)), 0);
+        let b = cache.insert(b"b", Rc::new(Some(0)), 0);
+        cache.mark_changed(a);
+        cache.mark_changed(b);
+        assert_eq!(cache.take_changed(), Some(a));
+        cache.mark_changed(a);
+        assert_eq!(cache.take_changed(), Some(b));
+        assert_eq!(cache.take_changed(), Some(a));
+        assert_eq!(cache.take_changed(), None);
+    }
+
+    #[test]
+    fn only_a_cache_without_changes_gives_memory_back() {
+        let mut cache = Cache::new();
+        let a = cache.insert(b"a", Rc::new(Some(0)), 0);
+        cache.mark_changed(a);
+        cache.forget_clean();
+        assert_eq!(cache.find(b"a"), Some(a));
+        cache.take_changed();
+        cache.take_changed();
+        cache.forget_clean_if(|key| key == b"x");
+        assert_eq!(cache.find(b"a"), Some(0));
+        cache.forget_clean_if(|key| key == b"a");
+        assert_eq!(cache.find(b"a"), None);
+        assert_eq!(cache.bytes(), 0);
+    }
+}

@@ -1,0 +1,156 @@
+//! The typed view of a key-value store, timestamped or plain.
+
+use super::view::{Below, Cause, Updated, View};
+use super::{AnyState, Flushed, Found, StoreIo};
+use crate::error::{Error, Result};
+use crate::serdes::BoxSerde;
+use crate::topology::store::StateArguments;
+use std::any::Any;
+use std::rc::Rc;
+use streams_state::Order;
+
+pub(crate) struct KeyValueState<K, V> {
+    key: BoxSerde<K>,
+    view: View<V>,
+}
+
+impl<K: 'static, V: 'static> KeyValueState<K, V> {
+    /// `timestamped`: whether values are stored behind their timestamp.
+    pub(crate) fn new(
+        key: BoxSerde<K>,
+        value: BoxSerde<V>,
+        timestamped: bool,
+        arguments: &StateArguments,
+    ) -> Self {
+        KeyValueState {
+            key,
+            view: View::new(Below::KeyValue, value, timestamped, arguments),
+        }
+    }
+
+    pub(crate) fn is_cached(&self) -> bool {
+        self.view.cache.is_some()
+    }
+
+    /// Serializes a key for the calls that follow; false for a null key, which no store takes.
+    #[inline]
+    fn set_key(&mut self, key: &K) -> Result<bool> {
+        self.view.key_bytes.clear();
+        Ok(self
+            .key
+            .serialize_nullable(key, &mut self.view.key_bytes)?)
+    }
+
+    /// The value of a key.
+    pub(crate) fn get(&mut self, key: &K, io: &StoreIo) -> Result<Option<Found<V>>> {
+        match self.set_key(key)? {
+            true => self.view.get(io),
+            false => Ok(None),
+        }
+    }
+
+    /// Sets the value of a key; `None` deletes.
+    ///
+    /// # Errors
+    /// For a null key.
+    pub(crate) fn put(
+        &mut self,
+        key: &K,
+        value: Rc<Option<V>>,
+        cause: Cause<'_>,
+        io: &mut StoreIo,
+    ) -> Result<()> {
+        match self.set_key(key)? {
+            true => self.view.put(value, cause, io),
+            false => Err(null_key()),
+        }
+    }
+
+    /// Changes the value of a key in place; `None` for a null key, which is left to the caller to count.
+    #[inline]
+    pub(crate) fn update(
+        &mut self,
+        key: &K,
+        cause: Cause<'_>,
+        with_old: bool,
+        io: &mut StoreIo,
+        change: impl FnOnce(&mut Option<V>),
+    ) -> Result<Option<Updated<V>>> {
+        match self.set_key(key)? {
+            true => self.view.update(cause, with_old, io, change).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Writes the next changed entry of the cache and returns it with its key, `None` when the flush is done.
+    pub(crate) fn flush_next(
+        &mut self,
+        with_old: bool,
+        io: &mut StoreIo,
+    ) -> Result<Option<(K, Flushed<V>)>> {
+        match self.view.flush_next(with_old, io)? {
+            None => Ok(None),
+            Some(flushed) => {
+                let key = self.key.deserialize(&self.view.key_bytes)?;
+                Ok(Some((key, flushed)))
+            }
+        }
+    }
+
+    /// All entries with keys between the bounds (inclusive), in the order of their bytes. What the cache holds back is
+    /// written first, so that the store below has everything.
+    pub(crate) fn range<'a>(
+        &'a mut self,
+        from: Option<&K>,
+        to: Option<&K>,
+        order: Order,
+        io: &'a mut StoreIo,
+    ) -> Result<impl Iterator<Item = Result<(K, V, i64)>> + use<'a, K, V>> {
+        self.view.write_changed(io)?;
+        let bound = |key: Option<&K>| -> Result<Option<Vec<u8>>> {
+            let Some(key) = key else { return Ok(None) };
+            let mut bytes = Vec::new();
+            self.key.serialize(key, &mut bytes)?;
+            Ok(Some(bytes))
+        };
+        let (from, to) = (bound(from)?, bound(to)?);
+        let entries = io.stores.key_value(self.view.index).range(
+            from.as_deref(),
+            to.as_deref(),
+            order,
+        )?;
+        let (key_serde, view) = (&self.key, &self.view);
+        Ok(entries.map(move |entry| {
+            let (key, value) = entry?;
+            let (value, timestamp) = view.read_value(&value)?;
+            Ok((key_serde.deserialize(&key)?, value, timestamp))
+        }))
+    }
+
+    /// About how many entries there are.
+    pub(crate) fn approximate_len(&self, io: &StoreIo) -> Result<u64> {
+        Ok(io.stores.key_value(self.view.index).approximate_len()?)
+    }
+}
+
+#[cold]
+fn null_key() -> Error {
+    Error::data("a store takes no null key: filter such records out first")
+}
+
+impl<K: 'static, V: 'static> AnyState for KeyValueState<K, V> {
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.view.memory_bytes()
+    }
+
+    fn forget_clean(&mut self) {
+        self.view.forget_clean();
+    }
+    fn write_changed(&mut self, io: &mut StoreIo) -> Result<()> {
+        self.view.write_changed(io)
+    }
+}

@@ -1,0 +1,90 @@
+//! Typed views over byte stores, with the record cache in between.
+//!
+//! A view serializes keys and values, keeps the typed values of recently used keys, and writes changes to the byte store
+//! and the changelog together: at once without the cache, and once per changed key at a flush with it.
+
+mod cache;
+mod key_value;
+mod view;
+mod window;
+
+pub(crate) use cache::Origin;
+pub(crate) use key_value::KeyValueState;
+pub(crate) use view::{Cause, Updated};
+pub(crate) use window::WindowState;
+
+use super::effects::Effects;
+use crate::record::Headers;
+use std::any::Any;
+use std::rc::Rc;
+use std::sync::Arc;
+use streams_state::TaskStores;
+
+/// A typed view of one store, whatever its types.
+pub trait AnyState: Any {
+    fn as_any_mut(&mut self) -> &mut dyn Any;
+    /// An estimate of what its cache holds.
+    fn memory_bytes(&self) -> usize;
+    /// Gives the memory of unchanged entries back.
+    fn forget_clean(&mut self);
+    /// Writes changed entries of the cache to store and changelog, for stores whose changes nobody waits for.
+    fn write_changed(&mut self, io: &mut StoreIo) -> crate::error::Result<()>;
+}
+
+/// Where views write: the task's byte stores and what is to be produced.
+pub struct StoreIo {
+    pub(crate) stores: TaskStores,
+    pub(crate) effects: Effects,
+}
+
+/// Where the changes of one store are logged.
+#[derive(Clone, Debug)]
+pub(crate) struct Changelog {
+    topic: Arc<str>,
+    partition: i32,
+}
+
+impl Changelog {
+    pub(crate) fn new(target: (Arc<str>, i32)) -> Self {
+        Changelog {
+            topic: target.0,
+            partition: target.1,
+        }
+    }
+
+    /// Java's changelog records have no headers and carry the value's timestamp as their own.
+    fn log(&self, io: &mut StoreIo, key: &[u8], value: Option<&[u8]>, timestamp: i64) {
+        io.effects.push(
+            &self.topic,
+            self.partition,
+            Some(timestamp),
+            Some(key),
+            value,
+            &Headers::new(),
+        );
+    }
+}
+
+/// A value and when it was true, as a store has it; the value is never `None` behind a found entry.
+pub(crate) struct Found<V> {
+    pub(crate) value: Rc<Option<V>>,
+    pub(crate) timestamp: i64,
+}
+
+impl<V> Clone for Found<V> {
+    fn clone(&self) -> Self {
+        Found {
+            value: self.value.clone(),
+            timestamp: self.timestamp,
+        }
+    }
+}
+
+/// A change that a flush hands downstream: the entry as the cache had it, after it was written.
+pub(crate) struct Flushed<V> {
+    pub(crate) new: Rc<Option<V>>,
+    pub(crate) old: Rc<Option<V>>,
+    pub(crate) timestamp: i64,
+    pub(crate) origin: Origin,
+    pub(crate) headers: Headers,
+}

@@ -1,0 +1,345 @@
+//! What key-value and window views share: values by key bytes, through the cache, into the byte store and the changelog.
+//!
+//! A window's key bytes are the key and its start behind it; its changelog key has a sequence number of 0 behind that.
+
+use super::cache::{Cache, Origin};
+use super::{Changelog, Flushed, Found, StoreIo};
+use crate::error::Result;
+use crate::record::Headers;
+use crate::serdes::BoxSerde;
+use crate::topology::store::StateArguments;
+use std::rc::Rc;
+use streams_state::timestamped;
+
+/// Which byte store is below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Below {
+    KeyValue,
+    Window,
+}
+
+pub(super) struct View<V> {
+    pub(super) index: usize,
+    below: Below,
+    value: BoxSerde<V>,
+    timestamped: bool,
+    changelog: Option<Changelog>,
+    pub(super) cache: Option<Cache<V>>,
+    /// The key of the call under way.
+    pub(super) key_bytes: Vec<u8>,
+    value_bytes: Vec<u8>,
+    absent: Rc<Option<V>>,
+}
+
+/// What an update without a cache did.
+pub(crate) enum Updated<V> {
+    /// The cache has it; a flush will tell.
+    Cached,
+    Written {
+        new: Option<V>,
+        old: Option<V>,
+        timestamp: i64,
+    },
+}
+
+/// A record that changes a store: its time, where it came from, its headers.
+#[derive(Clone, Copy)]
+pub struct Cause<'a> {
+    pub(crate) timestamp: i64,
+    pub(crate) origin: Origin,
+    pub(crate) headers: &'a Headers,
+}
+
+impl<V: 'static> View<V> {
+    pub(super) fn new(
+        below: Below,
+        value: BoxSerde<V>,
+        timestamped: bool,
+        arguments: &StateArguments,
+    ) -> Self {
+        View {
+            index: arguments.index,
+            below,
+            value,
+            timestamped,
+            changelog: arguments.changelog.clone().map(Changelog::new),
+            cache: arguments.cached.then(Cache::new),
+            key_bytes: Vec::new(),
+            value_bytes: Vec::new(),
+            absent: Rc::new(None),
+        }
+    }
+
+    pub(super) fn read_value(&self, stored: &[u8]) -> Result<(V, i64)> {
+        if self.timestamped {
+            let (timestamp, value) = timestamped::decode(stored)?;
+            Ok((self.value.deserialize(value)?, timestamp))
+        } else {
+            Ok((self.value.deserialize(stored)?, -1))
+        }
+    }
+
+    /// The entry under the current key bytes, past the cache.
+    fn load(&self, io: &StoreIo) -> Result<Option<(V, i64)>> {
+        let mut found = Ok(None);
+        let mut read = |stored: Option<&[u8]>| {
+            found = stored.map(|stored| self.read_value(stored)).transpose();
+        };
+        match self.below {
+            Below::KeyValue => io
+                .stores
+                .key_value(self.index)
+                .get_with(&self.key_bytes, &mut read)?,
+            Below::Window => {
+                let (key, start_ms) = split_window_key(&self.key_bytes);
+                io.stores
+                    .window(self.index)
+                    .get_with(key, start_ms, &mut read)?;
+            }
+        }
+        found
+    }
+
+    /// The value of the current key.
+    pub(super) fn get(&mut self, io: &StoreIo) -> Result<Option<Found<V>>> {
+        if self.cache.is_some() {
+            let slot = self.cached_slot(io)?;
+            let cache = self.cache.as_ref().expect("checked above");
+            let entry = cache.entry(slot);
+            return Ok(entry.value.is_some().then(|| Found {
+                value: entry.value.clone(),
+                timestamp: entry.timestamp,
+            }));
+        }
+        Ok(self.load(io)?.map(|(value, timestamp)| Found {
+            value: Rc::new(Some(value)),
+            timestamp,
+        }))
+    }
+
+    /// The cache's slot of the current key, filled from the store when it is new.
+    #[inline]
+    fn cached_slot(&mut self, io: &StoreIo) -> Result<u32> {
+        let cache = self.cache.as_ref().expect("only called with a cache");
+        if let Some(slot) = cache.find(&self.key_bytes) {
+            return Ok(slot);
+        }
+        let (value, timestamp) = match self.load(io)? {
+            Some((value, timestamp)) => (Rc::new(Some(value)), timestamp),
+            None => (self.absent.clone(), -1),
+        };
+        let cache = self.cache.as_mut().expect("only called with a cache");
+        Ok(cache.insert(&self.key_bytes, value, timestamp))
+    }
+
+    /// Sets the value of the current key (`None` deletes). With a cache it reaches the store at the next flush; without
+    /// one it is written and logged at once.
+    pub(super) fn put(
+        &mut self,
+        value: Rc<Option<V>>,
+        cause: Cause<'_>,
+        io: &mut StoreIo,
+    ) -> Result<()> {
+        let Some(cache) = &mut self.cache else {
+            return self.write(
+                value.as_ref().as_ref(),
+                cause.timestamp,
+                cause.origin.timestamp,
+                io,
+            );
+        };
+        let slot = match cache.find(&self.key_bytes) {
+            Some(slot) => slot,
+            None => cache.insert(&self.key_bytes, self.absent.clone(), -1),
+        };
+        let entry = cache.entry_mut(slot);
+        entry.value = value;
+        entry.timestamp = cause.timestamp;
+        entry.origin = cause.origin;
+        entry.headers.clone_from(cause.headers);
+        cache.mark_changed(slot);
+        Ok(())
+    }
+
+    /// Changes the value of the current key in place; its timestamp becomes the later one of both.
+    ///
+    /// The old value of an update without a cache is read from its bytes once more, and only when `with_old` says so.
+    #[inline]
+    pub(super) fn update(
+        &mut self,
+        cause: Cause<'_>,
+        with_old: bool,
+        io: &mut StoreIo,
+        change: impl FnOnce(&mut Option<V>),
+    ) -> Result<Updated<V>> {
+        if self.cache.is_some() {
+            let slot = self.cached_slot(io)?;
+            self.own_value(slot)?;
+            let cache = self.cache.as_mut().expect("checked above");
+            let entry = cache.entry_mut(slot);
+            let value = Rc::get_mut(&mut entry.value).expect("made the only owner above");
+            entry.timestamp = match value {
+                Some(_) => entry.timestamp.max(cause.timestamp),
+                None => cause.timestamp,
+            };
+            change(value);
+            entry.origin = cause.origin;
+            entry.headers.clone_from(cause.headers);
+            cache.mark_changed(slot);
+            return Ok(Updated::Cached);
+        }
+        let (mut value, old, timestamp) = match self.load(io)? {
+            None => (None, None, cause.timestamp),
+            Some((value, stored)) => {
+                let old = match with_old {
+                    true => self.load(io)?.map(|(value, _)| value),
+                    false => None,
+                };
+                (Some(value), old, stored.max(cause.timestamp))
+            }
+        };
+        change(&mut value);
+        self.write(value.as_ref(), timestamp, cause.origin.timestamp, io)?;
+        Ok(Updated::Written {
+            new: value,
+            old,
+            timestamp,
+        })
+    }
+
+    /// Makes the cache the only owner of a value that a reader up the stack may still hold, by way of its bytes.
+    #[inline]
+    fn own_value(&mut self, slot: u32) -> Result<()> {
+        let cache = self.cache.as_mut().expect("only called with a cache");
+        let entry = cache.entry_mut(slot);
+        if Rc::get_mut(&mut entry.value).is_some() {
+            return Ok(());
+        }
+        entry.value = Rc::new(match entry.value.as_ref() {
+            None => None,
+            Some(value) => {
+                self.value_bytes.clear();
+                self.value.serialize(value, &mut self.value_bytes)?;
+                Some(self.value.deserialize(&self.value_bytes)?)
+            }
+        });
+        Ok(())
+    }
+
+    /// Writes the current key's value to store and changelog. A tombstone is logged with the time of the record that
+    /// caused it, a value with its own.
+    fn write(
+        &mut self,
+        value: Option<&V>,
+        timestamp: i64,
+        context_timestamp: i64,
+        io: &mut StoreIo,
+    ) -> Result<()> {
+        self.value_bytes.clear();
+        let bytes = match value {
+            None => None,
+            Some(value) => {
+                if self.timestamped {
+                    self.value_bytes.extend_from_slice(&timestamp.to_be_bytes());
+                }
+                self.value.serialize(value, &mut self.value_bytes)?;
+                Some(self.value_bytes.as_slice())
+            }
+        };
+        match self.below {
+            Below::KeyValue => io
+                .stores
+                .key_value_mut(self.index)
+                .put(&self.key_bytes, bytes)?,
+            Below::Window => {
+                let (key, start_ms) = split_window_key(&self.key_bytes);
+                io.stores
+                    .window_mut(self.index)
+                    .put(key, bytes, start_ms)?;
+            }
+        }
+        if let Some(changelog) = &self.changelog {
+            let skip = if self.timestamped { 8 } else { 0 };
+            let logged = match value {
+                Some(_) if self.timestamped => timestamp,
+                _ => context_timestamp,
+            };
+            let key_len = self.key_bytes.len();
+            if self.below == Below::Window {
+                self.key_bytes.extend_from_slice(&0i32.to_be_bytes());
+            }
+            changelog.log(io, &self.key_bytes, bytes.map(|bytes| &bytes[skip..]), logged);
+            self.key_bytes.truncate(key_len);
+        }
+        Ok(())
+    }
+
+    /// Writes the next changed entry and returns it for whoever is downstream, its key in `key_bytes`; `None` when the
+    /// flush is done. A tombstone for a key that the store does not have is neither written nor returned, as
+    /// `CachingKeyValueStore` has it.
+    pub(super) fn flush_next(
+        &mut self,
+        with_old: bool,
+        io: &mut StoreIo,
+    ) -> Result<Option<Flushed<V>>> {
+        loop {
+            let Some(cache) = &mut self.cache else {
+                return Ok(None);
+            };
+            let Some(slot) = cache.take_changed() else {
+                return Ok(None);
+            };
+            let entry = cache.entry(slot);
+            let (new, timestamp, origin) = (entry.value.clone(), entry.timestamp, entry.origin);
+            let headers = entry.headers.clone();
+            self.key_bytes.clear();
+            self.key_bytes.extend_from_slice(&entry.key);
+            let old = if with_old || new.is_none() {
+                self.load(io)?.map(|(value, _)| value)
+            } else {
+                None
+            };
+            if new.is_none() && old.is_none() {
+                continue;
+            }
+            self.write(new.as_ref().as_ref(), timestamp, origin.timestamp, io)?;
+            return Ok(Some(Flushed {
+                old: match with_old {
+                    true => Rc::new(old),
+                    false => self.absent.clone(),
+                },
+                timestamp: match new.as_ref() {
+                    Some(_) => timestamp,
+                    None => origin.timestamp,
+                },
+                new,
+                origin,
+                headers,
+            }));
+        }
+    }
+
+    /// Writes all changed entries without telling anybody.
+    pub(super) fn write_changed(&mut self, io: &mut StoreIo) -> Result<()> {
+        while self.flush_next(false, io)?.is_some() {}
+        Ok(())
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.cache.as_ref().map_or(0, Cache::bytes)
+    }
+
+    pub(super) fn forget_clean(&mut self) {
+        if let Some(cache) = &mut self.cache {
+            cache.forget_clean();
+        }
+    }
+}
+
+/// The key and the window's start of a binary window key.
+pub(super) fn split_window_key(bytes: &[u8]) -> (&[u8], i64) {
+    let (key, start) = bytes
+        .split_last_chunk::<8>()
+        .expect("a window key ends with its start");
+    (key, i64::from_be_bytes(*start))
+}

@@ -1,0 +1,169 @@
+//! The typed view of a window store: a value for each key and window start.
+
+use super::view::{Below, Cause, Updated, View, split_window_key};
+use super::{AnyState, Flushed, Found, StoreIo};
+use crate::error::Result;
+use crate::serdes::BoxSerde;
+use crate::topology::store::StateArguments;
+use std::any::Any;
+use std::rc::Rc;
+use streams_state::{Order, WindowEntries};
+
+pub(crate) struct WindowState<K, V> {
+    key: BoxSerde<K>,
+    view: View<V>,
+}
+
+impl<K: 'static, V: 'static> WindowState<K, V> {
+    /// `timestamped`: whether values are stored behind their timestamp.
+    pub(crate) fn new(
+        key: BoxSerde<K>,
+        value: BoxSerde<V>,
+        timestamped: bool,
+        arguments: &StateArguments,
+    ) -> Self {
+        WindowState {
+            key,
+            view: View::new(Below::Window, value, timestamped, arguments),
+        }
+    }
+
+    /// Serializes the key for calls of [`WindowState::update`]; false for a null key, which no store takes.
+    #[inline]
+    pub(crate) fn set_key(&mut self, key: &K) -> Result<bool> {
+        self.view.key_bytes.clear();
+        let present = self
+            .key
+            .serialize_nullable(key, &mut self.view.key_bytes)?;
+        self.view.key_bytes.extend_from_slice(&[0; 8]);
+        Ok(present)
+    }
+
+    #[inline]
+    fn set_start(&mut self, start_ms: i64) {
+        let at = self.view.key_bytes.len() - 8;
+        self.view.key_bytes[at..].copy_from_slice(&start_ms.to_be_bytes());
+    }
+
+    /// The value of a key's window.
+    pub(crate) fn get(
+        &mut self,
+        key: &K,
+        start_ms: i64,
+        io: &StoreIo,
+    ) -> Result<Option<Found<V>>> {
+        if !self.set_key(key)? {
+            return Ok(None);
+        }
+        self.set_start(start_ms);
+        self.view.get(io)
+    }
+
+    /// Sets the value of a key's window; `None` deletes. A null key is ignored.
+    pub(crate) fn put(
+        &mut self,
+        key: &K,
+        start_ms: i64,
+        value: Rc<Option<V>>,
+        cause: Cause<'_>,
+        io: &mut StoreIo,
+    ) -> Result<()> {
+        if !self.set_key(key)? {
+            return Ok(());
+        }
+        self.set_start(start_ms);
+        self.view.put(value, cause, io)
+    }
+
+    /// Changes the value of one window of the key given to [`WindowState::set_key`].
+    #[inline]
+    pub(crate) fn update(
+        &mut self,
+        start_ms: i64,
+        cause: Cause<'_>,
+        with_old: bool,
+        io: &mut StoreIo,
+        change: impl FnOnce(&mut Option<V>),
+    ) -> Result<Updated<V>> {
+        self.set_start(start_ms);
+        self.view.update(cause, with_old, io, change)
+    }
+
+    /// Writes the next changed entry of the cache and returns it with its key and start, `None` when the flush is done.
+    pub(crate) fn flush_next(
+        &mut self,
+        with_old: bool,
+        io: &mut StoreIo,
+    ) -> Result<Option<(K, i64, Flushed<V>)>> {
+        match self.view.flush_next(with_old, io)? {
+            None => Ok(None),
+            Some(flushed) => {
+                let (key, start_ms) = split_window_key(&self.view.key_bytes);
+                Ok(Some((self.key.deserialize(key)?, start_ms, flushed)))
+            }
+        }
+    }
+
+    /// Windows that start between the bounds (inclusive), of one key or of all; what the cache holds back is written first.
+    pub(crate) fn fetch<'a>(
+        &'a mut self,
+        key: Option<&K>,
+        from_ms: i64,
+        to_ms: i64,
+        order: Order,
+        io: &'a mut StoreIo,
+    ) -> Result<impl Iterator<Item = Result<(K, i64, V, i64)>> + use<'a, K, V>> {
+        self.view.write_changed(io)?;
+        let store = io.stores.window(self.view.index);
+        let entries: WindowEntries<'a> = match key {
+            Some(key) => {
+                let mut bytes = Vec::new();
+                self.key.serialize(key, &mut bytes)?;
+                store.fetch(&bytes, from_ms, to_ms, order)?
+            }
+            None => store.fetch_all(from_ms, to_ms, order)?,
+        };
+        let (key_serde, view) = (&self.key, &self.view);
+        Ok(entries.map(move |entry| {
+            let (window, value) = entry?;
+            let (value, timestamp) = view.read_value(&value)?;
+            Ok((
+                key_serde.deserialize(&window.key)?,
+                window.start_ms,
+                value,
+                timestamp,
+            ))
+        }))
+    }
+
+    /// A copy of a key, by way of its bytes.
+    pub(crate) fn copy_key(&self, key: &K) -> Result<K> {
+        let mut bytes = Vec::new();
+        self.key.serialize(key, &mut bytes)?;
+        Ok(self.key.deserialize(&bytes)?)
+    }
+
+    /// Gives the memory of unchanged windows back that start before this time.
+    pub(crate) fn forget_before(&mut self, start_ms: i64) {
+        if let Some(cache) = &mut self.view.cache {
+            cache.forget_clean_if(|key| split_window_key(key).1 < start_ms);
+        }
+    }
+}
+
+impl<K: 'static, V: 'static> AnyState for WindowState<K, V> {
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.view.memory_bytes()
+    }
+
+    fn forget_clean(&mut self) {
+        self.view.forget_clean();
+    }
+    fn write_changed(&mut self, io: &mut StoreIo) -> Result<()> {
+        self.view.write_changed(io)
+    }
+}

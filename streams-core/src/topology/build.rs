@@ -1,0 +1,338 @@
+//! The topology while the DSL writes it down: numbers names, keeps nodes and stores, and turns them into a [`Topology`].
+
+use super::node::{NodeDefinition, NodeId, NodeKind, OperatorFactory, SourceFactory};
+use super::store::{GlobalStoreDefinition, StoreDefinition};
+use super::topic::{InternalTopic, OffsetReset, TopicName};
+use super::{Topology, TopologyParts, sub_topology, validate};
+use crate::error::{Error, Result};
+use std::cell::Cell;
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Kafka Streams' `InternalStreamsBuilder` and `InternalTopologyBuilder` in one.
+#[derive(Default)]
+pub(crate) struct Graph {
+    next_index: u32,
+    nodes: Vec<NodeDefinition>,
+    stores: Vec<PendingStore>,
+    global_stores: Vec<PendingGlobalStore>,
+    copartitioned: Vec<Vec<NodeId>>,
+    /// The first mistake; reported by `build`, so that the fluent calls need no `?`.
+    error: Option<Error>,
+}
+
+struct PendingStore {
+    definition: Arc<StoreDefinition>,
+    nodes: Vec<NodeId>,
+    /// A table's own store exists only when somebody needs it.
+    wanted: Rc<Cell<bool>>,
+}
+
+struct PendingGlobalStore {
+    definition: GlobalStoreDefinition,
+    node: NodeId,
+}
+
+impl Graph {
+    /// The next number; given names use one up as well.
+    pub(crate) fn burn_index(&mut self) -> u32 {
+        let index = self.next_index;
+        self.next_index += 1;
+        index
+    }
+
+    /// `PREFIX` and the next number, ten digits.
+    pub(crate) fn new_name(&mut self, prefix: &str) -> String {
+        format!("{prefix}{:010}", self.burn_index())
+    }
+
+    /// A given name, or `PREFIX` and the next number; the number is used up in both cases.
+    pub(crate) fn name_or(&mut self, name: Option<&str>, prefix: &str) -> String {
+        let generated = self.new_name(prefix);
+        match name {
+            Some(name) => {
+                self.check_name(name);
+                name.to_owned()
+            }
+            None => generated,
+        }
+    }
+
+    /// Remembers the first mistake.
+    #[cold]
+    pub(crate) fn fail(&mut self, error: Error) {
+        self.error.get_or_insert(error);
+    }
+
+    /// Kafka's rule for names that end up in topic names (`Named#validate`).
+    #[track_caller]
+    pub(crate) fn check_name(&mut self, name: &str) {
+        let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if name.is_empty()
+            || name == "."
+            || name == ".."
+            || name.len() > 249
+            || !name.chars().all(valid)
+        {
+            let at = Location::caller();
+            self.fail(Error::topology(format!(
+                "'{name}' is not a valid name (at {at}): use 1 to 249 of the characters a-z, A-Z, 0-9, '.', '_' and '-'"
+            )));
+        }
+    }
+
+    pub(crate) fn add_source(
+        &mut self,
+        name: String,
+        topics: Vec<TopicName>,
+        auto_offset_reset: Option<OffsetReset>,
+        factory: SourceFactory,
+        location: &'static Location<'static>,
+    ) -> NodeId {
+        self.add_node(
+            name,
+            NodeKind::Source {
+                topics,
+                auto_offset_reset,
+                factory,
+            },
+            Vec::new(),
+            location,
+        )
+    }
+
+    pub(crate) fn add_processor(
+        &mut self,
+        name: String,
+        parents: Vec<NodeId>,
+        factory: OperatorFactory,
+        location: &'static Location<'static>,
+    ) -> NodeId {
+        self.add_node(name, NodeKind::Processor { factory }, parents, location)
+    }
+
+    pub(crate) fn add_sink(
+        &mut self,
+        name: String,
+        parent: NodeId,
+        topic: Option<TopicName>,
+        factory: OperatorFactory,
+        location: &'static Location<'static>,
+    ) -> NodeId {
+        self.add_node(
+            name,
+            NodeKind::Sink { topic, factory },
+            vec![parent],
+            location,
+        )
+    }
+
+    fn add_node(
+        &mut self,
+        name: String,
+        kind: NodeKind,
+        parents: Vec<NodeId>,
+        location: &'static Location<'static>,
+    ) -> NodeId {
+        if let Some(other) = self.nodes.iter().find(|node| *node.name == name) {
+            let error = Error::topology(format!(
+                "the name '{name}' at {location} is taken by the node added at {}: choose another",
+                other.location
+            ));
+            self.fail(error);
+        }
+        let id = self.nodes.len();
+        for parent in &parents {
+            self.nodes[*parent].children.push(id);
+        }
+        self.nodes.push(NodeDefinition {
+            name: name.into(),
+            kind,
+            parents,
+            children: Vec::new(),
+            stores: Vec::new(),
+            sends_old_values: false,
+            location,
+        });
+        id
+    }
+
+    /// Adds a store; it becomes part of the topology when a node is connected to it, or for a table's own store when
+    /// `wanted` is set by then.
+    pub(crate) fn add_store(&mut self, definition: StoreDefinition, wanted: Rc<Cell<bool>>) -> usize {
+        let taken = self
+            .stores
+            .iter()
+            .map(|store| &*store.definition)
+            .chain(
+                self.global_stores
+                    .iter()
+                    .map(|global| &*global.definition.store),
+            )
+            .find(|store| store.name == definition.name);
+        if let Some(other) = taken {
+            let error = Error::topology(format!(
+                "store name '{}' at {} is taken by the store added at {}: choose another",
+                definition.name, definition.location, other.location
+            ));
+            self.fail(error);
+        }
+        self.stores.push(PendingStore {
+            definition: Arc::new(definition),
+            nodes: Vec::new(),
+            wanted,
+        });
+        self.stores.len() - 1
+    }
+
+    pub(crate) fn connect(&mut self, node: NodeId, store: usize) {
+        if !self.stores[store].nodes.contains(&node) {
+            self.stores[store].nodes.push(node);
+        }
+    }
+
+    /// The index of a store by its name.
+    pub(crate) fn store_named(&self, name: &str) -> Option<usize> {
+        self.stores
+            .iter()
+            .position(|store| store.definition.name == name)
+    }
+
+    /// Adds a global table's two nodes and its store.
+    pub(crate) fn add_global_store(
+        &mut self,
+        definition: GlobalStoreDefinition,
+        location: &'static Location<'static>,
+    ) -> usize {
+        let source = self.add_node(
+            definition.source_name.clone(),
+            NodeKind::Global {
+                topic: definition.topic.clone(),
+            },
+            Vec::new(),
+            location,
+        );
+        self.add_node(
+            definition.processor_name.clone(),
+            NodeKind::GlobalProcessor,
+            vec![source],
+            location,
+        );
+        self.global_stores.push(PendingGlobalStore {
+            definition,
+            node: source,
+        });
+        self.global_stores.len() - 1
+    }
+
+    /// Every source node a node's records come from.
+    pub(crate) fn sources_of(&self, node: NodeId) -> Vec<NodeId> {
+        let mut sources = Vec::new();
+        let mut open = vec![node];
+        while let Some(id) = open.pop() {
+            let parents = &self.nodes[id].parents;
+            if parents.is_empty() && !sources.contains(&id) {
+                sources.push(id);
+            }
+            open.extend(parents);
+        }
+        sources
+    }
+
+    /// The inputs of these nodes must have the same number of partitions.
+    pub(crate) fn copartition(&mut self, nodes: &[NodeId]) {
+        let mut sources: Vec<NodeId> = nodes
+            .iter()
+            .flat_map(|node| self.sources_of(*node))
+            .collect();
+        sources.sort_unstable();
+        sources.dedup();
+        self.copartitioned.push(sources);
+    }
+
+    /// A table node must tell its children the value before a change.
+    pub(crate) fn send_old_values(&mut self, node: NodeId) {
+        self.nodes[node].sends_old_values = true;
+    }
+
+    /// Registers a repartition topic's name once.
+    #[track_caller]
+    pub(crate) fn internal_topic(
+        &mut self,
+        base: &str,
+        partition_count: Option<i32>,
+    ) -> Arc<InternalTopic> {
+        self.check_name(base);
+        let base = format!("{base}-repartition");
+        let taken = self.nodes.iter().find(|node| {
+            matches!(&node.kind, NodeKind::Source { topics, .. }
+                if topics.iter().any(|topic| matches!(topic, TopicName::Internal(other) if other.base == base)))
+        });
+        if let Some(other) = taken {
+            let error = Error::topology(format!(
+                "the repartition topic '{base}' at {} exists already, for the node added at {}: give this operation a name of its own",
+                Location::caller(),
+                other.location
+            ));
+            self.fail(error);
+        }
+        Arc::new(InternalTopic {
+            base,
+            partition_count,
+        })
+    }
+
+    /// Leaves out what nobody wants, numbers the sub-topologies and checks the whole.
+    pub(crate) fn build(&mut self) -> Result<Topology> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        let graph = std::mem::take(self);
+        let mut nodes = graph.nodes;
+        let stores: Vec<Arc<StoreDefinition>> = graph
+            .stores
+            .iter()
+            .map(|store| store.definition.clone())
+            .collect();
+        // Indices stay, so that factories which hold them stay right; an unwanted store belongs to no node.
+        for (id, store) in graph.stores.iter().enumerate() {
+            if store.wanted.get() {
+                for node in &store.nodes {
+                    nodes[*node].stores.push(id);
+                }
+            }
+        }
+        let mut sub_topologies = Vec::new();
+        let mut global_stores: Vec<GlobalStoreDefinition> = Vec::new();
+        let mut pending_globals = graph.global_stores;
+        for (id, members) in sub_topology::group(&nodes).into_iter().enumerate() {
+            let id = id as u32;
+            match pending_globals
+                .iter()
+                .position(|global| members.contains(&global.node))
+            {
+                Some(position) => {
+                    let mut global = pending_globals.remove(position).definition;
+                    global.sub_topology = id;
+                    global_stores.push(global);
+                }
+                None => sub_topologies.push(sub_topology::describe_group(
+                    id,
+                    members,
+                    &nodes,
+                    &stores,
+                    &graph.copartitioned,
+                )),
+            }
+        }
+        let parts = TopologyParts {
+            nodes,
+            stores,
+            sub_topologies,
+            global_stores,
+        };
+        validate::validate(&parts, &|store: usize| graph.stores[store].wanted.get())?;
+        Ok(Topology::new(parts))
+    }
+}

@@ -1,0 +1,92 @@
+//! The topology as data: nodes, stores, topics and the sub-topologies they form. Nothing here processes a record; tasks are
+//! made from it.
+
+pub(crate) mod build;
+mod describe;
+pub(crate) mod node;
+pub(crate) mod store;
+mod sub_topology;
+pub(crate) mod topic;
+mod validate;
+
+pub use topic::OffsetReset;
+
+pub(crate) use node::{NodeDefinition, NodeId, NodeKind, Scope};
+pub(crate) use store::{ChangelogDefinition, Cleanup, GlobalStoreDefinition, StoreDefinition};
+pub(crate) use sub_topology::SubTopology;
+pub(crate) use topic::{InternalTopic, SourceTopic, TopicName};
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A finished topology: what [`StreamsBuilder::build`](crate::StreamsBuilder::build) returns, ready for
+/// [`KafkaStreams`](crate::KafkaStreams) or the test driver. Cheap to clone.
+///
+/// Printing it gives Kafka Streams' description (`Topology#describe`).
+///
+/// ```
+/// use streams_core::serdes::Utf8;
+/// use streams_core::{Consumed, Produced, StreamsBuilder};
+///
+/// let builder = StreamsBuilder::new();
+/// builder
+///     .stream("in", Consumed::with(Utf8, Utf8))
+///     .to("out", Produced::with(Utf8, Utf8));
+/// let topology = builder.build()?;
+/// assert_eq!(
+///     topology.to_string(),
+///     "Topologies:\n   Sub-topology: 0\n    \
+///      Source: KSTREAM-SOURCE-0000000000 (topics: [in])\n      --> KSTREAM-SINK-0000000001\n    \
+///      Sink: KSTREAM-SINK-0000000001 (topic: out)\n      <-- KSTREAM-SOURCE-0000000000\n\n"
+/// );
+/// # Ok::<(), streams_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Topology {
+    inner: Arc<TopologyParts>,
+}
+
+/// Everything a topology consists of.
+pub(crate) struct TopologyParts {
+    pub(crate) nodes: Vec<NodeDefinition>,
+    pub(crate) stores: Vec<Arc<StoreDefinition>>,
+    pub(crate) sub_topologies: Vec<SubTopology>,
+    pub(crate) global_stores: Vec<GlobalStoreDefinition>,
+}
+
+impl Topology {
+    pub(crate) fn new(parts: TopologyParts) -> Self {
+        Topology {
+            inner: Arc::new(parts),
+        }
+    }
+
+    pub(crate) fn parts(&self) -> &TopologyParts {
+        &self.inner
+    }
+
+    pub(crate) fn sub_topologies(&self) -> &[SubTopology] {
+        &self.inner.sub_topologies
+    }
+
+    pub(crate) fn global_stores(&self) -> &[GlobalStoreDefinition] {
+        &self.inner.global_stores
+    }
+
+    /// Kafka Streams' text form of the topology (`TopologyDescription#toString`), which viewers read.
+    pub fn describe(&self) -> String {
+        describe::describe(&self.inner)
+    }
+}
+
+impl fmt::Display for Topology {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.describe())
+    }
+}
+
+impl fmt::Debug for Topology {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.describe())
+    }
+}

@@ -1,0 +1,67 @@
+//! Stores as a topology defines them: what to open, how it is typed, and what its changelog is.
+
+use crate::task::stores::AnyState;
+use std::collections::BTreeMap;
+use std::panic::Location;
+use std::sync::Arc;
+use streams_state::StoreSpec;
+
+/// Makes the typed view of a store for one task.
+pub(crate) type StateFactory = Arc<dyn Fn(&StateArguments) -> Box<dyn AnyState> + Send + Sync>;
+
+/// What a typed view needs to know about the task it works in.
+pub(crate) struct StateArguments {
+    /// The store's index among the task's byte stores.
+    pub(crate) index: usize,
+    /// Where its changes are logged: full topic name and partition.
+    pub(crate) changelog: Option<(Arc<str>, i32)>,
+    /// Whether the record cache is on for this store in this task.
+    pub(crate) cached: bool,
+}
+
+pub(crate) struct StoreDefinition {
+    pub(crate) name: String,
+    pub(crate) spec: StoreSpec,
+    /// Values are stored behind their timestamp; their changelog records carry it as the record's own.
+    pub(crate) timestamped: bool,
+    pub(crate) cached: bool,
+    pub(crate) changelog: Option<ChangelogDefinition>,
+    pub(crate) state: StateFactory,
+    /// Who added it.
+    pub(crate) location: &'static Location<'static>,
+}
+
+/// The changelog of a store.
+#[derive(Clone, Debug)]
+pub(crate) struct ChangelogDefinition {
+    /// A source topic that serves as changelog, so that nothing is logged.
+    pub(crate) source_topic: Option<Arc<str>>,
+    /// What the user set with `Materialized::with_logging_enabled`.
+    pub(crate) config: BTreeMap<String, String>,
+    pub(crate) cleanup: Cleanup,
+}
+
+/// How the broker may shorten a changelog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cleanup {
+    /// The last record of each key stays.
+    Compact,
+    /// As `Compact`, and records older than the retention (milliseconds) go.
+    CompactDelete { retention_ms: i64 },
+}
+
+/// A table that every instance holds whole.
+pub(crate) struct GlobalStoreDefinition {
+    pub(crate) store: Arc<StoreDefinition>,
+    pub(crate) topic: Arc<str>,
+    /// Its number among the sub-topologies, as `describe` prints it.
+    pub(crate) sub_topology: u32,
+    pub(crate) source_name: String,
+    pub(crate) processor_name: String,
+    /// Checks that a record's key and value can be read, so that the handler sees it when they cannot.
+    pub(crate) check: RecordCheck,
+}
+
+/// Tells whether key and value bytes can be read.
+pub(crate) type RecordCheck =
+    Arc<dyn Fn(&[u8], Option<&[u8]>) -> Result<(), crate::serdes::SerdeError> + Send + Sync>;

@@ -1,0 +1,277 @@
+//! Stores on disk: one RocksDB for a task, one column family for a store.
+//!
+//! The column family `positions` says how far each store has read its changelog. It is written in the same batch as
+//! the rows and flushed together with them, so after a crash the two still belong together.
+//!
+//! The name of a column family tells how its rows are laid out. A store whose layout changes is thereby a new store,
+//! which begins without a position and is restored from its changelog; rows are never read in a layout they were not
+//! written in.
+
+mod options;
+mod table;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use ::rocksdb::{
+    ColumnFamily, ColumnFamilyDescriptor, DB, Error, ErrorKind, FlushOptions, IteratorMode,
+    WriteBatch,
+};
+
+pub(crate) use self::options::SharedMemory;
+use self::table::{BatchSink, RocksDbTable, column_family};
+use crate::table::{RowSink, TableKeyValueStore, TableWindowStore};
+use crate::task_store::{TaskStore, Transactional};
+use crate::{Result, StoreError, StoreKind, StoreResources, StoreSpec, WindowOrder};
+
+/// The column family every RocksDB has; nothing is in it.
+const DEFAULT: &str = "default";
+/// Where the positions are.
+const POSITIONS: &str = "positions";
+/// In front of the name of a column family: its position follows as the value.
+const POSITION: &str = "position/";
+/// In front of the name of a column family that must not be used any more.
+const DROPPING: &str = "dropping/";
+
+/// The database of one task.
+pub(crate) struct Database {
+    db: Arc<DB>,
+    column_families: BTreeSet<String>,
+}
+
+impl Database {
+    /// Opens the database at `path` with a column family for each of `specs`, and drops every other.
+    pub fn open(path: &Path, specs: &[&StoreSpec], resources: &StoreResources) -> Result<Self> {
+        let at_path = |error: Error| {
+            store_error("open the stores of a task", error)
+                .context(format_args!("{}", path.display()))
+        };
+        let memory = resources.shared_or_own();
+        let options = options::database(&memory);
+        let existing = existing_column_families(path, &options).map_err(at_path)?;
+        let wanted: BTreeSet<_> = specs.iter().map(|spec| column_family_name(spec)).collect();
+
+        let descriptors = existing
+            .iter()
+            .map(String::as_str)
+            .chain([DEFAULT, POSITIONS])
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .map(|name| ColumnFamilyDescriptor::new(name, options::column_family(&memory)));
+        let mut db = DB::open_cf_descriptors(&options, path, descriptors).map_err(at_path)?;
+        drop_unwanted(&mut db, &existing, &wanted).map_err(at_path)?;
+        for name in &wanted {
+            if db.cf_handle(name).is_none() {
+                db.create_cf(name, &options::column_family(&memory))
+                    .map_err(at_path)?;
+            }
+        }
+        let mut column_families = wanted;
+        column_families.insert(POSITIONS.to_owned());
+        Ok(Self {
+            db: Arc::new(db),
+            column_families,
+        })
+    }
+
+    /// The store of a spec the database was opened with.
+    pub fn open_store(&self, spec: &StoreSpec) -> Result<TaskStore> {
+        let table = RocksDbTable::new(Arc::clone(&self.db), column_family_name(spec));
+        Ok(match &spec.kind {
+            StoreKind::KeyValue => TaskStore::KeyValue(Box::new(TableKeyValueStore::new(table))),
+            StoreKind::Window(window) => {
+                TaskStore::Window(Box::new(TableWindowStore::new(table, window)?))
+            }
+        })
+    }
+
+    /// How far a store has read its changelog.
+    pub fn position(&self, spec: &StoreSpec) -> Result<Option<i64>> {
+        let key = position_key(&column_family_name(spec));
+        let value = self
+            .db
+            .get_cf(self.positions(), &key)
+            .map_err(|error| store_error("read a position", error))?;
+        value
+            .map(|bytes| match bytes.as_slice().try_into() {
+                Ok(bytes) => Ok(i64::from_be_bytes(bytes)),
+                Err(_) => Err(StoreError::corruption(format!(
+                    "the position of store `{}` has {} bytes instead of 8",
+                    spec.name,
+                    bytes.len()
+                ))),
+            })
+            .transpose()
+    }
+
+    /// Writes what is uncommitted in the stores, together with their positions, in one batch.
+    pub fn write<'a>(
+        &self,
+        stores: impl IntoIterator<Item = (&'a StoreSpec, &'a dyn Transactional, Option<i64>)>,
+    ) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        for (spec, store, position) in stores {
+            let name = column_family_name(spec);
+            store.stage(&mut BatchSink {
+                batch: &mut batch,
+                column_family: column_family(&self.db, &name),
+            });
+            if let Some(position) = position {
+                self.put_position(&mut batch, &name, position);
+            }
+        }
+        self.write_batch(batch)
+    }
+
+    /// Writes what `write` hands to the sink of a store, together with its position, in one batch.
+    pub fn restore(
+        &self,
+        spec: &StoreSpec,
+        position: i64,
+        write: impl FnOnce(&mut dyn RowSink) -> Result<()>,
+    ) -> Result<()> {
+        let name = column_family_name(spec);
+        let mut batch = WriteBatch::default();
+        write(&mut BatchSink {
+            batch: &mut batch,
+            column_family: column_family(&self.db, &name),
+        })?;
+        self.put_position(&mut batch, &name, position);
+        self.write_batch(batch)
+    }
+
+    /// Brings everything to disk and closes the database. Every store must have been dropped.
+    pub fn close(self) -> Result<()> {
+        let handles: Vec<_> = self
+            .column_families
+            .iter()
+            .map(|name| column_family(&self.db, name))
+            .collect();
+        let handles: Vec<_> = handles.iter().collect();
+        self.db
+            .flush_cfs_opt(&handles, &FlushOptions::default())
+            .map_err(|error| store_error("close the stores of a task", error))
+    }
+
+    fn positions(&self) -> &ColumnFamily {
+        column_family(&self.db, POSITIONS)
+    }
+
+    fn put_position(&self, batch: &mut WriteBatch, name: &str, position: i64) {
+        batch.put_cf(self.positions(), position_key(name), position.to_be_bytes());
+    }
+
+    fn write_batch(&self, batch: WriteBatch) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.db
+            .write_opt(batch, &options::write())
+            .map_err(|error| store_error("commit the stores of a task", error))
+    }
+}
+
+fn position_key(name: &str) -> Vec<u8> {
+    [POSITION, name].concat().into_bytes()
+}
+
+/// The name of the column family of a store, which tells how its rows are laid out.
+fn column_family_name(spec: &StoreSpec) -> String {
+    let name = &spec.name;
+    let StoreKind::Window(window) = &spec.kind else {
+        return format!("key-value/{name}");
+    };
+    let kind = if window.retain_duplicates {
+        "duplicates"
+    } else {
+        "window"
+    };
+    match window.order {
+        // Rows begin with the number of their segment, which means nothing without its length.
+        WindowOrder::ByKey => format!("{kind}-by-key/{}/{name}", window.segment_interval_ms()),
+        WindowOrder::ByTime => format!("{kind}-by-time/{name}"),
+    }
+}
+
+fn existing_column_families(
+    path: &Path,
+    options: &::rocksdb::Options,
+) -> std::result::Result<Vec<String>, Error> {
+    // RocksDB has this file as soon as, and as long as, there is a database.
+    if path.join("CURRENT").exists() {
+        DB::list_cf(options, path)
+    } else {
+        Ok(Vec::new())
+    }
+}
+
+/// Drops every column family of a store that is not wanted.
+///
+/// A position must never outlive its rows, or a store of the same name that comes back would be empty and believe it
+/// is up to date. So positions go first, for good, with a note that the rows are not to be used; a crash in between
+/// leaves the note, and the next start goes on.
+fn drop_unwanted(
+    db: &mut DB,
+    existing: &[String],
+    wanted: &BTreeSet<String>,
+) -> std::result::Result<(), Error> {
+    let unwanted = existing
+        .iter()
+        .filter(|name| ![DEFAULT, POSITIONS].contains(&name.as_str()))
+        .filter(|name| !wanted.contains(*name));
+    let mut dropping: BTreeSet<String> = unwanted.cloned().collect();
+    dropping.extend(noted_as_dropping(db)?);
+    if dropping.is_empty() {
+        return Ok(());
+    }
+
+    let mut batch = WriteBatch::default();
+    for name in &dropping {
+        batch.delete_cf(column_family(db, POSITIONS), position_key(name));
+        batch.put_cf(column_family(db, POSITIONS), [DROPPING, name].concat(), []);
+    }
+    db.write_opt(batch, &options::write())?;
+    db.flush_cf(column_family(db, POSITIONS))?;
+
+    for name in &dropping {
+        if db.cf_handle(name).is_some() {
+            db.drop_cf(name)?;
+        }
+    }
+
+    let mut batch = WriteBatch::default();
+    for name in &dropping {
+        batch.delete_cf(column_family(db, POSITIONS), [DROPPING, name].concat());
+    }
+    db.write_opt(batch, &options::write())?;
+    db.flush_cf(column_family(db, POSITIONS))
+}
+
+fn noted_as_dropping(db: &DB) -> std::result::Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    for row in db.iterator_cf(column_family(db, POSITIONS), IteratorMode::Start) {
+        let (key, _) = row?;
+        if let Some(name) = key.strip_prefix(DROPPING.as_bytes()) {
+            names.push(String::from_utf8_lossy(name).into_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// An error of RocksDB as one of ours.
+#[cold]
+#[inline(never)]
+fn store_error(what: &str, error: Error) -> StoreError {
+    let message = format!("cannot {what}");
+    let build = match error.kind() {
+        ErrorKind::Corruption => StoreError::corruption,
+        ErrorKind::InvalidArgument => StoreError::invalid_argument,
+        // The lock file is the only one RocksDB fails on with these words.
+        _ if error.as_ref().contains("lock file") || error.as_ref().contains("lock hold by") => {
+            StoreError::locked
+        }
+        _ => StoreError::io,
+    };
+    build(message).with_source(error)
+}

@@ -1,0 +1,117 @@
+//! How RocksDB is set up for the stores of many tasks in one process.
+
+use ::rocksdb::{
+    BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options, WriteBufferManager,
+    WriteOptions,
+};
+
+/// The budget of a process that did not give one, in bytes.
+const BUDGET_BYTES_DEFAULT: usize = 32 << 20;
+/// A memtable that is this large is flushed even when the budget would still hold it, in bytes.
+const WRITE_BUFFER_BYTES_MAX: usize = 64 << 20;
+/// Memory a memtable asks for at once, in bytes. Small, because a process has tasks times stores of them.
+const ARENA_BLOCK_BYTES: usize = 64 << 10;
+/// What is read from disk, and cached, at once, in bytes.
+const BLOCK_BYTES: usize = 4 << 10;
+/// One wrong answer in a hundred costs 10 bits a key, as in Kafka Streams.
+const BLOOM_BITS_PER_KEY: f64 = 10.0;
+/// The share of a memtable that its own bloom filter takes, which spares most look-ups of keys it does not have.
+const MEMTABLE_BLOOM_RATIO: f64 = 0.02;
+/// Files a task keeps open; the rest is opened when needed.
+const OPEN_FILES_MAX: i32 = 256;
+/// Background threads are shared by all databases of the process: one flushes while one compacts.
+const BACKGROUND_JOBS_MAX: i32 = 2;
+
+/// The block cache and the write-buffer manager of a process.
+#[derive(Clone)]
+pub(crate) struct SharedMemory {
+    cache: Cache,
+    write_buffers: WriteBufferManager,
+    write_buffer_bytes: usize,
+}
+
+impl SharedMemory {
+    pub fn new(budget_bytes: usize) -> Self {
+        let cache = Cache::new_lru_cache(budget_bytes);
+        // Write buffers count as cache entries, so one number bounds both. A write is not stalled when they are over
+        // their half: a stalled stream thread would stop polling its consumer.
+        let write_buffer_bytes = budget_bytes / 2;
+        let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
+            write_buffer_bytes,
+            false,
+            cache.clone(),
+        );
+        Self {
+            cache,
+            write_buffers,
+            write_buffer_bytes,
+        }
+    }
+
+    pub fn used_bytes(&self) -> usize {
+        self.cache.get_usage()
+    }
+}
+
+impl Default for SharedMemory {
+    fn default() -> Self {
+        Self::new(BUDGET_BYTES_DEFAULT)
+    }
+}
+
+/// Options of the database of one task.
+pub(super) fn database(memory: &SharedMemory) -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    // Without a write-ahead log only this keeps the stores and their positions at the same point after a crash: a
+    // flush writes out all column families together or none.
+    options.set_atomic_flush(true);
+    options.set_write_buffer_manager(&memory.write_buffers);
+    // One thread owns a task and writes to it.
+    options.set_allow_concurrent_memtable_write(false);
+    options.set_max_background_jobs(BACKGROUND_JOBS_MAX);
+    options.set_max_open_files(OPEN_FILES_MAX);
+    options.set_max_file_opening_threads(1);
+    options.set_log_level(LogLevel::Warn);
+    options.set_keep_log_file_num(1);
+    options.set_stats_dump_period_sec(0);
+    options
+}
+
+/// Options of one store.
+pub(super) fn column_family(memory: &SharedMemory) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(&memory.cache);
+    blocks.set_block_size(BLOCK_BYTES);
+    blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+    // Index and filters are in the cache too, or they would grow beyond the budget.
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&blocks);
+    options.set_write_buffer_size(memory.write_buffer_bytes.min(WRITE_BUFFER_BYTES_MAX));
+    options.set_arena_block_size(ARENA_BLOCK_BYTES);
+    options.set_memtable_whole_key_filtering(true);
+    options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO);
+    // The first two levels are rewritten soon, so compressing them is not worth its time.
+    let compressed = DBCompressionType::Lz4;
+    options.set_compression_per_level(&[
+        DBCompressionType::None,
+        DBCompressionType::None,
+        compressed,
+        compressed,
+        compressed,
+        compressed,
+        compressed,
+    ]);
+    options
+}
+
+/// How every batch is written: the changelog is the log, so RocksDB keeps none.
+pub(super) fn write() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.disable_wal(true);
+    options
+}

@@ -1,0 +1,54 @@
+//! `TaskStore`: what a store is to the task it belongs to, beyond its reads and writes.
+
+use crate::table::RowSink;
+use crate::{Change, KeyValueStore, Result, WindowStore};
+
+/// How a store takes part in the commits of its task.
+pub(crate) trait Transactional: Send {
+    /// Hands every uncommitted write to `sink`, and forgets none of them yet.
+    fn stage(&self, sink: &mut dyn RowSink);
+
+    /// What was staged is written: it is committed now.
+    fn committed(&mut self) -> Result<()>;
+
+    /// Forgets every uncommitted write.
+    fn rollback(&mut self);
+
+    /// Roughly how much memory the uncommitted writes take, in bytes.
+    fn uncommitted_bytes(&self) -> usize;
+
+    /// Applies changelog records below the uncommitted writes.
+    fn restore(&mut self, changes: &[Change<'_>], sink: &mut dyn RowSink) -> Result<()>;
+}
+
+/// A key-value store of a task.
+pub(crate) trait TaskKeyValueStore: KeyValueStore + Transactional {}
+
+impl<S: KeyValueStore + Transactional> TaskKeyValueStore for S {}
+
+/// A window store of a task.
+pub(crate) trait TaskWindowStore: WindowStore + Transactional {}
+
+impl<S: WindowStore + Transactional> TaskWindowStore for S {}
+
+/// One store of a task, of either kind.
+pub(crate) enum TaskStore {
+    KeyValue(Box<dyn TaskKeyValueStore>),
+    Window(Box<dyn TaskWindowStore>),
+}
+
+impl TaskStore {
+    pub fn transactional(&self) -> &dyn Transactional {
+        match self {
+            Self::KeyValue(store) => store.as_ref(),
+            Self::Window(store) => store.as_ref(),
+        }
+    }
+
+    pub fn transactional_mut(&mut self) -> &mut dyn Transactional {
+        match self {
+            Self::KeyValue(store) => store.as_mut(),
+            Self::Window(store) => store.as_mut(),
+        }
+    }
+}

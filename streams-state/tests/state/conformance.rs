@@ -1,0 +1,49 @@
+//! The suite, over every backend: in its place in a task and, for the user-written one, alone too.
+
+use std::sync::Arc;
+
+use streams_state::{StoreBackend, conformance};
+
+use crate::custom::{CustomMaps, KeyValueMap, WindowMap};
+use crate::single::Single;
+
+fn check(backend: &StoreBackend) {
+    let root = tempfile::tempdir().unwrap();
+    let mut opened = 0;
+    let mut new_directory = || {
+        opened += 1;
+        root.path().join(opened.to_string())
+    };
+    conformance::key_value(&mut || Single::key_value(backend, Some(&new_directory())));
+    conformance::window(&mut |spec| Single::window(backend, spec, Some(&new_directory())));
+    conformance::task_stores(backend, &new_directory());
+}
+
+#[test]
+fn memory() {
+    check(&StoreBackend::Memory);
+}
+
+#[test]
+#[cfg(feature = "rocksdb")]
+fn rocksdb() {
+    check(&StoreBackend::RocksDb);
+}
+
+#[test]
+fn rocksdb_without_a_directory() {
+    let backend = StoreBackend::RocksDb;
+    conformance::key_value(&mut || Single::key_value(&backend, None));
+    conformance::window(&mut |spec| Single::window(&backend, spec, None));
+}
+
+#[test]
+fn custom() {
+    check(&StoreBackend::Custom(Arc::new(CustomMaps)));
+}
+
+#[test]
+fn custom_alone() {
+    conformance::key_value(&mut || Box::new(KeyValueMap::default()));
+    conformance::window(&mut |spec| Box::new(WindowMap::new(spec)));
+}

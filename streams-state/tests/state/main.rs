@@ -1,0 +1,11 @@
+//! Every backend of the crate, from outside: the conformance suite, random operations against a model, and crashes.
+
+mod conformance;
+mod custom;
+#[cfg(feature = "rocksdb")]
+mod durability;
+mod model;
+mod single;
+
+#[cfg(feature = "rocksdb")]
+mod crash;

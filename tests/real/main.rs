@@ -1,0 +1,11 @@
+//! Tests on a real Apache Kafka and a real Graphite, which they start and stop themselves (`./dev test` gets both).
+
+mod graphite;
+mod kafka;
+mod processes;
+#[path = "../support/mod.rs"]
+#[allow(
+    dead_code,
+    reason = "several test binaries share it, and each uses a part"
+)]
+mod support;
