@@ -1,1 +1,51 @@
+#![doc = include_str!("../../README.md")]
+#![deny(missing_docs)]
+#![cfg_attr(not(feature = "kafka"), forbid(unsafe_code))]
 
+pub mod config;
+mod deserialization_handler;
+mod dsl;
+mod error;
+mod operators;
+pub mod partitioner;
+pub mod processor;
+mod record;
+pub mod serdes;
+pub mod stores;
+mod task;
+mod timestamp_extractor;
+mod topology;
+pub mod windowed;
+
+pub mod runtime;
+
+#[cfg(feature = "kafka")]
+pub mod kafka;
+
+#[cfg(feature = "embedded")]
+pub mod embedded;
+
+#[cfg(feature = "test-driver")]
+mod testing;
+
+pub use config::StreamsConfig;
+pub use deserialization_handler::{
+    DeserializationHandler, DeserializationResponse, LogAndContinue, LogAndFail, UnreadableRecord,
+};
+pub use dsl::{
+    BranchedKStream, Branches, ByDefault, Consumed, Deletable, Given, GlobalKTable, Grouped,
+    Joined, KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Named, Partitioned,
+    Partitioning, Permanent, Produced, Rekeyed, Repartitioned, RepartitionSerdes, RowState,
+    StreamsBuilder, TimeWindowedKStream, ValueSerde,
+};
+pub use dsl::windows::{EmitStrategy, TimeWindows};
+pub use error::{Error, ErrorKind, Result};
+pub use record::{FetchedRecord, Header, Headers, OwnedRecord, Record, TopicPartition};
+pub use task::TaskId;
+#[cfg(feature = "test-driver")]
+pub use testing::{TestInputTopic, TestOutputTopic, TestRecord, TopologyTestDriver};
+pub use timestamp_extractor::{
+    ExtractorRecord, FailOnInvalidTimestamp, LogAndSkipOnInvalidTimestamp, TimestampExtractor,
+    UsePartitionTimeOnInvalidTimestamp, WallclockTimestampExtractor,
+};
+pub use topology::{OffsetReset, Topology};

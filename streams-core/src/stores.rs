@@ -220,7 +220,8 @@ pub struct StoreHandle<S> {
 }
 
 impl<S> StoreHandle<S> {
-    pub(crate) fn new(name: &str) -> Self {
+    /// A handle for the store of that name and type, for instance of a table named with `Materialized`.
+    pub fn named(name: &str) -> Self {
         StoreHandle {
             name: name.into(),
             kind: PhantomData,

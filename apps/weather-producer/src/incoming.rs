@@ -6,6 +6,7 @@ use crate::rules::Rules;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use streams_core::serdes::{Serde, SerdeError};
+use streams_core::{ExtractorRecord, Result, TimestampExtractor};
 
 /// The value of a record of the topic: a reading, or what it is instead.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,6 +141,24 @@ impl Serde<String> for CityKey {
 
     fn deserialize_nullable(&self, bytes: Option<&[u8]>) -> Result<String, SerdeError> {
         self.deserialize(bytes.unwrap_or_default())
+    }
+}
+
+/// Event time is when a reading was measured. What is no reading has the time its partition has reached, so that it closes
+/// no window.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EventTime;
+
+impl TimestampExtractor<String, Incoming> for EventTime {
+    fn extract(
+        &self,
+        record: &ExtractorRecord<'_, String, Incoming>,
+        partition_time_ms: i64,
+    ) -> Result<i64> {
+        Ok(match record.value {
+            Incoming::Reading(reading) => reading.time_ms,
+            Incoming::Refused(..) => partition_time_ms.max(0),
+        })
     }
 }
 

@@ -51,12 +51,12 @@ impl Stop {
     /// Waits, and returns false at once when it is time to stop.
     pub fn sleep(&self, duration: Duration) -> bool {
         const SLICE: Duration = Duration::from_millis(20);
-        let end = Instant::now() + duration;
+        let start = Instant::now();
         loop {
             if self.is_requested() {
                 return false;
             }
-            let left = end.saturating_duration_since(Instant::now());
+            let left = duration.saturating_sub(start.elapsed());
             if left.is_zero() {
                 return true;
             }

@@ -9,6 +9,12 @@ use super::server::Server;
 /// Partitions of a topic that is created without saying how many, unless the builder says otherwise.
 const DEFAULT_PARTITIONS: i32 = 1;
 
+/// How long a member of the consumer protocol may be silent, unless the builder says otherwise; Kafka's default.
+const CONSUMER_SESSION_TIMEOUT_MS: u32 = 45_000;
+
+/// How often old records are looked for, unless the builder says otherwise.
+const CLEANER_INTERVAL_MS: u32 = 1_000;
+
 /// Why the embedded broker did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -63,6 +69,8 @@ pub struct EmbeddedBrokerBuilder {
     default_partitions: i32,
     auto_create_topics: bool,
     group_initial_rebalance_delay_ms: u32,
+    consumer_session_timeout_ms: u32,
+    cleaner_interval_ms: u32,
 }
 
 impl Default for EmbeddedBrokerBuilder {
@@ -72,6 +80,8 @@ impl Default for EmbeddedBrokerBuilder {
             default_partitions: DEFAULT_PARTITIONS,
             auto_create_topics: true,
             group_initial_rebalance_delay_ms: 0,
+            consumer_session_timeout_ms: CONSUMER_SESSION_TIMEOUT_MS,
+            cleaner_interval_ms: CLEANER_INTERVAL_MS,
         }
     }
 }
@@ -102,6 +112,20 @@ impl EmbeddedBrokerBuilder {
         self
     }
 
+    /// How long a member of a group with `group.protocol=consumer` may be silent before its partitions go to others
+    /// (`group.consumer.session.timeout.ms`); 45 000 by default. With the classic protocol the clients say it.
+    pub fn consumer_session_timeout_ms(mut self, timeout_ms: u32) -> Self {
+        self.consumer_session_timeout_ms = timeout_ms;
+        self
+    }
+
+    /// How often retention and compaction look for something to do (`log.retention.check.interval.ms` and
+    /// `log.cleaner.backoff.ms` in one); 1 000 by default.
+    pub fn cleaner_interval_ms(mut self, interval_ms: u32) -> Self {
+        self.cleaner_interval_ms = interval_ms.max(1);
+        self
+    }
+
     /// Starts the broker. When this returns, clients can connect.
     ///
     /// # Errors
@@ -115,6 +139,8 @@ impl EmbeddedBrokerBuilder {
                 default_partitions: self.default_partitions,
                 auto_create_topics: self.auto_create_topics,
                 group_initial_rebalance_delay_ms: i64::from(self.group_initial_rebalance_delay_ms),
+                consumer_session_timeout_ms: i64::from(self.consumer_session_timeout_ms),
+                cleaner_interval_ms: i64::from(self.cleaner_interval_ms),
                 seed: uuid::Uuid::new_v4().as_u64_pair().0,
                 keeps_changes: false,
             })

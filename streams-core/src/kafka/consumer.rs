@@ -31,7 +31,7 @@ const STOP_MAX: Duration = Duration::from_secs(10);
 /// A member of the application's group over librdkafka.
 pub struct KafkaConsumer {
     fetcher: Fetcher,
-    subscription: TopicPartitionList,
+    topics: Vec<String>,
     /// What the group gave us and is assigned but paused, because it is no input.
     parked: BTreeSet<TopicPartition>,
     inputs: BTreeMap<TopicPartition, InputState>,
@@ -59,7 +59,7 @@ impl KafkaConsumer {
             start().map_err(|refusal| errors::refused(&refusal, "making a consumer", None))?;
         Ok(KafkaConsumer {
             fetcher,
-            subscription: TopicPartitionList::new(),
+            topics: Vec::new(),
             parked: BTreeSet::new(),
             inputs: BTreeMap::new(),
             stopping: BTreeSet::new(),
@@ -90,6 +90,17 @@ impl KafkaConsumer {
         self.client().rebalance_protocol() == RebalanceProtocol::Eager
     }
 
+    fn subscribe_again(&self) -> Result<()> {
+        let mut subscription = TopicPartitionList::new();
+        for topic in &self.topics {
+            subscription.add_topic_unassigned(topic);
+        }
+        self.client().subscribe(&subscription).map_err(|refusal| {
+            let topics = self.topics.join(", ");
+            self.refused(&refusal, format_args!("subscribing to {topics}"))
+        })
+    }
+
     /// The group's next decision, errors and stray messages aside.
     fn next_event(&mut self) -> Option<GroupEvent> {
         while let Some(event) = self.fetcher.events.poll(Duration::ZERO) {
@@ -104,15 +115,16 @@ impl KafkaConsumer {
                     });
                 }
                 EventKind::Error => {
+                    let text = event.error_text();
                     let place = event.partition();
-                    let place = place.as_ref().map_or(("", -1, -1), |place| {
-                        (place.topic.as_str(), place.partition, place.offset)
-                    });
-                    self.fetcher
-                        .note(event.error_code(), &event.error_text(), place);
+                    let place = match &place {
+                        Some(place) => (place.topic.as_str(), place.partition, place.offset),
+                        None => (subscribed_topic_in(&text, &self.topics), -1, -1),
+                    };
+                    self.fetcher.note(event.error_code(), &text, place);
                 }
                 // Messages of partitions that are no inputs.
-                EventKind::Committed | EventKind::Offsets | EventKind::Other => {}
+                EventKind::Committed | EventKind::Other => {}
             }
         }
         None
@@ -307,18 +319,8 @@ impl GroupConsumer for KafkaConsumer {
     type Record = KafkaRecord;
 
     fn subscribe(&mut self, topics: &[&str]) -> Result<()> {
-        let mut subscription = TopicPartitionList::new();
-        for topic in topics {
-            subscription.add_topic_unassigned(topic);
-        }
-        self.client().subscribe(&subscription).map_err(|refusal| {
-            self.refused(
-                &refusal,
-                format_args!("subscribing to {}", topics.join(", ")),
-            )
-        })?;
-        self.subscription = subscription;
-        Ok(())
+        self.topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        self.subscribe_again()
     }
 
     fn poll(
@@ -336,9 +338,7 @@ impl GroupConsumer for KafkaConsumer {
             self.fetcher.check()?;
             if self.fetcher.check_missing()? {
                 // Only this makes librdkafka look at the topics it subscribes to before its next regular refresh.
-                self.client()
-                    .subscribe(&self.subscription)
-                    .map_err(|refusal| self.refused(&refusal, "subscribing again"))?;
+                self.subscribe_again()?;
             }
             if records_max > 0 && self.fetcher.take(records_max, records) > 0 {
                 let lost = self.fetcher.take_out_of_range();
@@ -548,9 +548,10 @@ impl GroupConsumer for KafkaConsumer {
                 RDKafkaErrorCode::OperationTimedOut => {
                     errors::timed_out(what, self.api_timeout, self.client().signals().trouble())
                 }
-                // No offset was committed because there is none: the list is not empty, so the member lost it all.
-                RDKafkaErrorCode::NoOffset => {
-                    errors::error_with(ErrorKind::Fenced, refusal.code, what, &refusal.text)
+                // A rebalance that is under way makes the generation old for a moment. When it is more than that, librdkafka
+                // has given the assignment up before it answers.
+                RDKafkaErrorCode::IllegalGeneration if !self.client().is_assignment_lost() => {
+                    errors::error_with(ErrorKind::Retriable, refusal.code, what, &refusal.text)
                 }
                 _ => self.refused(&refusal, what),
             })
@@ -618,10 +619,43 @@ pub(super) fn offset_list(
     Ok(listed)
 }
 
+/// The subscribed topic that a complaint is about: librdkafka names it in the text only.
+fn subscribed_topic_in<'a>(text: &str, topics: &'a [String]) -> &'a str {
+    topics
+        .iter()
+        .find(|topic| text.contains(&format!(": {topic}:")))
+        .map_or("", String::as_str)
+}
+
 fn partitions(event: &Event) -> Vec<TopicPartition> {
     event
         .partitions()
         .into_iter()
         .map(|each| TopicPartition::new(each.topic, each.partition))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_topic_of_a_complaint_is_found_by_its_whole_name() {
+        let topics = ["orders".to_owned(), "orders-2".to_owned()];
+        let text = "Subscribed topic not available: orders-2: Broker: Unknown topic or partition";
+        assert_eq!(subscribed_topic_in(text, &topics), "orders-2");
+        assert_eq!(subscribed_topic_in("1/1 brokers are down", &topics), "");
+    }
+
+    #[test]
+    fn offsets_keep_their_metadata() {
+        let committed = CommittedOffset {
+            offset: 7,
+            metadata: "AgAAAAAAAAPo".into(),
+        };
+        let listed = offset_list(&[(TopicPartition::new("t", 3), committed)]).unwrap();
+        let elements = listed.elements();
+        assert_eq!(elements[0].metadata(), "AgAAAAAAAAPo");
+        assert_eq!(elements[0].offset(), Offset::Offset(7));
+    }
 }

@@ -200,8 +200,7 @@ impl Troubles {
             code => match fatal_kind(code) {
                 Some(kind) => Some(describe(kind, code, text, place)),
                 None => {
-                    tracing::warn!(target: "rdkafka", "{code}: {text}");
-                    client.signals().set_trouble(text.to_owned());
+                    client.complain(text);
                     None
                 }
             },

@@ -35,7 +35,7 @@ use crate::error::Result;
 use crate::record::TopicPartition;
 use crate::runtime::broker::{Broker, ConsumerOptions, NewTopic};
 use admin::Admin;
-use ffi::{Client, Delivered};
+use ffi::Client;
 use settings::{Resolved, Role};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -141,11 +141,8 @@ impl Broker for KafkaBroker {
         if let Some(transactional_id) = transactional_id {
             resolved.config.set("transactional.id", transactional_id);
         }
-        let delivered = Arc::new(Delivered::default());
-        let client = Client::producer(resolved.native()?, delivered.clone())
-            .map_err(errors::not_created)?;
-        let mut producer =
-            KafkaProducer::new(client, delivered, resolved.block_max, resolved.api_timeout);
+        let client = Client::producer(resolved.native()?).map_err(errors::not_created)?;
+        let mut producer = KafkaProducer::new(client, resolved.block_max, resolved.api_timeout);
         if transactional_id.is_some() {
             producer.init_transactions()?;
         }

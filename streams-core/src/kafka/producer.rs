@@ -2,7 +2,7 @@
 
 use super::consumer::offset_list;
 use super::errors;
-use super::ffi::{Client, Delivered, GroupMetadata, Outgoing, ProduceTopic, Refusal};
+use super::ffi::{Client, GroupMetadata, Outgoing, ProduceTopic, Refusal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::TopicPartition;
 use crate::runtime::broker::{CommittedOffset, LogProducer};
@@ -23,7 +23,6 @@ const SERVE_EVERY: usize = 1024;
 /// A producer over librdkafka.
 pub struct KafkaProducer {
     client: Arc<Client>,
-    delivered: Arc<Delivered>,
     topics: Vec<(Arc<str>, ProduceTopic)>,
     by_name: HashMap<Arc<str>, usize>,
     /// The topic of the last record, because records come in runs.
@@ -36,13 +35,11 @@ pub struct KafkaProducer {
 impl KafkaProducer {
     pub(super) fn new(
         client: Arc<Client>,
-        delivered: Arc<Delivered>,
-        block_max: Duration,
+            block_max: Duration,
         api_timeout: Duration,
     ) -> KafkaProducer {
         KafkaProducer {
             client,
-            delivered,
             topics: Vec::new(),
             by_name: HashMap::new(),
             last: 0,
@@ -108,8 +105,8 @@ impl KafkaProducer {
     pub fn abort_transaction(&mut self) -> Result<()> {
         let aborted = self.client.abort_transaction(self.api_timeout);
         // Records that were dropped on the way are no failures.
-        self.delivered.take_failure();
-        self.seen_failure_count = self.delivered.failure_count();
+        self.client.signals().take_failure();
+        self.seen_failure_count = self.client.signals().failure_count();
         aborted.map_err(|refusal| self.transaction_error(&refusal, "aborting a transaction"))
     }
 
@@ -133,12 +130,12 @@ impl KafkaProducer {
 
     /// Raises the first record that was not written since this was last asked.
     fn check_delivered(&mut self) -> Result<()> {
-        let failure_count = self.delivered.failure_count();
+        let failure_count = self.client.signals().failure_count();
         if failure_count == self.seen_failure_count {
             return Ok(());
         }
         self.seen_failure_count = failure_count;
-        let failure = self.delivered.take_failure();
+        let failure = self.client.signals().take_failure();
         match (failure, self.client.fatal_error()) {
             // The records behind a fatal error only say that there was one.
             (Some(failure), Some(fatal)) => Err(errors::error_with(

@@ -78,6 +78,7 @@ const COMMON_DEFAULTS: &[(&str, &str)] = &[
     ("reconnect.backoff.max.ms", "1000"),
     // Idle connections are closed by brokers all the time.
     ("log.connection.close", "false"),
+    ("log.thread.name", "false"),
     // Pushing metrics (KIP-714) holds up closing a client.
     ("enable.metrics.push", "false"),
 ];
@@ -398,7 +399,7 @@ fn defaults(role: Role, given: &BTreeMap<String, String>) -> BTreeMap<String, St
             settings.extend(PRODUCER_DEFAULTS);
             settings.push(("transaction.timeout.ms", "10000"));
         }
-        // librdkafka's admin client is a producer, and those create topics by asking about them.
+        // Asking about a topic must not create it.
         Role::Admin => settings.push(("allow.auto.create.topics", "false")),
     }
     let is_encrypted = given

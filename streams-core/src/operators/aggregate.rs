@@ -7,7 +7,7 @@ use super::{Change, Flush, StreamOperator, TableChildren};
 use crate::error::Result;
 use crate::record::Record;
 use crate::task::context::Context;
-use crate::task::stores::{Cause, KeyValueState, Updated};
+use crate::task::stores::{AnyState, Cause, KeyValueState, Updated};
 use std::sync::Arc;
 
 pub(crate) struct Aggregate<F, K, A> {

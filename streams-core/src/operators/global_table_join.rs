@@ -22,6 +22,8 @@ pub(crate) struct GlobalTableJoin<S, F, K, K2, V2, VOut> {
 
 impl<K, V, K2, V2, VOut, S, F> StreamOperator<K, V> for GlobalTableJoin<S, F, K, K2, V2, VOut>
 where
+    K2: 'static,
+    V2: 'static,
     S: Fn(&K, &V) -> K2,
     F: Fn(&K, &V, Option<&V2>) -> Option<VOut>,
 {

@@ -28,6 +28,8 @@ pub(crate) struct Sink<K, V> {
     pub(crate) partitioner: Option<Arc<dyn StreamPartitioner<K, V>>>,
     /// How many partitions the fixed topic has; asked for once.
     pub(crate) partition_count: Option<i32>,
+    /// Whether records without a key stay behind, as before a grouping.
+    pub(crate) skip_null_keys: bool,
 }
 
 impl<K, V> Sink<K, V> {
@@ -64,6 +66,9 @@ impl<K: 'static, V: 'static> StreamOperator<K, V> for Sink<K, V> {
             .key
             .serialize_nullable(record.key, writer.bytes())
             .map_err(|error| unwritable("key", &topic, error))?;
+        if self.skip_null_keys && !key_present {
+            return Ok(());
+        }
         writer.end_key(key_present);
         let value_present = self
             .value

@@ -8,7 +8,7 @@ use crate::dsl::windows::{EmitStrategy, TimeWindows};
 use crate::error::Result;
 use crate::record::{Headers, Record};
 use crate::task::context::Context;
-use crate::task::stores::{Updated, WindowState};
+use crate::task::stores::{AnyState, Updated, WindowState};
 use crate::windowed::Windowed;
 use std::sync::Arc;
 use streams_state::Order;

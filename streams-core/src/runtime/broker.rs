@@ -30,6 +30,14 @@ pub trait Broker: Send + Sync + 'static {
     /// When a setting is refused.
     fn reader(&self, client_id: &str) -> Result<Self::Reader>;
 
+    /// A reader of global topics, which may be configured apart from the readers of changelogs.
+    ///
+    /// # Errors
+    /// When a setting is refused.
+    fn global_reader(&self, client_id: &str) -> Result<Self::Reader> {
+        self.reader(client_id)
+    }
+
     /// A producer; with a transactional id it fences others of that id.
     ///
     /// # Errors

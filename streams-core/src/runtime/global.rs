@@ -130,7 +130,7 @@ fn apply<R: crate::record::FetchedRecord>(
 fn open<B: Broker>(
     context: &GlobalContext<B>,
 ) -> Result<(B::Reader, Arc<GlobalStores>, Vec<GlobalInput>)> {
-    let mut reader = context.broker.reader(&context.client_id)?;
+    let mut reader = context.broker.global_reader(&context.client_id)?;
     let directory = context.directory.as_deref();
     let mut partitions = Vec::new();
     for (store, global) in context.topology.global_stores().iter().enumerate() {

@@ -4,10 +4,16 @@
 //! * `partition_plan`, `internal_topics`, `assignment`: how many tasks there are, the topics they need, who runs which.
 //! * `worker`, `commit`, `rebalance`, `open_task`: a stream thread.
 //! * `restore`, `restore_pool`, `global`: state that comes out of topics, beside the stream threads.
-//! * `broker`: all of the above ask of a log. Nothing here names a Kafka client.
+//! * `broker`: all of the above ask of a log. Only `app` names the Kafka client.
+
+#![cfg_attr(
+    not(feature = "kafka"),
+    allow(dead_code, reason = "without a client nothing starts an application")
+)]
 
 pub mod broker;
 
+#[cfg(feature = "kafka")]
 mod app;
 mod application;
 mod settings;
@@ -41,6 +47,7 @@ mod test_topology;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "kafka")]
 pub use app::{KafkaStreams, KafkaStreamsHandle};
 pub use lifecycle::State;
 pub use restore_listener::RestoreListener;

@@ -162,7 +162,8 @@ impl<B: Broker> Worker<B> {
         self.take_restored()?;
         self.open_pending()?;
         let processed = if self.commit.is_blocked() {
-            // The group may have given these tasks to somebody else: nothing more is done before it says so or not.
+            // The group may have given these tasks to somebody else: nothing more is done before it says so or takes a commit.
+            self.commit_if_due()?;
             false
         } else {
             self.process()?

@@ -148,8 +148,18 @@ impl GlobalStores {
         }
     }
 
+    /// Makes what was applied durable.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub(crate) fn close(&self) -> Result<()> {
+        let empty = TaskStores::open(None, &[], &StoreResources::in_memory())?;
+        let stores = std::mem::replace(&mut *self.lock(), empty);
+        Ok(stores.close()?)
+    }
+
     /// The row of a key.
-    pub(crate) fn get<V>(
+    pub(crate) fn get<V: 'static>(
         &self,
         index: usize,
         key: &[u8],

@@ -53,7 +53,7 @@ pub(crate) struct TypedInput<K, V> {
     pub(crate) children: Rc<RefCell<StreamChildren<K, V>>>,
 }
 
-impl<K, V> Input for TypedInput<K, V> {
+impl<K: 'static, V: 'static> Input for TypedInput<K, V> {
     #[inline]
     fn load(
         &mut self,

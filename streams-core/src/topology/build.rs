@@ -226,6 +226,11 @@ impl Graph {
         self.global_stores.len() - 1
     }
 
+    /// What a node is called.
+    pub(crate) fn name_of(&self, node: NodeId) -> &Arc<str> {
+        &self.nodes[node].name
+    }
+
     /// Every source node a node's records come from.
     pub(crate) fn sources_of(&self, node: NodeId) -> Vec<NodeId> {
         let mut sources = Vec::new();

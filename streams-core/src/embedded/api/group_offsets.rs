@@ -5,7 +5,7 @@ use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequest, Offse
 use kafka_protocol::messages::offset_commit_response::{
     OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
-use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequest;
+use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestGroup};
 use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponse, OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
     OffsetFetchResponseTopic, OffsetFetchResponseTopics,
@@ -19,6 +19,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::code;
 use crate::embedded::core::changes::CommittedOffset;
+use crate::embedded::core::groups::Membership;
 use crate::embedded::core::transactions::ProducerIdentity;
 use crate::embedded::core::{BrokerCore, owned};
 
@@ -67,7 +68,7 @@ impl BrokerCore {
             return Err(ResponseError::InvalidGroupId);
         }
         match self.groups.get_mut(group_id) {
-            Some(group) => group.classic.check_commit(member_id, instance_id, generation_id, now_ms),
+            Some(group) => group.check_commit(member_id, instance_id, generation_id, now_ms),
             None if generation_id < 0 => Ok(()),
             None => Err(ResponseError::IllegalGeneration),
         }
@@ -86,6 +87,11 @@ impl BrokerCore {
             return OffsetFetchResponse::default().with_topics(topics.collect());
         }
         let groups = request.groups.iter().map(|group| {
+            if let Err(error) = self.check_fetch(group) {
+                return OffsetFetchResponseGroup::default()
+                    .with_group_id(group.group_id.clone())
+                    .with_error_code(error.code());
+            }
             let wanted = group.topics.as_ref();
             let wanted = wanted.map(|topics| topics.iter().map(|t| (&t.name, &t.partition_indexes)).collect());
             let found = self.offsets_of(&group.group_id, wanted, request.require_stable);
@@ -95,6 +101,17 @@ impl BrokerCore {
             OffsetFetchResponseGroup::default().with_group_id(group.group_id.clone()).with_topics(topics.collect())
         });
         OffsetFetchResponse::default().with_groups(groups.collect())
+    }
+
+    /// A member of the consumer protocol may ask only at its current epoch.
+    fn check_fetch(&self, request: &OffsetFetchRequestGroup) -> Result<(), ResponseError> {
+        let membership = self.groups.get(&request.group_id).map(|group| &group.membership);
+        match (membership, request.member_id.as_deref()) {
+            (Some(Membership::Consumer(group)), Some(member_id)) if !member_id.is_empty() => {
+                group.check_commit(member_id, request.member_epoch)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn offsets_of(

@@ -10,6 +10,7 @@ use kafka_protocol::messages::{
 
 use super::code;
 use crate::embedded::core::classic_group::JoinContext;
+use crate::embedded::core::groups::Group;
 use crate::embedded::core::{BrokerCore, RequestContext};
 
 /// The longest session a member may ask for, `group.max.session.timeout.ms`. There is no lower bound, so that tests can
@@ -27,9 +28,7 @@ impl BrokerCore {
             None
         };
         if let Some(error) = refusal {
-            let response =
-                JoinGroupResponse::default().with_error_code(error.code()).with_member_id(request.member_id.clone());
-            self.answers.push(context.request_id, ResponseKind::JoinGroup(response));
+            self.refuse_join(context, request, error);
             return;
         }
         let name = request.group_instance_id.as_deref().unwrap_or(&context.client_id);
@@ -41,24 +40,33 @@ impl BrokerCore {
             new_member_id: format!("{name}-{}", self.ids.uuid()),
             initial_rebalance_delay_ms: self.config.group_initial_rebalance_delay_ms,
         };
-        let group = self.groups.get_or_create(&request.group_id);
-        group.classic.join(request, join_context, now_ms, &mut self.answers);
+        match self.groups.get_or_create(&request.group_id).become_classic() {
+            Ok(group) => group.join(request, join_context, now_ms, &mut self.answers),
+            Err(error) => self.refuse_join(context, request, error),
+        }
+    }
+
+    fn refuse_join(&mut self, context: &RequestContext, request: &JoinGroupRequest, error: ResponseError) {
+        let response =
+            JoinGroupResponse::default().with_error_code(error.code()).with_member_id(request.member_id.clone());
+        self.answers.push(context.request_id, ResponseKind::JoinGroup(response));
     }
 
     /// Gives a member its assignment, now or when the leader has made it.
     pub(super) fn sync_group(&mut self, context: &RequestContext, request: &SyncGroupRequest, now_ms: i64) {
-        let Some(group) = self.groups.get_mut(&request.group_id) else {
-            let response = SyncGroupResponse::default().with_error_code(ResponseError::UnknownMemberId.code());
-            self.answers.push(context.request_id, ResponseKind::SyncGroup(response));
-            return;
-        };
-        group.classic.sync(request, context.request_id, now_ms, &mut self.answers);
+        match self.groups.get_mut(&request.group_id).and_then(|group| group.classic().ok()) {
+            Some(group) => group.sync(request, context.request_id, now_ms, &mut self.answers),
+            None => {
+                let response = SyncGroupResponse::default().with_error_code(ResponseError::UnknownMemberId.code());
+                self.answers.push(context.request_id, ResponseKind::SyncGroup(response));
+            }
+        }
     }
 
     /// A member is alive.
     pub(super) fn heartbeat(&mut self, request: &HeartbeatRequest, now_ms: i64) -> HeartbeatResponse {
         let group = self.groups.get_mut(&request.group_id).ok_or(ResponseError::UnknownMemberId);
-        let result = group.and_then(|group| group.classic.heartbeat(request, now_ms));
+        let result = group.and_then(Group::classic).and_then(|group| group.heartbeat(request, now_ms));
         HeartbeatResponse::default().with_error_code(code(&result))
     }
 
@@ -69,14 +77,14 @@ impl BrokerCore {
         } else {
             request.members.clone()
         };
-        let Some(group) = self.groups.get_mut(&request.group_id) else {
+        let Some(group) = self.groups.get_mut(&request.group_id).and_then(|group| group.classic().ok()) else {
             return LeaveGroupResponse::default().with_error_code(ResponseError::UnknownMemberId.code());
         };
         let members: Vec<MemberResponse> = leaving
             .into_iter()
             .map(|member| {
                 let instance_id = member.group_instance_id.as_deref();
-                let left = group.classic.leave(&member.member_id, instance_id, now_ms, &mut self.answers);
+                let left = group.leave(&member.member_id, instance_id, now_ms, &mut self.answers);
                 MemberResponse::default()
                     .with_member_id(member.member_id)
                     .with_group_instance_id(member.group_instance_id)

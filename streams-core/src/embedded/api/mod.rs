@@ -3,7 +3,10 @@
 //! [`versions`] says which versions of which requests are spoken; everything else is `impl BrokerCore`.
 
 mod cluster;
+mod configs;
+mod consumer_groups;
 mod fetch;
+mod group_admin;
 mod group_offsets;
 mod groups;
 mod list_offsets;
@@ -26,6 +29,14 @@ impl BrokerCore {
             RequestKind::DescribeCluster(_) => ResponseKind::DescribeCluster(self.describe_cluster()),
             RequestKind::FindCoordinator(request) => ResponseKind::FindCoordinator(self.find_coordinator(&request, context.version)),
             RequestKind::CreateTopics(request) => ResponseKind::CreateTopics(self.create_topics(&request)),
+            RequestKind::DeleteTopics(request) => ResponseKind::DeleteTopics(self.delete_topics(&request, context.version)),
+            RequestKind::CreatePartitions(request) => ResponseKind::CreatePartitions(self.create_partitions(&request)),
+            RequestKind::DeleteRecords(request) => ResponseKind::DeleteRecords(self.delete_records(&request)),
+            RequestKind::DescribeConfigs(request) => ResponseKind::DescribeConfigs(self.describe_configs(&request)),
+            RequestKind::AlterConfigs(request) => ResponseKind::AlterConfigs(self.alter_configs(&request)),
+            RequestKind::IncrementalAlterConfigs(request) => {
+                ResponseKind::IncrementalAlterConfigs(self.incremental_alter_configs(&request))
+            }
             RequestKind::Produce(request) => {
                 self.produce(context, &request, now_ms);
                 return None;
@@ -50,6 +61,18 @@ impl BrokerCore {
             RequestKind::LeaveGroup(request) => ResponseKind::LeaveGroup(self.leave_group(&request, context.version, now_ms)),
             RequestKind::OffsetCommit(request) => ResponseKind::OffsetCommit(self.offset_commit(&request, now_ms)),
             RequestKind::OffsetFetch(request) => ResponseKind::OffsetFetch(self.offset_fetch(&request, context.version)),
+            RequestKind::OffsetDelete(request) => ResponseKind::OffsetDelete(self.offset_delete(&request)),
+            RequestKind::ListGroups(request) => ResponseKind::ListGroups(self.list_groups(&request)),
+            RequestKind::DescribeGroups(request) => {
+                ResponseKind::DescribeGroups(self.describe_groups(&request, context.version))
+            }
+            RequestKind::DeleteGroups(request) => ResponseKind::DeleteGroups(self.delete_groups(&request)),
+            RequestKind::ConsumerGroupHeartbeat(request) => {
+                ResponseKind::ConsumerGroupHeartbeat(self.consumer_group_heartbeat(context, &request, now_ms))
+            }
+            RequestKind::ConsumerGroupDescribe(request) => {
+                ResponseKind::ConsumerGroupDescribe(self.consumer_group_describe(&request))
+            }
             RequestKind::InitProducerId(request) => {
                 ResponseKind::InitProducerId(self.init_producer_id(&request, context.version, now_ms))
             }

@@ -160,10 +160,9 @@ impl ConsumerGroup {
         let Some(member) = self.members.get_mut(&member_id) else { return Err(ResponseError::UnknownMemberId) };
         let before = (member.epoch, member.assigned.clone());
         member.session_deadline_ms = now_ms + heartbeat.session_timeout_ms;
-        if member.update(heartbeat, assignor) || is_joining && before.0 == 0 && !self.target.contains_key(&member_id) {
-            self.epoch += 1;
-        }
-        self.refresh_target(topics);
+        let is_new = is_joining && !self.target.contains_key(&member_id);
+        let has_changed = member.update(heartbeat, assignor) || is_new;
+        self.refresh_target(topics, has_changed);
         let owned = request.topic_partitions.as_ref().map(|owned| {
             owned.iter().flat_map(|topic| topic.partitions.iter().map(|p| (topic.topic_id, *p))).collect()
         });
@@ -233,14 +232,14 @@ impl ConsumerGroup {
         if is_retry { Ok(()) } else { Err(ResponseError::FencedMemberEpoch) }
     }
 
-    /// Makes a new target assignment if members, subscriptions or topics have changed.
-    fn refresh_target(&mut self, topics: &Topics) {
+    /// Makes a new target assignment if a member, its subscription (`has_changed`) or topics have changed.
+    fn refresh_target(&mut self, topics: &Topics, has_changed: bool) {
         let subscriptions: BTreeMap<&String, BTreeSet<String>> =
             self.members.iter().map(|(id, member)| (id, member.subscribed(topics))).collect();
         let subscribed: BTreeSet<&String> = subscriptions.values().flatten().collect();
         let known = subscribed.into_iter().filter_map(|name| topics.get(name));
         let current: BTreeMap<_, _> = known.map(|topic| (topic.name.clone(), (topic.id, topic.partitions.len()))).collect();
-        if current != self.topics {
+        if has_changed || current != self.topics {
             self.epoch += 1;
         }
         if self.epoch > self.assignment_epoch {

@@ -4,9 +4,12 @@
 //! records, a member for its group) and is answered by a later request or by [`BrokerCore::tick`]. The same requests at the
 //! same times from the same seed give the same answers, which is what a simulation needs.
 
+pub(crate) mod assignors;
 pub(crate) mod batch;
 pub(crate) mod changes;
 pub(crate) mod classic_group;
+pub(crate) mod compaction;
+pub(crate) mod consumer_group;
 pub(crate) mod fetches;
 pub(crate) mod groups;
 pub(crate) mod ids;
@@ -14,6 +17,7 @@ pub(crate) mod log;
 pub(crate) mod offsets;
 pub(crate) mod producers;
 pub(crate) mod records;
+pub(crate) mod retention;
 pub(crate) mod topic_config;
 pub(crate) mod topics;
 pub(crate) mod transactions;
@@ -36,6 +40,9 @@ use transactions::{EndedTransaction, Transactions};
 
 /// The id of the only node.
 pub(crate) const NODE_ID: i32 = 1;
+
+/// A partition forgets a producer that has been silent for so long, `producer.id.expiration.ms`.
+const PRODUCER_EXPIRATION_MS: i64 = 86_400_000;
 
 /// What the driver of the core calls a request, to know the answer by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,6 +123,10 @@ pub(crate) struct CoreConfig {
     pub(crate) auto_create_topics: bool,
     /// How long a group that was empty waits for more members before its first generation.
     pub(crate) group_initial_rebalance_delay_ms: i64,
+    /// How long a member of the consumer protocol may be silent.
+    pub(crate) consumer_session_timeout_ms: i64,
+    /// How often retention and compaction look for something to do.
+    pub(crate) cleaner_interval_ms: i64,
     /// Where ids start from.
     pub(crate) seed: u64,
     /// Whether [`BrokerCore::take_changes`] shall have anything to say.
@@ -134,6 +145,8 @@ pub(crate) struct BrokerCore {
     pub(crate) ids: Ids,
     pub(crate) answers: Answers,
     pub(crate) changes: Changes,
+    /// When the logs are looked through next for what can go.
+    next_cleaning_ms: Option<i64>,
 }
 
 impl BrokerCore {
@@ -153,6 +166,7 @@ impl BrokerCore {
             ids,
             answers: Answers::default(),
             changes,
+            next_cleaning_ms: None,
         }
     }
 
@@ -170,13 +184,31 @@ impl BrokerCore {
         for ended in self.transactions.expire(now_ms) {
             self.finish_transaction(&ended, now_ms);
         }
+        if self.next_cleaning_ms.is_none_or(|due_ms| due_ms <= now_ms) {
+            self.clean_logs(now_ms);
+            self.next_cleaning_ms = Some(now_ms + self.config.cleaner_interval_ms);
+        }
         self.complete_fetches(now_ms);
+    }
+
+    fn clean_logs(&mut self, now_ms: i64) {
+        for topic in self.topics.iter_mut() {
+            for log in &mut topic.partitions {
+                retention::enforce(log, &topic.config, now_ms, &mut self.changes);
+                compaction::compact(log, &topic.config, now_ms, &mut self.changes);
+                log.producers.expire(now_ms.saturating_sub(PRODUCER_EXPIRATION_MS));
+            }
+        }
     }
 
     /// When [`Self::tick`] has something to do next, if nothing else happens before.
     pub(crate) fn next_deadline_ms(&self) -> Option<i64> {
-        let deadlines =
-            [self.fetches.next_deadline_ms(), self.groups.next_deadline_ms(), self.transactions.next_deadline_ms()];
+        let deadlines = [
+            self.fetches.next_deadline_ms(),
+            self.groups.next_deadline_ms(),
+            self.transactions.next_deadline_ms(),
+            self.next_cleaning_ms,
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -240,9 +272,6 @@ impl BrokerCore {
         self.topics.create(id, name, partition_count, TopicConfig::default(), &mut self.changes);
         Ok(())
     }
-
-    /// Partitions came or went: whoever depends on them looks again.
-    pub(crate) fn topics_changed(&mut self) {}
 
     fn complete_fetches(&mut self, now_ms: i64) {
         let due: BTreeSet<RequestId> = self.fetches.take_due(now_ms);

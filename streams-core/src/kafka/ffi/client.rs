@@ -1,36 +1,15 @@
 //! One librdkafka client and the handles of its topics.
 
-use super::{Delivered, millis, string};
+use super::signals::Signals;
+use super::{millis, string};
 use rdkafka::bindings as sys;
 use rdkafka::config::NativeClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaType};
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ffi::{CString, c_char, c_int, c_void};
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-
-/// What a client last complained about, kept because a later time-out says nothing about its cause.
-#[derive(Debug, Default)]
-pub(in crate::kafka) struct Signals {
-    trouble: Mutex<Option<String>>,
-}
-
-impl Signals {
-    /// Remembers why brokers cannot be reached.
-    pub(in crate::kafka) fn set_trouble(&self, text: String) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
-    }
-
-    /// The last complaint.
-    pub(in crate::kafka) fn trouble(&self) -> Option<String> {
-        self.trouble
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-}
 
 /// What librdkafka said when it refused a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,9 +68,8 @@ impl Refusal {
 /// A librdkafka client, destroyed when the last record, queue and topic of it are gone.
 pub(in crate::kafka) struct Client {
     rk: NonNull<sys::rd_kafka_t>,
-    signals: Arc<Signals>,
     /// The callbacks' target: librdkafka holds its address as long as the client lives.
-    delivered: Option<Arc<Delivered>>,
+    signals: Arc<Signals>,
 }
 
 // SAFETY: librdkafka's client object is thread-safe (its INTRODUCTION.md, "Threads and callbacks"), and the parts on
@@ -110,34 +88,34 @@ impl Client {
                 sys::RD_KAFKA_EVENT_REBALANCE | sys::RD_KAFKA_EVENT_ERROR,
             );
         }
-        Self::create(config, RDKafkaType::RD_KAFKA_CONSUMER, None)
+        Self::create(config, RDKafkaType::RD_KAFKA_CONSUMER)
     }
 
-    /// A producer that reports deliveries to `delivered` while it is polled or flushed.
-    pub(in crate::kafka) fn producer(
-        config: NativeClientConfig,
-        delivered: Arc<Delivered>,
-    ) -> KafkaResult<Arc<Client>> {
-        // SAFETY: the configuration is live. The opaque pointer is `delivered`'s, which the client owns and drops only
-        // after librdkafka's client is destroyed, so the callbacks never see it dangling.
+    /// A client for asking and administering only: it has no queue that must be looked at, errors are logged.
+    pub(in crate::kafka) fn administrator(config: NativeClientConfig) -> KafkaResult<Arc<Client>> {
+        Self::create(config, RDKafkaType::RD_KAFKA_CONSUMER)
+    }
+
+    /// A producer that reports deliveries to its [`Signals`] while it is polled or flushed.
+    pub(in crate::kafka) fn producer(config: NativeClientConfig) -> KafkaResult<Arc<Client>> {
+        // SAFETY: the configuration is live; this only sets pointers to functions in it.
         unsafe {
-            sys::rd_kafka_conf_set_opaque(config.ptr(), Arc::as_ptr(&delivered) as *mut c_void);
-            sys::rd_kafka_conf_set_dr_msg_cb(config.ptr(), Some(Delivered::on_delivery));
-            sys::rd_kafka_conf_set_error_cb(config.ptr(), Some(Delivered::on_error));
+            sys::rd_kafka_conf_set_dr_msg_cb(config.ptr(), Some(Signals::on_delivery));
+            sys::rd_kafka_conf_set_error_cb(config.ptr(), Some(Signals::on_error));
         }
-        Self::create(config, RDKafkaType::RD_KAFKA_PRODUCER, Some(delivered))
+        Self::create(config, RDKafkaType::RD_KAFKA_PRODUCER)
     }
 
-    fn create(
-        config: NativeClientConfig,
-        kind: RDKafkaType,
-        delivered: Option<Arc<Delivered>>,
-    ) -> KafkaResult<Arc<Client>> {
+    fn create(config: NativeClientConfig, kind: RDKafkaType) -> KafkaResult<Arc<Client>> {
+        let signals = Arc::new(Signals::default());
         let mut text = [0 as c_char; 512];
-        // SAFETY: the configuration is duplicated because a successful rd_kafka_new takes it over while `config` still
-        // destroys its own; on failure the duplicate stays ours and is destroyed here. `text` outlives the call.
+        // SAFETY: the opaque pointer is that of `signals`, which the client owns and drops only after librdkafka's client
+        // is destroyed, so callbacks never see it dangling. The configuration is duplicated because a successful
+        // rd_kafka_new takes it over while `config` still destroys its own; on failure the duplicate stays ours and is
+        // destroyed here. `text` outlives the call.
         let rk = unsafe {
-            sys::rd_kafka_conf_set_log_cb(config.ptr(), Some(on_log));
+            sys::rd_kafka_conf_set_opaque(config.ptr(), Arc::as_ptr(&signals) as *mut c_void);
+            sys::rd_kafka_conf_set_log_cb(config.ptr(), Some(Signals::on_log));
             let copy = sys::rd_kafka_conf_dup(config.ptr());
             let rk = sys::rd_kafka_new(kind, copy, text.as_mut_ptr(), text.len());
             if rk.is_null() {
@@ -145,31 +123,25 @@ impl Client {
             }
             rk
         };
-        let Some(rk) = NonNull::new(rk) else {
-            return Err(KafkaError::ClientCreation(string(text.as_ptr())));
-        };
-        let signals = match &delivered {
-            Some(delivered) => delivered.signals().clone(),
-            None => Arc::new(Signals::default()),
-        };
-        Ok(Arc::new(Client {
-            rk,
-            signals,
-            delivered,
-        }))
+        NonNull::new(rk)
+            .map(|rk| Arc::new(Client { rk, signals }))
+            .ok_or_else(|| KafkaError::ClientCreation(string(text.as_ptr())))
     }
 
     pub(super) fn ptr(&self) -> *mut sys::rd_kafka_t {
         self.rk.as_ptr()
     }
 
-    pub(super) fn delivered(&self) -> Option<&Arc<Delivered>> {
-        self.delivered.as_ref()
-    }
-
-    /// What the client complained about.
+    /// What the client told besides its records.
     pub(in crate::kafka) fn signals(&self) -> &Arc<Signals> {
         &self.signals
+    }
+
+    /// Passes on something that went wrong and may pass.
+    pub(in crate::kafka) fn complain(&self, text: &str) {
+        // SAFETY: the client is live and so is its name.
+        let name = string(unsafe { sys::rd_kafka_name(self.ptr()) });
+        self.signals.complain(&name, text);
     }
 
     /// The error that made the client unusable, if one did.
@@ -238,33 +210,6 @@ impl Drop for Client {
             );
         }
     }
-}
-
-/// Hands a log line of librdkafka to `tracing`.
-unsafe extern "C" fn on_log(
-    rk: *const sys::rd_kafka_t,
-    level: c_int,
-    facility: *const c_char,
-    text: *const c_char,
-) {
-    // A subscriber that panics must not unwind into C.
-    let _ = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: librdkafka passes NUL-terminated strings that live for this call, and a client whose name is set
-        // before it logs; a null client occurs while one is being made.
-        let (client, facility, text) = unsafe {
-            let client = if rk.is_null() {
-                String::new()
-            } else {
-                string(sys::rd_kafka_name(rk))
-            };
-            (
-                client,
-                CStr::from_ptr(facility).to_string_lossy(),
-                CStr::from_ptr(text).to_string_lossy(),
-            )
-        };
-        super::super::log::line(level, &client, &facility, &text);
-    }));
 }
 
 /// A topic as librdkafka knows it; two handles of the same topic and client have the same [`TopicKey`].

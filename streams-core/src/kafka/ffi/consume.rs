@@ -7,7 +7,7 @@ use super::{millis, string};
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings as sys;
 use rdkafka::types::RDKafkaErrorCode;
-use std::ffi::{CString, c_char};
+use std::ffi::CString;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,15 +21,6 @@ pub(in crate::kafka) enum RebalanceProtocol {
     Eager,
     /// Only what changes: `cooperative-sticky` and `group.protocol=consumer`.
     Cooperative,
-}
-
-/// Which end of a partition [`Client::list_offsets`] asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::kafka) enum OffsetSpec {
-    /// The first offset in the log.
-    Earliest,
-    /// The offset behind the last one.
-    Latest,
 }
 
 /// Which member of which group this is, for committing offsets in a producer's transaction.
@@ -274,69 +265,5 @@ impl Client {
         // SAFETY: see above; the object returned is ours.
         NonNull::new(unsafe { sys::rd_kafka_consumer_group_metadata(self.ptr()) })
             .map(GroupMetadata)
-    }
-
-    /// Asks the brokers for one end of many partitions at once; the answers come in no particular order.
-    pub(in crate::kafka) fn list_offsets(
-        self: &Arc<Self>,
-        partitions: &TopicPartitionList,
-        spec: OffsetSpec,
-        timeout: Duration,
-    ) -> Result<Vec<ListedPartition>, Refusal> {
-        let answers = Queue::new(self)?;
-        let spec = match spec {
-            OffsetSpec::Earliest => sys::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_EARLIEST,
-            OffsetSpec::Latest => sys::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_LATEST,
-        };
-        let mut text = [0 as c_char; 256];
-        // SAFETY: see above. The list's offsets say which end is asked for; librdkafka copies list and options, and the
-        // options are destroyed here.
-        unsafe {
-            let list = partitions.ptr();
-            for index in 0..usize::try_from((*list).cnt).unwrap_or(0) {
-                (*(*list).elems.add(index)).offset = spec as i64;
-            }
-            let options = sys::rd_kafka_AdminOptions_new(
-                self.ptr(),
-                sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS,
-            );
-            let set = Refusal::check_code(sys::rd_kafka_AdminOptions_set_request_timeout(
-                options,
-                millis(timeout),
-                text.as_mut_ptr(),
-                text.len(),
-            ));
-            if set.is_ok() {
-                sys::rd_kafka_ListOffsets(self.ptr(), list, options, answers.ptr());
-            }
-            sys::rd_kafka_AdminOptions_destroy(options);
-            set?;
-        }
-        let Some(event) = answers.poll(timeout) else {
-            return Err(Refusal::of(RDKafkaErrorCode::OperationTimedOut));
-        };
-        if event.error_code() != RDKafkaErrorCode::NoError {
-            return Err(Refusal {
-                text: event.error_text(),
-                ..Refusal::of(event.error_code())
-            });
-        }
-        if event.kind() != EventKind::Offsets {
-            return Err(Refusal::of(RDKafkaErrorCode::Fail));
-        }
-        let mut count = 0usize;
-        // SAFETY: the event is live and owns the result, its `count` infos and their partitions, which are copied.
-        unsafe {
-            let result = sys::rd_kafka_event_ListOffsets_result(event.ptr());
-            let infos = sys::rd_kafka_ListOffsets_result_infos(result, &raw mut count);
-            Ok((0..count)
-                .map(|index| {
-                    let info = *infos.add(index);
-                    ListedPartition::copy(&*sys::rd_kafka_ListOffsetsResultInfo_topic_partition(
-                        info,
-                    ))
-                })
-                .collect())
-        }
     }
 }

@@ -1,22 +1,26 @@
 //! Thin safe wrappers of what rust-rdkafka does not offer, or only at a price per record: batch consume, queues and their
-//! forwarding, rebalance events as values, produce with topic handles and timestamps, and transactions without its 100 ms
-//! floor. This is the only module of the workspace with `unsafe` code; every type here keeps the client it belongs to alive,
+//! forwarding, rebalance events as values, produce with topic handles and timestamps, transactions without its 100 ms
+//! floor, and requests whose client tells why it gets no answer. This is the only module of the workspace with `unsafe` code; every type here keeps the client it belongs to alive,
 //! because librdkafka's objects must not outlive theirs.
 #![allow(unsafe_code)]
 
+mod admin;
 mod client;
 mod consume;
 mod list;
 mod message;
 mod produce;
 mod queue;
+mod signals;
 
-pub(super) use client::{Client, Refusal, Signals, Topic, TopicKey};
+pub(super) use admin::OffsetSpec;
+pub(super) use client::{Client, Refusal, Topic, TopicKey};
 pub use consume::GroupMetadata;
-pub(super) use consume::{OffsetSpec, RebalanceProtocol};
+pub(super) use consume::RebalanceProtocol;
 pub(super) use message::Message;
-pub(super) use produce::{Delivered, DeliveryFailure, Outgoing, ProduceTopic};
+pub(super) use produce::{Outgoing, ProduceTopic};
 pub(super) use queue::{Event, EventKind, MESSAGE_BATCH_COUNT_MAX, MessageBatch, Queue, Wake};
+pub(super) use signals::DeliveryFailure;
 
 use std::ffi::{CStr, c_char};
 use std::time::Duration;

@@ -1,146 +1,20 @@
-//! Producing with topic handles and explicit timestamps, and what the delivery reports say.
+//! Producing with topic handles and explicit timestamps.
 
-use super::client::{Client, Refusal, Signals, Topic};
+use super::client::{Client, Refusal, Topic};
 use super::consume::GroupMetadata;
-use super::{millis, string};
+use super::millis;
+use super::signals::PartitionOffsets;
 use crate::record::Headers;
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings as sys;
-use rdkafka::types::RDKafkaErrorCode;
 use std::ffi::{c_char, c_int, c_void};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-
-/// Behind the last acknowledged record of each partition of one topic.
-#[derive(Debug, Default)]
-struct PartitionOffsets(Mutex<Vec<i64>>);
-
-impl PartitionOffsets {
-    fn next(&self, partition: i32) -> Option<i64> {
-        let index = usize::try_from(partition).ok()?;
-        let offsets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        offsets.get(index).copied().filter(|offset| *offset > 0)
-    }
-
-    fn acknowledge(&self, partition: i32, offset: i64) {
-        let Ok(index) = usize::try_from(partition) else {
-            return;
-        };
-        let mut offsets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if offsets.len() <= index {
-            offsets.resize(index + 1, 0);
-        }
-        offsets[index] = offsets[index].max(offset + 1);
-    }
-}
-
-/// What the delivery reports of a producer came to.
-#[derive(Debug, Default)]
-pub(in crate::kafka) struct Delivered {
-    failure: Mutex<Option<DeliveryFailure>>,
-    failure_count: AtomicU64,
-    offsets: Mutex<Vec<Arc<PartitionOffsets>>>,
-    signals: Arc<Signals>,
-}
-
-/// A record that could not be written.
-#[derive(Clone, Debug)]
-pub(in crate::kafka) struct DeliveryFailure {
-    /// Why.
-    pub(in crate::kafka) code: RDKafkaErrorCode,
-    /// Why, in words.
-    pub(in crate::kafka) text: String,
-    /// The topic it was for.
-    pub(in crate::kafka) topic: String,
-    /// The partition it was for.
-    pub(in crate::kafka) partition: i32,
-}
-
-impl Delivered {
-    pub(super) fn signals(&self) -> &Arc<Signals> {
-        &self.signals
-    }
-
-    /// How many records failed so far; cheap to ask.
-    pub(in crate::kafka) fn failure_count(&self) -> u64 {
-        self.failure_count.load(Ordering::Relaxed)
-    }
-
-    /// The first failure since this was last asked.
-    pub(in crate::kafka) fn take_failure(&self) -> Option<DeliveryFailure> {
-        self.failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
-
-    /// librdkafka's delivery report callback; runs in the thread that polls or flushes the producer.
-    pub(super) unsafe extern "C" fn on_delivery(
-        _rk: *mut sys::rd_kafka_t,
-        message: *const sys::rd_kafka_message_t,
-        opaque: *mut c_void,
-    ) {
-        // SAFETY: librdkafka passes a live message and the `Delivered` of this client, which outlives it. The message's
-        // own pointer is that of the topic's `PartitionOffsets`, which that `Delivered` keeps.
-        let (delivered, message, offsets) = unsafe {
-            let message = &*message;
-            (
-                &*opaque.cast::<Delivered>(),
-                message,
-                &*message._private.cast::<PartitionOffsets>(),
-            )
-        };
-        if message.err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-            offsets.acknowledge(message.partition, message.offset);
-            return;
-        }
-        delivered.failure_count.fetch_add(1, Ordering::Relaxed);
-        let mut failure = delivered
-            .failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if failure.is_none() {
-            // SAFETY: the message is live and so are the texts of it and of its topic.
-            let (text, topic) = unsafe {
-                (
-                    string(sys::rd_kafka_message_produce_errstr(message)),
-                    string(sys::rd_kafka_topic_name(message.rkt)),
-                )
-            };
-            *failure = Some(DeliveryFailure {
-                code: message.err.into(),
-                text,
-                topic,
-                partition: message.partition,
-            });
-        }
-    }
-
-    /// librdkafka's error callback; runs in the thread that polls or flushes the producer.
-    pub(super) unsafe extern "C" fn on_error(
-        rk: *mut sys::rd_kafka_t,
-        _code: c_int,
-        reason: *const c_char,
-        opaque: *mut c_void,
-    ) {
-        // SAFETY: librdkafka passes live strings and the `Delivered` of this client, which outlives it.
-        let (delivered, client) = unsafe {
-            (
-                &*opaque.cast::<Delivered>(),
-                string(sys::rd_kafka_name(rk)),
-            )
-        };
-        let reason = string(reason);
-        tracing::warn!(target: "rdkafka", client, "{reason}");
-        delivered.signals.set_trouble(reason);
-    }
-}
 
 /// A topic of a producer, with what was acknowledged in it.
 pub(in crate::kafka) struct ProduceTopic {
     topic: Topic,
-    /// Registered with the client's [`Delivered`], which keeps it until no delivery report can come any more.
+    /// Registered with the client's [`Signals`], which keep it until no delivery report can come any more.
     offsets: Arc<PartitionOffsets>,
 }
 
@@ -183,18 +57,10 @@ fn bytes_argument(vtype: sys::rd_kafka_vtype_t, bytes: Option<&[u8]>) -> sys::rd
 }
 
 impl ProduceTopic {
-    /// A topic to produce to; `client` must be a producer.
+    /// A topic to produce to.
     pub(in crate::kafka) fn new(client: &Arc<Client>, name: &str) -> Result<Self, Refusal> {
-        let delivered = client
-            .delivered()
-            .ok_or_else(|| Refusal::of(RDKafkaErrorCode::InvalidArgument))?;
         let topic = Topic::new(client, name)?;
-        let offsets = Arc::new(PartitionOffsets::default());
-        delivered
-            .offsets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(offsets.clone());
+        let offsets = client.signals().register();
         Ok(ProduceTopic { topic, offsets })
     }
 
@@ -253,7 +119,7 @@ impl ProduceTopic {
             argument(RD_KAFKA_VTYPE_HEADERS, Argument { headers }),
         ];
         // SAFETY: topic and client are live, every argument's type says which part of its union is set, and key and
-        // value are copied. The opaque pointer is kept by the client's `Delivered`. librdkafka takes the headers over
+        // value are copied. The opaque pointer is kept by the client's `Signals`. librdkafka takes the headers over
         // when it accepts the record; else they stay ours.
         let result = Refusal::check(unsafe {
             sys::rd_kafka_produceva(self.topic.client().ptr(), arguments.as_ptr(), argument_count)

@@ -214,8 +214,6 @@ pub(in crate::kafka) enum EventKind {
     Error,
     /// The answer to a commit.
     Committed,
-    /// The answer to [`Client::list_offsets`].
-    Offsets,
     /// Nothing that is asked for here: a message of a partition that is no input.
     Other,
 }
@@ -238,7 +236,6 @@ impl Event {
             }
             sys::RD_KAFKA_EVENT_ERROR => EventKind::Error,
             sys::RD_KAFKA_EVENT_OFFSET_COMMIT => EventKind::Committed,
-            sys::RD_KAFKA_EVENT_LISTOFFSETS_RESULT => EventKind::Offsets,
             _ => EventKind::Other,
         }
     }

@@ -1,0 +1,414 @@
+//! `KGroupedStream`: a stream grouped by key, to be aggregated.
+
+use super::builder::store_definition;
+use super::options::{Materialized, ValueSerde};
+use super::stream::{RepartitionParts, add_repartition};
+use super::table::{Deletable, KTable, Permanent, RowState, TableParts};
+use super::windowed_stream::TimeWindowedKStream;
+use super::windows::TimeWindows;
+use super::{GraphRef, stream_node};
+use crate::operators::aggregate::Aggregate;
+use crate::operators::table_getter::StoreGetter;
+use crate::operators::{Flush, Reached, StreamOperator};
+use crate::serdes::BoxSerde;
+use crate::stores::{StoreOptions, StoreParts, key_value_parts};
+use crate::topology::NodeId;
+use std::cell::{Cell, RefCell};
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A grouped stream: made by [`KStream::group_by_key`](crate::KStream::group_by_key) and
+/// [`KStream::group_by`](crate::KStream::group_by).
+///
+/// A record whose key is null belongs to no group: it is dropped and counted.
+pub struct KGroupedStream<K, V> {
+    pub(crate) graph: GraphRef,
+    pub(crate) node: NodeId,
+    pub(crate) key: BoxSerde<K>,
+    pub(crate) regroup: Option<Regroup<V>>,
+}
+
+/// The repartition topic a grouping needs.
+pub(crate) struct Regroup<V> {
+    pub(crate) value: BoxSerde<V>,
+    pub(crate) name: Option<String>,
+}
+
+impl<V> Clone for Regroup<V> {
+    fn clone(&self) -> Self {
+        Regroup {
+            value: self.value.clone(),
+            name: self.name.clone(),
+        }
+    }
+}
+
+impl<K, V> Clone for KGroupedStream<K, V> {
+    fn clone(&self) -> Self {
+        KGroupedStream {
+            graph: self.graph.clone(),
+            node: self.node,
+            key: self.key.clone(),
+            regroup: self.regroup.clone(),
+        }
+    }
+}
+
+/// What the names of an aggregation begin with.
+pub(crate) struct Prefixes {
+    pub(crate) store: &'static str,
+    pub(crate) node: &'static str,
+}
+
+const AGGREGATE: Prefixes = Prefixes {
+    store: "KSTREAM-AGGREGATE-STATE-STORE-",
+    node: "KSTREAM-AGGREGATE-",
+};
+
+const REDUCE: Prefixes = Prefixes {
+    store: "KSTREAM-REDUCE-STATE-STORE-",
+    node: "KSTREAM-REDUCE-",
+};
+
+impl<K: 'static, V: 'static> KGroupedStream<K, V> {
+    pub(crate) fn new(
+        graph: GraphRef,
+        node: NodeId,
+        key: BoxSerde<K>,
+        regroup: Option<Regroup<V>>,
+    ) -> Self {
+        KGroupedStream {
+            graph,
+            node,
+            key,
+            regroup,
+        }
+    }
+
+    /// Counts the records of each key.
+    ///
+    /// ```
+    /// # use streams_core::{Consumed, Produced, StreamsBuilder, TopologyTestDriver};
+    /// # use streams_core::serdes::{I64, Utf8};
+    /// let builder = StreamsBuilder::new();
+    /// builder
+    ///     .stream::<String, String>("clicks", Consumed::new())
+    ///     .group_by_key()
+    ///     .count()
+    ///     .to_stream()
+    ///     .to("clicks-per-user", Produced::new());
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let (input, output) = (driver.input("clicks", Utf8, Utf8), driver.output("clicks-per-user", Utf8, I64));
+    /// driver.pipe(&input, "ann", "home")?;
+    /// driver.pipe(&input, "bob", "home")?;
+    /// driver.pipe(&input, "ann", "cart")?;
+    /// assert_eq!(driver.read_map(&output)?["ann"], 2);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn count(&self) -> KTable<K, i64, Permanent> {
+        self.count_with(Materialized::new())
+    }
+
+    /// As [`KGroupedStream::count`], with a say in how the counts are kept.
+    #[track_caller]
+    pub fn count_with(&self, materialized: Materialized<impl ValueSerde<i64>>) -> KTable<K, i64, Permanent> {
+        self.add(
+            |_, _, count| *count.get_or_insert(0) += 1,
+            materialized,
+            AGGREGATE,
+            Location::caller(),
+        )
+    }
+
+    /// Combines the values of each key into one, two at a time; the first value is taken as it is.
+    ///
+    /// ```
+    /// # use streams_core::{Consumed, Produced, StreamsBuilder, TopologyTestDriver};
+    /// # use streams_core::serdes::{F64, Utf8};
+    /// let builder = StreamsBuilder::new();
+    /// builder
+    ///     .stream::<String, f64>("temperatures", Consumed::new())
+    ///     .group_by_key()
+    ///     .reduce(|highest, temperature| highest.max(*temperature))
+    ///     .to_stream()
+    ///     .to("highest", Produced::new());
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let (input, output) = (driver.input("temperatures", Utf8, F64), driver.output("highest", Utf8, F64));
+    /// for degrees in [9.0, 21.5, 14.0] {
+    ///     driver.pipe(&input, "mosbach", &degrees)?;
+    /// }
+    /// assert_eq!(driver.read_values(&output)?, [9.0, 21.5, 21.5]);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn reduce(
+        &self,
+        reducer: impl Fn(&V, &V) -> V + Send + Sync + 'static,
+    ) -> KTable<K, V, Permanent>
+    where
+        V: Clone + crate::serdes::DefaultSerde,
+    {
+        self.reduce_with(reducer, Materialized::new())
+    }
+
+    /// As [`KGroupedStream::reduce`], with a say in how the results are kept.
+    #[track_caller]
+    pub fn reduce_with(
+        &self,
+        reducer: impl Fn(&V, &V) -> V + Send + Sync + 'static,
+        materialized: Materialized<impl ValueSerde<V>>,
+    ) -> KTable<K, V, Permanent>
+    where
+        V: Clone,
+    {
+        self.add(
+            reducing(reducer),
+            materialized,
+            REDUCE,
+            Location::caller(),
+        )
+    }
+
+    /// Folds the values of each key into an aggregate, changed in place.
+    ///
+    /// ```
+    /// # use streams_core::{Consumed, Materialized, Produced, StreamsBuilder, TopologyTestDriver};
+    /// # use streams_core::serdes::{F64, Json, Utf8};
+    /// #[derive(Default, serde::Serialize, serde::Deserialize)]
+    /// struct Mean {
+    ///     sum: f64,
+    ///     count: u64,
+    /// }
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// builder
+    ///     .stream::<String, f64>("temperatures", Consumed::new())
+    ///     .group_by_key()
+    ///     .aggregate(
+    ///         Mean::default,
+    ///         |_city, degrees, mean| {
+    ///             mean.sum += degrees;
+    ///             mean.count += 1;
+    ///         },
+    ///         Materialized::named("means").with_value(Json),
+    ///     )
+    ///     .to_stream()
+    ///     .map_values(|mean| mean.sum / mean.count as f64)
+    ///     .to("mean-temperatures", Produced::new());
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let (input, output) = (driver.input("temperatures", Utf8, F64), driver.output("mean-temperatures", Utf8, F64));
+    /// driver.pipe(&input, "mosbach", &9.0)?;
+    /// driver.pipe(&input, "mosbach", &10.0)?;
+    /// assert_eq!(driver.read_values(&output)?, [9.0, 9.5]);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn aggregate<A: 'static>(
+        &self,
+        initializer: impl Fn() -> A + Send + Sync + 'static,
+        aggregator: impl Fn(&K, &V, &mut A) + Send + Sync + 'static,
+        materialized: Materialized<impl ValueSerde<A>>,
+    ) -> KTable<K, A, Permanent> {
+        self.add(
+            aggregating(initializer, aggregator),
+            materialized,
+            AGGREGATE,
+            Location::caller(),
+        )
+    }
+
+    /// As [`KGroupedStream::aggregate`], for aggregates that may end: one set to `None` deletes the row.
+    ///
+    /// ```
+    /// # use streams_core::{Consumed, Materialized, Produced, StreamsBuilder, TopologyTestDriver};
+    /// # use streams_core::serdes::{I64, Nullable, Utf8};
+    /// let builder = StreamsBuilder::new();
+    /// builder
+    ///     .stream::<String, i64>("cart-changes", Consumed::new())
+    ///     .group_by_key()
+    ///     .aggregate_optional(
+    ///         |_user, pieces, cart: &mut Option<i64>| {
+    ///             let pieces = cart.unwrap_or(0) + pieces;
+    ///             *cart = (pieces > 0).then_some(pieces);
+    ///         },
+    ///         Materialized::named("carts"),
+    ///     )
+    ///     .to_stream()
+    ///     .to("carts", Produced::new());
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let (input, output) = (driver.input("cart-changes", Utf8, I64), driver.output("carts", Utf8, Nullable(I64)));
+    /// driver.pipe(&input, "ann", &2)?;
+    /// driver.pipe(&input, "ann", &-2)?;
+    /// assert_eq!(driver.read_values(&output)?, [Some(2), None]);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn aggregate_optional<A: 'static>(
+        &self,
+        aggregator: impl Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static,
+        materialized: Materialized<impl ValueSerde<A>>,
+    ) -> KTable<K, A, Deletable> {
+        self.add(aggregator, materialized, AGGREGATE, Location::caller())
+    }
+
+    /// Aggregates each key over windows of time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use streams_core::{Consumed, Produced, StreamsBuilder, TimeWindows, TopologyTestDriver};
+    /// # use streams_core::serdes::{I64, TimeWindowed, Utf8};
+    ///
+    /// let minute = Duration::from_secs(60);
+    /// let builder = StreamsBuilder::new();
+    /// builder
+    ///     .stream::<String, String>("clicks", Consumed::new())
+    ///     .group_by_key()
+    ///     .windowed_by(TimeWindows::of_size(minute))
+    ///     .count()
+    ///     .to_stream()
+    ///     .to("clicks-per-minute", Produced::with(TimeWindowed::new(Utf8, minute), I64));
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let input = driver.input("clicks", Utf8, Utf8);
+    /// # let output = driver.output("clicks-per-minute", TimeWindowed::new(Utf8, minute), I64);
+    /// driver.pipe_at(&input, "ann", "home", 59_999)?;
+    /// driver.pipe_at(&input, "ann", "cart", 60_000)?;
+    /// let counts = driver.read_key_values(&output)?;
+    /// assert_eq!((counts[1].0.window.start_ms, counts[1].1), (60_000, 1));
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    pub fn windowed_by(&self, windows: TimeWindows) -> TimeWindowedKStream<K, V> {
+        TimeWindowedKStream::new(self.clone(), windows)
+    }
+
+    /// Adds store and aggregation, with a repartition topic in front when one is needed.
+    fn add<A: 'static, T: RowState>(
+        &self,
+        aggregator: impl Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static,
+        materialized: Materialized<impl ValueSerde<A>>,
+        prefixes: Prefixes,
+        location: &'static Location<'static>,
+    ) -> KTable<K, A, T> {
+        let value = materialized.value.into_serde();
+        let aggregation = self.add_store(
+            materialized.name,
+            &prefixes,
+            key_value_parts(self.key.clone(), value.clone(), true),
+            materialized.options,
+            location,
+        );
+        let aggregator = Arc::new(aggregator);
+        let store = aggregation.store;
+        let node = self.graph.borrow_mut().add_processor(
+            aggregation.name,
+            vec![aggregation.parent],
+            stream_node::<K, V>(move |scope, id| {
+                let local = scope.local_store(store);
+                let node = Rc::new(RefCell::new(Aggregate {
+                    aggregator: aggregator.clone(),
+                    store: local,
+                    sends_old_values: scope.node(id).sends_old_values,
+                    children: scope.table_children(id)?,
+                }));
+                scope
+                    .flushes
+                    .push((local, node.clone() as Rc<RefCell<dyn Flush>>));
+                Ok(Box::new(Reached(node)) as Box<dyn StreamOperator<K, V>>)
+            }),
+            location,
+        );
+        self.graph.borrow_mut().connect(node, store);
+        KTable::new(TableParts {
+            graph: self.graph.clone(),
+            node,
+            key: self.key.clone(),
+            value: Some(value),
+            getter: Arc::new(move |scope| {
+                Box::new(StoreGetter {
+                    store: scope.local_store(store),
+                })
+            }),
+            stores: Rc::new(move |_| vec![store]),
+            old_values: Rc::new(move |graph, _| {
+                graph.send_old_values(node);
+                true
+            }),
+        })
+    }
+
+    /// Names and adds the store, and leads the stream through a repartition topic if it must.
+    pub(crate) fn add_store(
+        &self,
+        name: Option<String>,
+        prefixes: &Prefixes,
+        parts: StoreParts,
+        options: StoreOptions,
+        location: &'static Location<'static>,
+    ) -> Aggregation {
+        let mut graph = self.graph.borrow_mut();
+        let store_name = match name {
+            Some(name) => {
+                graph.check_name(&name);
+                name
+            }
+            None => graph.new_name(prefixes.store),
+        };
+        let node_name = graph.new_name(prefixes.node);
+        let definition = store_definition(store_name.clone(), parts, options, location);
+        let store = graph.add_store(definition, Rc::new(Cell::new(true)));
+        drop(graph);
+        let parent = match &self.regroup {
+            None => self.node,
+            Some(regroup) => add_repartition(
+                &self.graph,
+                self.node,
+                regroup.name.as_deref().unwrap_or(&store_name),
+                RepartitionParts {
+                    key: self.key.clone(),
+                    value: regroup.value.clone(),
+                    partition_count: None,
+                    partitioner: None,
+                    skip_null_keys: true,
+                },
+                location,
+            ),
+        };
+        Aggregation {
+            parent,
+            name: node_name,
+            store,
+            store_name,
+        }
+    }
+}
+
+/// Where an aggregation goes.
+pub(crate) struct Aggregation {
+    pub(crate) parent: NodeId,
+    pub(crate) name: String,
+    pub(crate) store: usize,
+    pub(crate) store_name: String,
+}
+
+/// A reducer as the operators take it.
+pub(crate) fn reducing<K, V: Clone>(
+    reducer: impl Fn(&V, &V) -> V + Send + Sync + 'static,
+) -> impl Fn(&K, &V, &mut Option<V>) + Send + Sync + 'static {
+    move |_, value, reduced| {
+        *reduced = Some(match reduced {
+            None => value.clone(),
+            Some(before) => reducer(before, value),
+        });
+    }
+}
+
+/// Initializer and aggregator as the operators take them.
+pub(crate) fn aggregating<K, V, A>(
+    initializer: impl Fn() -> A + Send + Sync + 'static,
+    aggregator: impl Fn(&K, &V, &mut A) + Send + Sync + 'static,
+) -> impl Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static {
+    move |key, value, aggregate| {
+        aggregator(key, value, aggregate.get_or_insert_with(&initializer));
+    }
+}

@@ -1,0 +1,272 @@
+//! `KGroupedTable`: a table grouped by another key, to be aggregated.
+
+use super::builder::{add_source, store_definition};
+use super::options::{Materialized, ValueSerde};
+use super::table::{Deletable, KTable, Permanent, RowState, TableParts};
+use super::{GraphRef, stream_node};
+use crate::operators::sink::{Sink, Target};
+use crate::operators::table_aggregate::TableAggregate;
+use crate::operators::table_getter::StoreGetter;
+use crate::operators::table_repartition::{GroupChange, GroupChangeSerde};
+use crate::operators::{Flush, Reached, StreamOperator};
+use crate::serdes::BoxSerde;
+use crate::stores::key_value_parts;
+use crate::timestamp_extractor::FailOnInvalidTimestamp;
+use crate::topology::{NodeId, OffsetReset, TopicName};
+use std::cell::{Cell, RefCell};
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A grouped table: made by [`KTable::group_by`].
+///
+/// A change of a row reaches the aggregate as a value to subtract and one to add. When both go to different groups, the
+/// two are separate records, and for a moment only one of them has arrived.
+pub struct KGroupedTable<K, V> {
+    graph: GraphRef,
+    node: NodeId,
+    key: BoxSerde<K>,
+    value: BoxSerde<V>,
+    name: Option<String>,
+}
+
+impl<K: 'static, V: 'static> KGroupedTable<K, V> {
+    pub(crate) fn new(
+        graph: GraphRef,
+        node: NodeId,
+        key: BoxSerde<K>,
+        value: BoxSerde<V>,
+        name: Option<String>,
+    ) -> Self {
+        KGroupedTable {
+            graph,
+            node,
+            key,
+            value,
+            name,
+        }
+    }
+
+    /// Counts the rows of each group; see [`KTable::group_by`] for an example.
+    #[track_caller]
+    pub fn count(&self) -> KTable<K, i64, Permanent> {
+        self.count_with(Materialized::new())
+    }
+
+    /// As [`KGroupedTable::count`], with a say in how the counts are kept.
+    #[track_caller]
+    pub fn count_with(
+        &self,
+        materialized: Materialized<impl ValueSerde<i64>>,
+    ) -> KTable<K, i64, Permanent> {
+        self.add(
+            |_, _, count| *count.get_or_insert(0) += 1,
+            |_, _, count| *count -= 1,
+            materialized,
+            "KTABLE-AGGREGATE-",
+            Location::caller(),
+        )
+    }
+
+    /// Combines the rows of each group into one value: `adder` for a value that enters, `subtractor` for one that leaves.
+    ///
+    /// ```
+    /// # use streams_core::{Consumed, Grouped, Materialized, Produced, StreamsBuilder, TopologyTestDriver};
+    /// # use streams_core::serdes::{I64, Nullable, Utf8};
+    /// let builder = StreamsBuilder::new();
+    /// builder
+    ///     .table::<String, i64>("pieces-in-store", Consumed::new(), Materialized::new())
+    ///     .group_by(|_store, pieces| ("all".to_owned(), *pieces), Grouped::new())
+    ///     .reduce(|sum, pieces| sum + pieces, |sum, pieces| sum - pieces)
+    ///     .to_stream()
+    ///     .to("pieces", Produced::new());
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let (input, output) = (driver.input("pieces-in-store", Utf8, I64), driver.output("pieces", Utf8, Nullable(I64)));
+    /// driver.pipe(&input, "berlin", &5)?;
+    /// driver.pipe(&input, "mosbach", &2)?;
+    /// driver.pipe(&input, "berlin", &1)?;
+    /// assert_eq!(driver.read_values(&output)?, [Some(5), Some(7), Some(3)]);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn reduce(
+        &self,
+        adder: impl Fn(&V, &V) -> V + Send + Sync + 'static,
+        subtractor: impl Fn(&V, &V) -> V + Send + Sync + 'static,
+    ) -> KTable<K, V, Deletable>
+    where
+        V: Clone,
+    {
+        let (value, materialized) = (self.value.clone(), Materialized::new());
+        self.reduce_with(adder, subtractor, materialized.with_value(value))
+    }
+
+    /// As [`KGroupedTable::reduce`], with a say in how the results are kept.
+    #[track_caller]
+    pub fn reduce_with(
+        &self,
+        adder: impl Fn(&V, &V) -> V + Send + Sync + 'static,
+        subtractor: impl Fn(&V, &V) -> V + Send + Sync + 'static,
+        materialized: Materialized<impl ValueSerde<V>>,
+    ) -> KTable<K, V, Deletable>
+    where
+        V: Clone,
+    {
+        self.add(
+            super::grouped_stream::reducing(adder),
+            move |_, value, reduced| *reduced = subtractor(reduced, value),
+            materialized,
+            "KTABLE-REDUCE-",
+            Location::caller(),
+        )
+    }
+
+    /// Folds the rows of each group into an aggregate, changed in place: `adder` for a value that enters, `subtractor` for
+    /// one that leaves.
+    ///
+    /// ```
+    /// # use streams_core::{Consumed, Grouped, Materialized, Produced, StreamsBuilder, TopologyTestDriver};
+    /// # use streams_core::serdes::{F64, Nullable, Utf8};
+    /// let builder = StreamsBuilder::new();
+    /// builder
+    ///     .table::<String, f64>("balances", Consumed::new(), Materialized::new())
+    ///     .group_by(|account, balance| (account[..2].to_owned(), *balance), Grouped::new())
+    ///     .aggregate(
+    ///         || 0.0,
+    ///         |_bank, balance, sum| *sum += balance,
+    ///         |_bank, balance, sum| *sum -= balance,
+    ///         Materialized::new(),
+    ///     )
+    ///     .to_stream()
+    ///     .to("balances-by-bank", Produced::new());
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let (input, output) = (driver.input("balances", Utf8, F64), driver.output("balances-by-bank", Utf8, Nullable(F64)));
+    /// driver.pipe(&input, "de-1", &10.0)?;
+    /// driver.pipe(&input, "de-1", &7.5)?;
+    /// assert_eq!(driver.read_values(&output)?, [Some(10.0), Some(7.5)]);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn aggregate<A: 'static>(
+        &self,
+        initializer: impl Fn() -> A + Send + Sync + 'static,
+        adder: impl Fn(&K, &V, &mut A) + Send + Sync + 'static,
+        subtractor: impl Fn(&K, &V, &mut A) + Send + Sync + 'static,
+        materialized: Materialized<impl ValueSerde<A>>,
+    ) -> KTable<K, A, Deletable> {
+        self.add(
+            super::grouped_stream::aggregating(initializer, adder),
+            subtractor,
+            materialized,
+            "KTABLE-AGGREGATE-",
+            Location::caller(),
+        )
+    }
+
+    fn add<A: 'static, T: RowState>(
+        &self,
+        adder: impl Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static,
+        subtractor: impl Fn(&K, &V, &mut A) + Send + Sync + 'static,
+        materialized: Materialized<impl ValueSerde<A>>,
+        prefix: &str,
+        location: &'static Location<'static>,
+    ) -> KTable<K, A, T> {
+        let mut graph = self.graph.borrow_mut();
+        let store_name = match materialized.name {
+            Some(name) => {
+                graph.check_name(&name);
+                name
+            }
+            // Java calls the store of a reduce so, too.
+            None => graph.new_name("KTABLE-AGGREGATE-STATE-STORE-"),
+        };
+        let generated = (
+            graph.new_name("KSTREAM-SINK-"),
+            graph.new_name("KSTREAM-SOURCE-"),
+        );
+        let name = graph.new_name(prefix);
+        let (sink_name, source_name) = match &self.name {
+            None => generated,
+            Some(base) => (
+                format!("{base}-repartition-sink"),
+                format!("{base}-repartition-source"),
+            ),
+        };
+        let topic = TopicName::Internal(
+            graph.internal_topic(self.name.as_deref().unwrap_or(&store_name), None),
+        );
+        let change: BoxSerde<GroupChange<V>> = Arc::new(GroupChangeSerde(self.value.clone()));
+        let (key, value, target) = (self.key.clone(), change.clone(), topic.clone());
+        graph.add_sink(
+            sink_name,
+            self.node,
+            Some(topic.clone()),
+            stream_node::<K, GroupChange<V>>(move |scope, _| {
+                Ok(Box::new(Sink {
+                    target: Target::Topic(target.full_name(scope.application_id)),
+                    key: key.clone(),
+                    value: value.clone(),
+                    partitioner: None,
+                    partition_count: None,
+                    skip_null_keys: true,
+                }))
+            }),
+            location,
+        );
+        let source = add_source(
+            &mut graph,
+            source_name,
+            vec![topic],
+            self.key.clone(),
+            change,
+            Arc::new(FailOnInvalidTimestamp),
+            Some(OffsetReset::Earliest),
+            location,
+        );
+        let value = materialized.value.into_serde();
+        let definition = store_definition(
+            store_name,
+            key_value_parts(self.key.clone(), value.clone(), true),
+            materialized.options,
+            location,
+        );
+        let store = graph.add_store(definition, Rc::new(Cell::new(true)));
+        let (adder, subtractor) = (Arc::new(adder), Arc::new(subtractor));
+        let node = graph.add_processor(
+            name,
+            vec![source],
+            stream_node::<K, GroupChange<V>>(move |scope, id| {
+                let local = scope.local_store(store);
+                let node = Rc::new(RefCell::new(TableAggregate {
+                    adder: adder.clone(),
+                    subtractor: subtractor.clone(),
+                    store: local,
+                    sends_old_values: scope.node(id).sends_old_values,
+                    children: scope.table_children(id)?,
+                }));
+                scope
+                    .flushes
+                    .push((local, node.clone() as Rc<RefCell<dyn Flush>>));
+                Ok(Box::new(Reached(node)) as Box<dyn StreamOperator<K, GroupChange<V>>>)
+            }),
+            location,
+        );
+        graph.connect(node, store);
+        KTable::new(TableParts {
+            graph: self.graph.clone(),
+            node,
+            key: self.key.clone(),
+            value: Some(value),
+            getter: Arc::new(move |scope| {
+                Box::new(StoreGetter {
+                    store: scope.local_store(store),
+                })
+            }),
+            stores: Rc::new(move |_| vec![store]),
+            old_values: Rc::new(move |graph, _| {
+                graph.send_old_values(node);
+                true
+            }),
+        })
+    }
+}

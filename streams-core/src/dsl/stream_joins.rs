@@ -1,0 +1,278 @@
+//! Joins of a stream with tables.
+
+use super::GlobalKTable;
+use super::options::Joined;
+use super::partitioning::{Partitioned, Partitioning, RepartitionSerdes};
+use super::stream::{KStream, RepartitionParts, add_repartition};
+use super::stream_node;
+use super::table::{KTable, RowState};
+use crate::operators::global_table_join::GlobalTableJoin;
+use crate::operators::stream_table_join::StreamTableJoin;
+use crate::serdes::BoxSerde;
+use std::panic::Location;
+use std::sync::Arc;
+
+impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
+    /// Joins each record with the row its key has in the table now; a record without one makes no result.
+    ///
+    /// Only records of the stream make results, with their own timestamp. Stream and table must have the same number of
+    /// partitions.
+    ///
+    /// ```
+    /// # use streams_core::{Consumed, Materialized, Produced, StreamsBuilder, TopologyTestDriver};
+    /// # use streams_core::serdes::Utf8;
+    /// let builder = StreamsBuilder::new();
+    /// let regions = builder.table::<String, String>("user-regions", Consumed::new(), Materialized::new());
+    /// builder
+    ///     .stream::<String, String>("page-views", Consumed::new())
+    ///     .join(&regions, |page, region| format!("{page} from {region}"))
+    ///     .to("views", Produced::new());
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let (table, views) = (driver.input("user-regions", Utf8, Utf8), driver.input("page-views", Utf8, Utf8));
+    /// # let output = driver.output("views", Utf8, Utf8);
+    /// driver.pipe(&views, "ann", "home")?;
+    /// driver.pipe(&table, "ann", "asia")?;
+    /// driver.pipe(&views, "ann", "cart")?;
+    /// assert_eq!(driver.read_values(&output)?, ["cart from asia"]);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn join<V2: 'static, VOut: 'static, T: RowState>(
+        &self,
+        table: &KTable<K, V2, T>,
+        joiner: impl Fn(&V, &V2) -> VOut + Send + Sync + 'static,
+    ) -> KStream<K, VOut, Partitioned>
+    where
+        P: RepartitionSerdes<K, V>,
+    {
+        self.joined(
+            table,
+            move |_: &K, value: &V, row: Option<&V2>| row.map(|row| joiner(value, row)),
+            "KSTREAM-JOIN-",
+            (P::serdes(), None),
+            Location::caller(),
+        )
+    }
+
+    /// As [`KStream::join`], with serdes and a name for the repartition topic, should one be needed.
+    #[track_caller]
+    pub fn join_with<V2: 'static, VOut: 'static, T: RowState>(
+        &self,
+        table: &KTable<K, V2, T>,
+        joiner: impl Fn(&V, &V2) -> VOut + Send + Sync + 'static,
+        joined: Joined<K, V>,
+    ) -> KStream<K, VOut, Partitioned> {
+        self.joined(
+            table,
+            move |_: &K, value: &V, row: Option<&V2>| row.map(|row| joiner(value, row)),
+            "KSTREAM-JOIN-",
+            given::<K, V, P>(joined),
+            Location::caller(),
+        )
+    }
+
+    /// As [`KStream::join`], but a record without a row makes a result too: the joiner gets `None` for it.
+    ///
+    /// ```
+    /// # use streams_core::{Consumed, Materialized, Produced, StreamsBuilder, TopologyTestDriver};
+    /// # use streams_core::serdes::Utf8;
+    /// let builder = StreamsBuilder::new();
+    /// let regions = builder.table::<String, String>("user-regions", Consumed::new(), Materialized::new());
+    /// builder
+    ///     .stream::<String, String>("page-views", Consumed::new())
+    ///     .left_join(&regions, |page, region| {
+    ///         format!("{page} from {}", region.map_or("somewhere", String::as_str))
+    ///     })
+    ///     .to("views", Produced::new());
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let views = driver.input("page-views", Utf8, Utf8);
+    /// # let output = driver.output("views", Utf8, Utf8);
+    /// driver.pipe(&views, "ann", "home")?;
+    /// assert_eq!(driver.read_values(&output)?, ["home from somewhere"]);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn left_join<V2: 'static, VOut: 'static, T: RowState>(
+        &self,
+        table: &KTable<K, V2, T>,
+        joiner: impl Fn(&V, Option<&V2>) -> VOut + Send + Sync + 'static,
+    ) -> KStream<K, VOut, Partitioned>
+    where
+        P: RepartitionSerdes<K, V>,
+    {
+        self.joined(
+            table,
+            move |_: &K, value: &V, row: Option<&V2>| Some(joiner(value, row)),
+            "KSTREAM-LEFTJOIN-",
+            (P::serdes(), None),
+            Location::caller(),
+        )
+    }
+
+    /// As [`KStream::left_join`], with serdes and a name for the repartition topic, should one be needed.
+    #[track_caller]
+    pub fn left_join_with<V2: 'static, VOut: 'static, T: RowState>(
+        &self,
+        table: &KTable<K, V2, T>,
+        joiner: impl Fn(&V, Option<&V2>) -> VOut + Send + Sync + 'static,
+        joined: Joined<K, V>,
+    ) -> KStream<K, VOut, Partitioned> {
+        self.joined(
+            table,
+            move |_: &K, value: &V, row: Option<&V2>| Some(joiner(value, row)),
+            "KSTREAM-LEFTJOIN-",
+            given::<K, V, P>(joined),
+            Location::caller(),
+        )
+    }
+
+    fn joined<V2: 'static, VOut: 'static, T: RowState>(
+        &self,
+        table: &KTable<K, V2, T>,
+        joiner: impl Fn(&K, &V, Option<&V2>) -> Option<VOut> + Send + Sync + 'static,
+        prefix: &str,
+        (serdes, name): (Option<(BoxSerde<K>, BoxSerde<V>)>, Option<String>),
+        location: &'static Location<'static>,
+    ) -> KStream<K, VOut, Partitioned> {
+        let (parent, key) = match serdes {
+            None => (self.node, self.known_key()),
+            Some((key, value)) => {
+                let base = match &name {
+                    Some(name) => format!("{name}-left"),
+                    None => self.graph.borrow().name_of(self.node).to_string(),
+                };
+                let source = add_repartition(
+                    &self.graph,
+                    self.node,
+                    &base,
+                    RepartitionParts {
+                        key: key.clone(),
+                        value,
+                        partition_count: None,
+                        partitioner: None,
+                        skip_null_keys: true,
+                    },
+                    location,
+                );
+                (source, key)
+            }
+        };
+        let mut graph = self.graph.borrow_mut();
+        let stores = (table.parts.stores)(&mut graph);
+        let node_name = graph.name_or(self.take_name().or(name.as_deref()), prefix);
+        let (getter, joiner) = (table.parts.getter.clone(), Arc::new(joiner));
+        let node = graph.add_processor(
+            node_name,
+            vec![parent],
+            stream_node::<K, V>(move |scope, id| {
+                Ok(Box::new(StreamTableJoin {
+                    table: getter(scope),
+                    joiner: joiner.clone(),
+                    children: scope.stream_children(id)?,
+                }))
+            }),
+            location,
+        );
+        for store in stores {
+            graph.connect(node, store);
+        }
+        graph.copartition(&[parent, table.parts.node]);
+        KStream::new(self.graph.clone(), node, Some(key), None)
+    }
+
+    /// Joins each record with a row of a global table, whatever the partitioning; `selector` names the row.
+    ///
+    /// The joiner gets the record's key and value and the row. A record without a row makes no result. See
+    /// [`StreamsBuilder::global_table`](crate::StreamsBuilder::global_table) for an example.
+    #[track_caller]
+    pub fn join_global<K2: 'static, V2: 'static, VOut: 'static>(
+        &self,
+        table: &GlobalKTable<K2, V2>,
+        selector: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
+        joiner: impl Fn(&K, &V, &V2) -> VOut + Send + Sync + 'static,
+    ) -> KStream<K, VOut, P> {
+        self.joined_global(
+            table,
+            selector,
+            move |key: &K, value: &V, row: Option<&V2>| row.map(|row| joiner(key, value, row)),
+            Location::caller(),
+        )
+    }
+
+    /// As [`KStream::join_global`], but a record without a row makes a result too.
+    ///
+    /// ```
+    /// # use streams_core::{Consumed, Materialized, Produced, StreamsBuilder, TopologyTestDriver};
+    /// # use streams_core::serdes::Utf8;
+    /// let builder = StreamsBuilder::new();
+    /// let countries = builder.global_table::<String, String>("countries", Consumed::new(), Materialized::new());
+    /// builder
+    ///     .stream::<String, String>("visits", Consumed::new())
+    ///     .left_join_global(
+    ///         &countries,
+    ///         |_page, code| code.clone(),
+    ///         |page, code, country| format!("{page}: {}", country.unwrap_or(code)),
+    ///     )
+    ///     .to("visits-by-country", Produced::new());
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let (names, visits) = (driver.input("countries", Utf8, Utf8), driver.input("visits", Utf8, Utf8));
+    /// # let output = driver.output("visits-by-country", Utf8, Utf8);
+    /// driver.pipe(&names, "de", "Germany")?;
+    /// driver.pipe(&visits, "home", "de")?;
+    /// driver.pipe(&visits, "home", "fr")?;
+    /// assert_eq!(driver.read_values(&output)?, ["home: Germany", "home: fr"]);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn left_join_global<K2: 'static, V2: 'static, VOut: 'static>(
+        &self,
+        table: &GlobalKTable<K2, V2>,
+        selector: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
+        joiner: impl Fn(&K, &V, Option<&V2>) -> VOut + Send + Sync + 'static,
+    ) -> KStream<K, VOut, P> {
+        self.joined_global(
+            table,
+            selector,
+            move |key: &K, value: &V, row: Option<&V2>| Some(joiner(key, value, row)),
+            Location::caller(),
+        )
+    }
+
+    fn joined_global<K2: 'static, V2: 'static, VOut: 'static>(
+        &self,
+        table: &GlobalKTable<K2, V2>,
+        selector: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
+        joiner: impl Fn(&K, &V, Option<&V2>) -> Option<VOut> + Send + Sync + 'static,
+        location: &'static Location<'static>,
+    ) -> KStream<K, VOut, P> {
+        let (index, key, value) = (table.index, table.key.clone(), table.value.clone());
+        let (selector, joiner) = (Arc::new(selector), Arc::new(joiner));
+        // Java gives both kinds of this join the name of the left one.
+        let node = self.add(
+            "KSTREAM-LEFTJOIN-",
+            stream_node::<K, V>(move |scope, id| {
+                Ok(Box::new(GlobalTableJoin {
+                    table: index,
+                    key: key.clone(),
+                    value: value.clone(),
+                    key_bytes: Vec::new(),
+                    selector: selector.clone(),
+                    joiner: joiner.clone(),
+                    children: scope.stream_children(id)?,
+                }))
+            }),
+            location,
+        );
+        KStream::new(self.graph.clone(), node, self.key.clone(), None)
+    }
+}
+
+/// The serdes a caller gave, if a repartition topic is needed, and the name.
+fn given<K, V, P: Partitioning>(
+    joined: Joined<K, V>,
+) -> (Option<(BoxSerde<K>, BoxSerde<V>)>, Option<String>) {
+    (
+        P::REKEYED.then_some((joined.key, joined.value)),
+        joined.name,
+    )
+}

@@ -1,0 +1,623 @@
+//! `KTable`: a table of rows and its verbs, but for the joins.
+
+use super::builder::store_definition;
+use super::grouped_table::KGroupedTable;
+use super::options::{Grouped, Materialized, Named, ValueSerde};
+use super::partitioning::Partitioned;
+use super::stream::KStream;
+use super::{GraphRef, stream_node, table_node};
+use crate::operators::table_filter::TableFilter;
+use crate::operators::table_getter::{FilterGetter, MapValuesGetter, StoreGetter, TableGetter};
+use crate::operators::table_map_values::{Materialize, TableMapValues};
+use crate::operators::table_repartition::TableRepartition;
+use crate::operators::table_source::{PassingTable, StoredTable};
+use crate::operators::to_stream::{ToStream, ToValueStream};
+use crate::operators::{Flush, Reached, StreamOperator, TableChildren, TableOperator};
+use crate::serdes::{BoxSerde, Nullable};
+use crate::stores::{StoreOptions, key_value_parts};
+use crate::topology::build::Graph;
+use crate::topology::{NodeId, Scope};
+use std::cell::{Cell, RefCell};
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Rows of the table can be deleted: its stream has `Option` values, a deletion being `None`.
+#[derive(Clone, Copy, Debug)]
+pub enum Deletable {}
+
+/// Rows of the table only change: its stream has plain values.
+#[derive(Clone, Copy, Debug)]
+pub enum Permanent {}
+
+/// [`Deletable`] or [`Permanent`].
+pub trait RowState: sealed::Sealed + 'static {}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Deletable {}
+    impl Sealed for super::Permanent {}
+}
+
+impl RowState for Deletable {}
+impl RowState for Permanent {}
+
+/// How a row is looked up in a task.
+pub(crate) type GetterFactory<K, V> =
+    Arc<dyn Fn(&mut Scope<'_>) -> Box<dyn TableGetter<K, V>> + Send + Sync>;
+
+/// Makes sure that a table's rows can be looked up, and tells in which stores.
+pub(crate) type StoresWanted = Rc<dyn Fn(&mut Graph) -> Vec<usize>>;
+
+/// Asks a table to send old values; `true` forces it to keep a store for that. Returns whether it does.
+pub(crate) type OldValuesWanted = Rc<dyn Fn(&mut Graph, bool) -> bool>;
+
+/// What a table handle consists of.
+pub(crate) struct TableParts<K, V> {
+    pub(crate) graph: GraphRef,
+    pub(crate) node: NodeId,
+    pub(crate) key: BoxSerde<K>,
+    pub(crate) value: Option<BoxSerde<V>>,
+    pub(crate) getter: GetterFactory<K, V>,
+    pub(crate) stores: StoresWanted,
+    pub(crate) old_values: OldValuesWanted,
+}
+
+impl<K, V> Clone for TableParts<K, V> {
+    fn clone(&self) -> Self {
+        TableParts {
+            graph: self.graph.clone(),
+            node: self.node,
+            key: self.key.clone(),
+            value: self.value.clone(),
+            getter: self.getter.clone(),
+            stores: self.stores.clone(),
+            old_values: self.old_values.clone(),
+        }
+    }
+}
+
+/// A table: the latest row of each key, and its changes.
+///
+/// `T` tells whether rows can be deleted ([`Deletable`]) or only change ([`Permanent`]).
+///
+/// Made by [`StreamsBuilder::table`](crate::StreamsBuilder::table), by aggregations and by
+/// [`KStream::to_table`](crate::KStream::to_table).
+pub struct KTable<K, V, T = Deletable> {
+    pub(crate) parts: TableParts<K, V>,
+    name: Option<String>,
+    state: PhantomData<fn() -> T>,
+}
+
+impl<K, V, T> Clone for KTable<K, V, T> {
+    fn clone(&self) -> Self {
+        KTable {
+            parts: self.parts.clone(),
+            name: self.name.clone(),
+            state: PhantomData,
+        }
+    }
+}
+
+impl<K, V, T> KTable<K, V, T> {
+    pub(crate) fn new(parts: TableParts<K, V>) -> Self {
+        KTable {
+            parts,
+            name: None,
+            state: PhantomData,
+        }
+    }
+
+    pub(crate) fn given_name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+}
+
+impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
+    /// Names the node that the next call on the returned handle adds; see [`KStream::named`](crate::KStream::named).
+    pub fn named(&self, name: impl Into<Named>) -> Self {
+        KTable {
+            name: Some(name.into().0),
+            ..self.clone()
+        }
+    }
+
+    /// The table without the rows for which the predicate does not hold: those count as deleted.
+    ///
+    /// ```
+    /// # use streams_core::{Consumed, Materialized, Produced, StreamsBuilder, TopologyTestDriver};
+    /// # use streams_core::serdes::{I64, Nullable, Utf8};
+    /// let builder = StreamsBuilder::new();
+    /// builder
+    ///     .table::<String, i64>("stock", Consumed::new(), Materialized::named("stock"))
+    ///     .filter(|_item, pieces| *pieces < 10)
+    ///     .to_stream()
+    ///     .to("to-order", Produced::new());
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let (input, output) = (driver.input("stock", Utf8, I64), driver.output("to-order", Utf8, Nullable(I64)));
+    /// driver.pipe(&input, "pens", &3)?;
+    /// driver.pipe(&input, "pens", &50)?;
+    /// assert_eq!(driver.read_values(&output)?, [Some(3), None]);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn filter(
+        &self,
+        predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
+    ) -> KTable<K, V, Deletable> {
+        self.filtered(predicate, true, None, Location::caller())
+    }
+
+    /// The table without the rows for which the predicate holds.
+    #[track_caller]
+    pub fn filter_not(
+        &self,
+        predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
+    ) -> KTable<K, V, Deletable> {
+        self.filtered(predicate, false, None, Location::caller())
+    }
+
+    /// As [`KTable::filter`], with the result in a store of its own.
+    #[track_caller]
+    pub fn filter_with(
+        &self,
+        predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
+        materialized: Materialized<impl ValueSerde<V>>,
+    ) -> KTable<K, V, Deletable> {
+        let location = Location::caller();
+        let store = self.result_store(materialized, "KTABLE-FILTER-STATE-STORE-", location);
+        self.filtered(predicate, true, Some(store), location)
+    }
+
+    fn filtered(
+        &self,
+        predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
+        keep: bool,
+        store: Option<ResultStore<V>>,
+        location: &'static Location<'static>,
+    ) -> KTable<K, V, Deletable> {
+        let parts = &self.parts;
+        let mut graph = parts.graph.borrow_mut();
+        let name = graph.name_or(self.name.as_deref(), "KTABLE-FILTER-");
+        // Old values are taken where the table has them anyway, so that a deletion of nothing is not forwarded.
+        let trusts_old = (parts.old_values)(&mut graph, false);
+        let predicate = Arc::new(predicate);
+        let (filter, made) = (predicate.clone(), store.clone());
+        let node = graph.add_processor(
+            name,
+            vec![parts.node],
+            table_node::<K, V>(move |scope, id| {
+                let children = result_children(scope, id, &made, true)?;
+                Ok(Box::new(TableFilter {
+                    predicate: filter.clone(),
+                    keep,
+                    sends_old_values: trusts_old && made.is_none(),
+                    children,
+                }))
+            }),
+            location,
+        );
+        let value = store
+            .as_ref()
+            .map(|store| store.value.clone())
+            .or_else(|| parts.value.clone());
+        let parent = parts.getter.clone();
+        let computed: GetterFactory<K, V> = Arc::new(move |scope| {
+            Box::new(FilterGetter {
+                parent: parent(scope),
+                predicate: predicate.clone(),
+                keep,
+            })
+        });
+        self.result(&mut graph, node, store, value, computed)
+    }
+
+    /// The table with another value in each row.
+    ///
+    /// ```
+    /// # use streams_core::{Consumed, Materialized, Produced, StreamsBuilder, TopologyTestDriver};
+    /// # use streams_core::serdes::{F64, Nullable, Utf8};
+    /// let builder = StreamsBuilder::new();
+    /// builder
+    ///     .table::<String, f64>("net-prices", Consumed::new(), Materialized::new())
+    ///     .map_values(|net| net * 1.19)
+    ///     .to_stream()
+    ///     .to("gross-prices", Produced::new());
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let (input, output) = (driver.input("net-prices", Utf8, F64), driver.output("gross-prices", Utf8, Nullable(F64)));
+    /// driver.pipe(&input, "pen", &100.0)?;
+    /// assert_eq!(driver.read_values(&output)?, [Some(119.0)]);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn map_values<V2: 'static>(
+        &self,
+        mapper: impl Fn(&V) -> V2 + Send + Sync + 'static,
+    ) -> KTable<K, V2, T> {
+        self.mapped(move |_, value| mapper(value), None, Location::caller())
+    }
+
+    /// As [`KTable::map_values`], with a look at the key.
+    #[track_caller]
+    pub fn map_values_with_key<V2: 'static>(
+        &self,
+        mapper: impl Fn(&K, &V) -> V2 + Send + Sync + 'static,
+    ) -> KTable<K, V2, T> {
+        self.mapped(mapper, None, Location::caller())
+    }
+
+    /// As [`KTable::map_values_with_key`], with the result in a store of its own.
+    #[track_caller]
+    pub fn map_values_with<V2: 'static>(
+        &self,
+        mapper: impl Fn(&K, &V) -> V2 + Send + Sync + 'static,
+        materialized: Materialized<impl ValueSerde<V2>>,
+    ) -> KTable<K, V2, T> {
+        let location = Location::caller();
+        let store = self.result_store(materialized, "KTABLE-MAPVALUES-STATE-STORE-", location);
+        self.mapped(mapper, Some(store), location)
+    }
+
+    fn mapped<V2: 'static>(
+        &self,
+        mapper: impl Fn(&K, &V) -> V2 + Send + Sync + 'static,
+        store: Option<ResultStore<V2>>,
+        location: &'static Location<'static>,
+    ) -> KTable<K, V2, T> {
+        let parts = &self.parts;
+        let mut graph = parts.graph.borrow_mut();
+        let name = graph.name_or(self.name.as_deref(), "KTABLE-MAPVALUES-");
+        let mapper = Arc::new(mapper);
+        let (map, made) = (mapper.clone(), store.clone());
+        let node = graph.add_processor(
+            name,
+            vec![parts.node],
+            table_node::<K, V>(move |scope, id| {
+                let children = result_children(scope, id, &made, false)?;
+                Ok(Box::new(TableMapValues {
+                    mapper: map.clone(),
+                    sends_old_values: made.is_none() && scope.node(id).sends_old_values,
+                    children,
+                }))
+            }),
+            location,
+        );
+        let value = store.as_ref().map(|store| store.value.clone());
+        let parent = parts.getter.clone();
+        let computed: GetterFactory<K, V2> = Arc::new(move |scope| {
+            Box::new(MapValuesGetter {
+                parent: parent(scope),
+                mapper: mapper.clone(),
+            })
+        });
+        self.result(&mut graph, node, store, value, computed)
+    }
+
+    /// The handle of a table computed from this one, with or without a store of its own.
+    pub(crate) fn result<V2: 'static, T2: RowState>(
+        &self,
+        graph: &mut Graph,
+        node: NodeId,
+        store: Option<ResultStore<V2>>,
+        value: Option<BoxSerde<V2>>,
+        computed: GetterFactory<K, V2>,
+    ) -> KTable<K, V2, T2> {
+        if let Some(store) = &store {
+            graph.connect(node, store.index);
+        }
+        let (getter, stores, old_values): (GetterFactory<K, V2>, StoresWanted, OldValuesWanted) =
+            match store.map(|store| store.index) {
+                Some(index) => (
+                    Arc::new(move |scope| {
+                        Box::new(StoreGetter {
+                            store: scope.local_store(index),
+                        })
+                    }),
+                    Rc::new(move |_| vec![index]),
+                    Rc::new(move |graph, _| {
+                        graph.send_old_values(node);
+                        true
+                    }),
+                ),
+                None => {
+                    let parent = self.parts.old_values.clone();
+                    (
+                        computed,
+                        self.parts.stores.clone(),
+                        Rc::new(move |graph, force| {
+                            let sends = parent(graph, force);
+                            if sends {
+                                graph.send_old_values(node);
+                            }
+                            sends
+                        }),
+                    )
+                }
+            };
+        KTable::new(TableParts {
+            graph: self.parts.graph.clone(),
+            node,
+            key: self.parts.key.clone(),
+            value,
+            getter,
+            stores,
+            old_values,
+        })
+    }
+
+    /// Adds the store of a computed table.
+    pub(crate) fn result_store<V2: 'static>(
+        &self,
+        materialized: Materialized<impl ValueSerde<V2>>,
+        prefix: &str,
+        location: &'static Location<'static>,
+    ) -> ResultStore<V2> {
+        let mut graph = self.parts.graph.borrow_mut();
+        let name = match materialized.name {
+            Some(name) => {
+                graph.check_name(&name);
+                name
+            }
+            None => graph.new_name(prefix),
+        };
+        let value = materialized.value.into_serde();
+        let parts = key_value_parts(self.parts.key.clone(), value.clone(), true);
+        let definition = store_definition(name, parts, materialized.options, location);
+        ResultStore {
+            index: graph.add_store(definition, Rc::new(Cell::new(true))),
+            value,
+        }
+    }
+
+    /// Groups the rows by another key and value, to be aggregated: each change of a row is taken out of the group it leaves
+    /// and added to the one it enters.
+    ///
+    /// ```
+    /// # use streams_core::{Consumed, Grouped, Materialized, Produced, StreamsBuilder, TopologyTestDriver};
+    /// # use streams_core::serdes::{I64, Utf8};
+    /// let builder = StreamsBuilder::new();
+    /// builder
+    ///     .table::<String, String>("user-regions", Consumed::new(), Materialized::new())
+    ///     .group_by(|user, region| (region.clone(), user.clone()), Grouped::new())
+    ///     .count()
+    ///     .to_stream()
+    ///     .to("users-per-region", Produced::new());
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let (input, output) = (driver.input("user-regions", Utf8, Utf8), driver.output("users-per-region", Utf8, I64));
+    /// driver.pipe(&input, "ann", "asia")?;
+    /// driver.pipe(&input, "ann", "europe")?;
+    /// let counts = driver.read_map(&output)?;
+    /// assert_eq!((counts["asia"], counts["europe"]), (0, 1));
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn group_by<K2: PartialEq + 'static, V2: 'static>(
+        &self,
+        selector: impl Fn(&K, &V) -> (K2, V2) + Send + Sync + 'static,
+        grouped: Grouped<K2, V2>,
+    ) -> KGroupedTable<K2, V2> {
+        let mut graph = self.parts.graph.borrow_mut();
+        let given = self.name.as_deref().or(grouped.name.as_deref());
+        let name = graph.name_or(given, "KTABLE-SELECT-");
+        let mapper = Arc::new(selector);
+        let node = graph.add_processor(
+            name,
+            vec![self.parts.node],
+            table_node::<K, V>(move |scope, id| {
+                Ok(Box::new(TableRepartition {
+                    mapper: mapper.clone(),
+                    children: scope.stream_children(id)?,
+                }))
+            }),
+            Location::caller(),
+        );
+        (self.parts.old_values)(&mut graph, true);
+        KGroupedTable::new(
+            self.parts.graph.clone(),
+            node,
+            grouped.key,
+            grouped.value,
+            grouped.name,
+        )
+    }
+}
+
+impl<K: 'static, V: 'static> KTable<K, V, Deletable> {
+    /// The changes of the table as a stream: a deletion has the value `None`.
+    ///
+    /// ```
+    /// # use streams_core::{Consumed, Materialized, StreamsBuilder};
+    /// let builder = StreamsBuilder::new();
+    /// builder
+    ///     .table::<String, i64>("stock", Consumed::new(), Materialized::new())
+    ///     .to_stream()
+    ///     .for_each(|item, pieces| match pieces {
+    ///         Some(pieces) => println!("{pieces} of {item}"),
+    ///         None => println!("no more {item}"),
+    ///     });
+    /// # builder.build()?;
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn to_stream(&self) -> KStream<K, Option<V>, Partitioned> {
+        let parts = &self.parts;
+        let mut graph = parts.graph.borrow_mut();
+        let name = graph.name_or(self.name.as_deref(), "KTABLE-TOSTREAM-");
+        let node = graph.add_processor(
+            name,
+            vec![parts.node],
+            table_node::<K, V>(|scope, id| {
+                Ok(Box::new(ToStream {
+                    children: scope.stream_children(id)?,
+                }))
+            }),
+            Location::caller(),
+        );
+        let value = parts
+            .value
+            .clone()
+            .map(|value| Arc::new(Nullable(value)) as BoxSerde<Option<V>>);
+        KStream::new(parts.graph.clone(), node, Some(parts.key.clone()), value)
+    }
+}
+
+impl<K: 'static, V: 'static> KTable<K, V, Permanent> {
+    /// The changes of the table as a stream of its new values.
+    ///
+    /// ```
+    /// # use streams_core::{Consumed, Produced, StreamsBuilder};
+    /// let builder = StreamsBuilder::new();
+    /// builder
+    ///     .stream::<String, String>("clicks", Consumed::new())
+    ///     .group_by_key()
+    ///     .count()
+    ///     .to_stream()
+    ///     .to("clicks-per-user", Produced::new());
+    /// # builder.build()?;
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn to_stream(&self) -> KStream<K, V, Partitioned> {
+        let parts = &self.parts;
+        let mut graph = parts.graph.borrow_mut();
+        let name = graph.name_or(self.name.as_deref(), "KTABLE-TOSTREAM-");
+        let node = graph.add_processor(
+            name,
+            vec![parts.node],
+            table_node::<K, V>(|scope, id| {
+                Ok(Box::new(ToValueStream {
+                    children: scope.stream_children(id)?,
+                }))
+            }),
+            Location::caller(),
+        );
+        KStream::new(
+            parts.graph.clone(),
+            node,
+            Some(parts.key.clone()),
+            parts.value.clone(),
+        )
+    }
+}
+
+/// The store of a computed table.
+pub(crate) struct ResultStore<V> {
+    pub(crate) index: usize,
+    pub(crate) value: BoxSerde<V>,
+}
+
+impl<V> Clone for ResultStore<V> {
+    fn clone(&self) -> Self {
+        ResultStore {
+            index: self.index,
+            value: self.value.clone(),
+        }
+    }
+}
+
+/// The operators behind a computed table's node, with its store in between if it has one.
+pub(crate) fn result_children<K: 'static, V: 'static>(
+    scope: &mut Scope<'_>,
+    id: NodeId,
+    store: &Option<ResultStore<V>>,
+    skips_absent: bool,
+) -> crate::error::Result<TableChildren<K, V>> {
+    let children = scope.table_children(id)?;
+    let Some(store) = store else {
+        return Ok(children);
+    };
+    let local = scope.local_store(store.index);
+    let node = Rc::new(RefCell::new(Materialize {
+        store: local,
+        value: store.value.clone(),
+        bytes: Vec::new(),
+        sends_old_values: scope.node(id).sends_old_values,
+        skips_absent,
+        children,
+    }));
+    scope
+        .flushes
+        .push((local, node.clone() as Rc<RefCell<dyn Flush>>));
+    let mut children = TableChildren::default();
+    children.add(
+        scope.node(id).name.clone(),
+        Box::new(Reached(node)) as Box<dyn TableOperator<K, V>>,
+    );
+    Ok(children)
+}
+
+/// The store of a table that is read from a topic or made of a stream.
+pub(crate) struct SourceStore {
+    pub(crate) name: String,
+    pub(crate) options: StoreOptions,
+    /// Whether it exists even if nobody looks into the table.
+    pub(crate) wanted: bool,
+}
+
+/// Adds the node that makes a table of a stream of optional values.
+pub(crate) fn add_table_source<K: 'static, V: 'static>(
+    graph: &mut Graph,
+    graph_ref: &GraphRef,
+    parent: NodeId,
+    name: String,
+    store: SourceStore,
+    (key, value): (BoxSerde<K>, BoxSerde<V>),
+    location: &'static Location<'static>,
+) -> KTable<K, V, Deletable> {
+    let wanted = Rc::new(Cell::new(store.wanted));
+    let parts = key_value_parts(key.clone(), value.clone(), true);
+    let definition = store_definition(store.name, parts, store.options, location);
+    let index = graph.add_store(definition, wanted.clone());
+    let row = value.clone();
+    let node = graph.add_processor(
+        name,
+        vec![parent],
+        stream_node::<K, Option<V>>(move |scope, id| {
+            // The store belongs to the node only if somebody wanted it by the time the topology was built.
+            if scope.node(id).stores.is_empty() {
+                return Ok(Box::new(PassingTable {
+                    children: scope.table_children(id)?,
+                }));
+            }
+            let local = scope.local_store(index);
+            let node = Rc::new(RefCell::new(StoredTable {
+                store: local,
+                value: row.clone(),
+                bytes: Vec::new(),
+                sends_old_values: scope.node(id).sends_old_values,
+                children: scope.table_children(id)?,
+            }));
+            scope
+                .flushes
+                .push((local, node.clone() as Rc<RefCell<dyn Flush>>));
+            Ok(Box::new(Reached(node)) as Box<dyn StreamOperator<K, Option<V>>>)
+        }),
+        location,
+    );
+    graph.connect(node, index);
+    let forced = wanted.clone();
+    KTable::new(TableParts {
+        graph: graph_ref.clone(),
+        node,
+        key,
+        value: Some(value),
+        getter: Arc::new(move |scope| {
+            Box::new(StoreGetter {
+                store: scope.local_store(index),
+            })
+        }),
+        stores: Rc::new(move |_| {
+            wanted.set(true);
+            vec![index]
+        }),
+        old_values: Rc::new(move |graph, force| {
+            if !force && !forced.get() {
+                return false;
+            }
+            forced.set(true);
+            graph.send_old_values(node);
+            true
+        }),
+    })
+}
