@@ -22,6 +22,12 @@ pub mod runtime;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 
+#[cfg(feature = "kafka")]
+pub mod producer;
+
+#[cfg(feature = "kafka")]
+pub mod topic_reader;
+
 #[cfg(feature = "embedded")]
 pub mod embedded;
 
@@ -41,9 +47,14 @@ pub use dsl::{
 pub use dsl::windows::{EmitStrategy, TimeWindows};
 pub use error::{Error, ErrorKind, Result};
 pub use record::{FetchedRecord, Header, Headers, OwnedRecord, Record, TopicPartition};
+#[cfg(feature = "kafka")]
+pub use runtime::{KafkaStreams, KafkaStreamsHandle};
+pub use runtime::{RestoreListener, State};
 pub use task::TaskId;
 #[cfg(feature = "test-driver")]
-pub use testing::{TestInputTopic, TestOutputTopic, TestRecord, TopologyTestDriver};
+pub use testing::{
+    IntoPiped, RecordPath, TestInputTopic, TestOutputTopic, TestRecord, TopologyTestDriver,
+};
 pub use timestamp_extractor::{
     ExtractorRecord, FailOnInvalidTimestamp, LogAndSkipOnInvalidTimestamp, TimestampExtractor,
     UsePartitionTimeOnInvalidTimestamp, WallclockTimestampExtractor,

@@ -1,10 +1,12 @@
 //! [`EmbeddedBroker`] and its builder.
 
 use std::io;
+use std::path::PathBuf;
 
 use super::clock::Clock;
 use super::core::{BrokerCore, CoreConfig};
 use super::server::Server;
+use super::storage::Storage;
 
 /// Partitions of a topic that is created without saying how many, unless the builder says otherwise.
 const DEFAULT_PARTITIONS: i32 = 1;
@@ -20,12 +22,28 @@ const CLEANER_INTERVAL_MS: u32 = 1_000;
 #[non_exhaustive]
 pub enum EmbeddedError {
     /// The port cannot be listened on.
-    #[error("cannot listen on 127.0.0.1:{port}: {source}; stop what uses the port, or choose another (0 takes any free one)")]
+    #[error(
+        "cannot listen on 127.0.0.1:{port}: {source}; stop what uses the port, or choose another (0 takes any free one)"
+    )]
     Listen {
         /// The port asked for.
         port: u16,
         /// What the system said.
         source: io::Error,
+    },
+    /// The directory cannot be read or written.
+    #[error("cannot keep data in {}: {source}; check that the directory can be read and written", directory.display())]
+    Directory {
+        /// The directory asked for.
+        directory: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another broker uses the directory.
+    #[error("another broker keeps its data in {}; stop it, or choose another directory", directory.display())]
+    DirectoryInUse {
+        /// The directory asked for.
+        directory: PathBuf,
     },
 }
 
@@ -66,6 +84,7 @@ impl EmbeddedBroker {
 #[must_use = "a builder does nothing until `start` is called"]
 pub struct EmbeddedBrokerBuilder {
     port: u16,
+    directory: Option<PathBuf>,
     default_partitions: i32,
     auto_create_topics: bool,
     group_initial_rebalance_delay_ms: u32,
@@ -77,6 +96,7 @@ impl Default for EmbeddedBrokerBuilder {
     fn default() -> Self {
         Self {
             port: 0,
+            directory: None,
             default_partitions: DEFAULT_PARTITIONS,
             auto_create_topics: true,
             group_initial_rebalance_delay_ms: 0,
@@ -90,6 +110,22 @@ impl EmbeddedBrokerBuilder {
     /// The port on 127.0.0.1; 0, the default, takes any free one.
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
+        self
+    }
+
+    /// Keeps everything in this directory, and comes back with it after a restart or a crash. Without one, the default,
+    /// everything is forgotten when the broker stops. The data is held in memory as well, so it has to fit there.
+    ///
+    /// ```
+    /// # use streams_core::embedded::EmbeddedBroker;
+    /// # let directory = std::env::temp_dir().join(format!("embedded-broker-doc-{}", std::process::id()));
+    /// let broker = EmbeddedBroker::builder().directory(&directory).start()?;
+    /// # drop(broker);
+    /// # std::fs::remove_dir_all(&directory)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = Some(directory.into());
         self
     }
 
@@ -129,11 +165,16 @@ impl EmbeddedBrokerBuilder {
     /// Starts the broker. When this returns, clients can connect.
     ///
     /// # Errors
-    /// [`EmbeddedError::Listen`] when the port is taken.
+    /// [`EmbeddedError::Listen`] when the port is taken, [`EmbeddedError::DirectoryInUse`] when another broker keeps its data
+    /// in the directory, [`EmbeddedError::Directory`] when the directory cannot be used.
     pub fn start(self) -> Result<EmbeddedBroker, EmbeddedError> {
         let clock = Clock::start();
+        let kept = match &self.directory {
+            None => None,
+            Some(directory) => Some(Storage::open(directory, clock.now_ms())?),
+        };
         let make_core = |port| {
-            BrokerCore::new(CoreConfig {
+            let config = CoreConfig {
                 host: "127.0.0.1".to_owned(),
                 port,
                 default_partitions: self.default_partitions,
@@ -142,11 +183,26 @@ impl EmbeddedBrokerBuilder {
                 consumer_session_timeout_ms: i64::from(self.consumer_session_timeout_ms),
                 cleaner_interval_ms: i64::from(self.cleaner_interval_ms),
                 seed: uuid::Uuid::new_v4().as_u64_pair().0,
-                keeps_changes: false,
-            })
+                keeps_changes: kept.is_some(),
+            };
+            match kept {
+                None => (BrokerCore::new(config), None),
+                Some((storage, segments)) => {
+                    let core = BrokerCore::recovered(
+                        config,
+                        storage.state().clone(),
+                        segments,
+                        clock.now_ms(),
+                    );
+                    (core, Some(storage))
+                }
+            }
         };
         let server = Server::start(self.port, clock, make_core);
-        let server = server.map_err(|source| EmbeddedError::Listen { port: self.port, source })?;
+        let server = server.map_err(|source| EmbeddedError::Listen {
+            port: self.port,
+            source,
+        })?;
         Ok(EmbeddedBroker { server })
     }
 }

@@ -12,12 +12,18 @@ pub(super) struct Clock {
 impl Clock {
     /// A clock that starts at the present time.
     pub(super) fn start() -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { started_ms: i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX), started: Instant::now() }
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            started_ms: i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX),
+            started: Instant::now(),
+        }
     }
 
     /// The time in milliseconds since 1970.
     pub(super) fn now_ms(&self) -> i64 {
-        self.started_ms.saturating_add(i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX))
+        self.started_ms
+            .saturating_add(i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
 }

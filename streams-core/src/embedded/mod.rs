@@ -18,8 +18,8 @@
 //! # How it is built
 //!
 //! `core/` is a state machine without threads, clock or I/O: requests and the time go in, answers and changes to be kept
-//! come out. `api/` translates the protocol's requests into what the core does. `server.rs` is the face to the network
-//! and owns the threads. A simulation drives the core directly.
+//! come out. `api/` translates the protocol's requests into what the core does. `storage/` keeps the changes in a directory.
+//! `server.rs` is the face to the network and owns the threads. A simulation drives the core directly.
 
 mod api;
 mod broker;
@@ -27,5 +27,6 @@ mod clock;
 mod connection;
 mod core;
 mod server;
+mod storage;
 
 pub use broker::{EmbeddedBroker, EmbeddedBrokerBuilder, EmbeddedError};

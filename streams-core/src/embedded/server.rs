@@ -14,11 +14,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use kafka_protocol::messages::RequestKind;
-use tracing::debug;
+use tracing::{debug, error};
 
 use super::clock::Clock;
 use super::connection;
 use super::core::{Answer, BrokerCore, RequestContext, RequestId};
+use super::storage::Storage;
 
 /// How long the timer sleeps when nothing is due.
 const TIMER_IDLE_MS: i64 = 1_000;
@@ -37,6 +38,7 @@ pub(super) struct Shared {
 #[derive(Debug)]
 struct State {
     core: BrokerCore,
+    storage: Option<Storage>,
     waiting: HashMap<RequestId, Sender<Answer>>,
     /// When the timer is going to wake.
     timer_deadline_ms: i64,
@@ -62,12 +64,18 @@ impl Server {
     ///
     /// # Errors
     /// When the port is taken or a thread cannot be started.
-    pub(super) fn start(port: u16, clock: Clock, make_core: impl FnOnce(u16) -> BrokerCore) -> io::Result<Self> {
+    pub(super) fn start(
+        port: u16,
+        clock: Clock,
+        make_core: impl FnOnce(u16) -> (BrokerCore, Option<Storage>),
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         let address = listener.local_addr()?;
+        let (core, storage) = make_core(address.port());
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
-                core: make_core(address.port()),
+                core,
+                storage,
                 waiting: HashMap::new(),
                 timer_deadline_ms: i64::MAX,
             }),
@@ -77,11 +85,23 @@ impl Server {
             next_request_id: AtomicU64::new(0),
             connections: Mutex::default(),
         });
-        let mut server = Self { shared: Arc::clone(&shared), address, threads: Vec::new() };
+        let mut server = Self {
+            shared: Arc::clone(&shared),
+            address,
+            threads: Vec::new(),
+        };
         let timer = Arc::clone(&shared);
-        server.threads.push(thread::Builder::new().name("embedded-timer".to_owned()).spawn(move || timer.run_timer())?);
+        server.threads.push(
+            thread::Builder::new()
+                .name("embedded-timer".to_owned())
+                .spawn(move || timer.run_timer())?,
+        );
         let accept = move || accept(&listener, &shared);
-        server.threads.push(thread::Builder::new().name("embedded-accept".to_owned()).spawn(accept)?);
+        server.threads.push(
+            thread::Builder::new()
+                .name("embedded-accept".to_owned())
+                .spawn(accept)?,
+        );
         Ok(server)
     }
 
@@ -92,17 +112,24 @@ impl Server {
 
     /// Closes every connection and waits for every thread.
     pub(super) fn stop(&mut self) {
-        if self.shared.is_stopping.swap(true, Ordering::SeqCst) {
+        if self.threads.is_empty() {
             return;
         }
+        self.shared.is_stopping.store(true, Ordering::SeqCst);
         lock(&self.shared.state).waiting.clear();
         self.shared.timer.notify_all();
         // The accepting thread sits in `accept`; a connection wakes it.
-        drop(TcpStream::connect_timeout(&self.address, Duration::from_secs(1)));
+        drop(TcpStream::connect_timeout(
+            &self.address,
+            Duration::from_secs(1),
+        ));
         self.threads.drain(..).for_each(join);
         let (streams, threads) = {
             let mut connections = lock(&self.shared.connections);
-            (std::mem::take(&mut connections.streams), std::mem::take(&mut connections.threads))
+            (
+                std::mem::take(&mut connections.streams),
+                std::mem::take(&mut connections.threads),
+            )
         };
         for stream in streams.into_values() {
             close(&stream);
@@ -121,18 +148,30 @@ impl Drop for Server {
 
 impl Shared {
     /// Asks the core and waits for its answer. `None` when the broker shuts down meanwhile.
-    pub(super) fn ask(&self, version: i16, client_id: String, client_host: String, request: RequestKind) -> Option<Answer> {
+    pub(super) fn ask(
+        &self,
+        version: i16,
+        client_id: String,
+        client_host: String,
+        request: RequestKind,
+    ) -> Option<Answer> {
         let request_id = RequestId(self.next_request_id.fetch_add(1, Ordering::Relaxed));
-        let context = RequestContext { request_id, version, client_id, client_host };
+        let context = RequestContext {
+            request_id,
+            version,
+            client_id,
+            client_host,
+        };
         let receiver = {
             let mut state = lock(&self.state);
+            if self.is_stopping.load(Ordering::SeqCst) {
+                return None;
+            }
             state.core.handle(&context, request, self.clock.now_ms());
+            self.keep(&mut state)?;
             if let Some(answer) = state.settle(Some(request_id)) {
                 self.arm_timer(&mut state);
                 return Some(answer);
-            }
-            if self.is_stopping.load(Ordering::SeqCst) {
-                return None;
             }
             let (sender, receiver) = channel();
             state.waiting.insert(request_id, sender);
@@ -142,9 +181,32 @@ impl Shared {
         receiver.recv().ok()
     }
 
+    /// Writes down what the core changed. If the disk does not take it, the broker stops and answers nobody: whoever waits
+    /// must not be told that something was kept that was not.
+    fn keep(&self, state: &mut State) -> Option<()> {
+        let changes = state.core.take_changes();
+        let Some(storage) = &mut state.storage else {
+            return Some(());
+        };
+        if changes.is_empty() {
+            return Some(());
+        }
+        if let Err(error) = storage.keep(changes) {
+            error!(%error, "the embedded broker cannot write to its directory and stops");
+            self.is_stopping.store(true, Ordering::SeqCst);
+            state.waiting.clear();
+            return None;
+        }
+        Some(())
+    }
+
     /// Wakes the timer if something is due before it would wake by itself.
     fn arm_timer(&self, state: &mut State) {
-        if state.core.next_deadline_ms().is_some_and(|deadline_ms| deadline_ms < state.timer_deadline_ms) {
+        if state
+            .core
+            .next_deadline_ms()
+            .is_some_and(|deadline_ms| deadline_ms < state.timer_deadline_ms)
+        {
             self.timer.notify_all();
         }
     }
@@ -154,11 +216,21 @@ impl Shared {
         while !self.is_stopping.load(Ordering::SeqCst) {
             let now_ms = self.clock.now_ms();
             state.core.tick(now_ms);
+            if self.keep(&mut state).is_none() {
+                return;
+            }
             state.settle(None);
             let idle_until_ms = now_ms + TIMER_IDLE_MS;
-            state.timer_deadline_ms = state.core.next_deadline_ms().map_or(idle_until_ms, |due_ms| due_ms.min(idle_until_ms));
-            let sleep_ms = u64::try_from(state.timer_deadline_ms - now_ms).unwrap_or(0).max(1);
-            let woken = self.timer.wait_timeout(state, Duration::from_millis(sleep_ms));
+            state.timer_deadline_ms = state
+                .core
+                .next_deadline_ms()
+                .map_or(idle_until_ms, |due_ms| due_ms.min(idle_until_ms));
+            let sleep_ms = u64::try_from(state.timer_deadline_ms - now_ms)
+                .unwrap_or(0)
+                .max(1);
+            let woken = self
+                .timer
+                .wait_timeout(state, Duration::from_millis(sleep_ms));
             state = woken.map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state);
         }
     }
@@ -204,13 +276,18 @@ fn serve_in_thread(stream: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
     connections.streams.insert(id, stream.try_clone()?);
     let shared = Arc::clone(shared);
     let serve = move || {
-        let registered = Registered { id, shared: &shared };
+        let registered = Registered {
+            id,
+            shared: &shared,
+        };
         if let Err(error) = connection::serve(&stream, &shared) {
             debug!(%error, "a connection ended");
         }
         drop(registered);
     };
-    let spawned = thread::Builder::new().name(format!("embedded-connection-{id}")).spawn(serve);
+    let spawned = thread::Builder::new()
+        .name(format!("embedded-connection-{id}"))
+        .spawn(serve);
     match spawned {
         Ok(thread) => connections.threads.push(thread),
         Err(error) => {

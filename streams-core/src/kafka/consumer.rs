@@ -2,21 +2,20 @@
 //!
 //! What the group hands out and what is read are two things here: the group may subscribe to a topic that stands for the
 //! tasks while records come from the tasks' real inputs, or both may be the same partitions. So an assignment is accepted
-//! paused, at the end of its log, and a partition is read from the moment it becomes an input.
+//! paused, and a partition is read from the moment it becomes an input.
 
+use super::assignment::Assignment;
 use super::errors;
-use super::fetch::{Fetcher, list, start_list};
+use super::fetch::{Fetcher, check_new, list};
 use super::ffi::{Client, Event, EventKind, GroupMetadata, Queue, RebalanceProtocol, Refusal};
-use super::offsets::offsets;
+use super::offsets::{offsets, starts};
 use super::record::KafkaRecord;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::TopicPartition;
-use crate::runtime::broker::{
-    CommittedOffset, GroupConsumer, GroupEvent, Input, InputSlot, StartOffset,
-};
+use crate::runtime::broker::{CommittedOffset, GroupConsumer, GroupEvent, Input, InputSlot};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,28 +24,18 @@ use std::time::{Duration, Instant};
 const CLOSE_MAX: Duration = Duration::from_secs(10);
 /// The same for a consumer that is dropped without [`GroupConsumer::close`], as while unwinding.
 const DROP_MAX: Duration = Duration::from_secs(2);
-/// How long librdkafka may take to stop fetching a partition, which is a matter between its own threads.
-const STOP_MAX: Duration = Duration::from_secs(10);
 
 /// A member of the application's group over librdkafka.
 pub struct KafkaConsumer {
     fetcher: Fetcher,
     topics: Vec<String>,
-    /// What the group gave us and is assigned but paused, because it is no input.
-    parked: BTreeSet<TopicPartition>,
-    inputs: BTreeMap<TopicPartition, InputState>,
-    /// What was assigned before: librdkafka may still be stopping it.
-    stopping: BTreeSet<TopicPartition>,
-    api_timeout: Duration,
+    assignment: Assignment,
+    /// Whether the group counts us in; committing when it does not would make librdkafka start to join anew each time.
+    is_member: bool,
+    /// Whether a revocation waits for [`GroupConsumer::release`].
+    is_revoking: bool,
     is_left: bool,
-}
-
-#[derive(Clone, Copy)]
-struct InputState {
-    start: StartOffset,
-    /// Whether the group gave it to us as well.
-    is_subscribed: bool,
-    is_paused: bool,
+    api_timeout: Duration,
 }
 
 impl KafkaConsumer {
@@ -60,22 +49,32 @@ impl KafkaConsumer {
         Ok(KafkaConsumer {
             fetcher,
             topics: Vec::new(),
-            parked: BTreeSet::new(),
-            inputs: BTreeMap::new(),
-            stopping: BTreeSet::new(),
-            api_timeout,
+            assignment: Assignment::default(),
+            is_member: false,
+            is_revoking: false,
             is_left: false,
+            api_timeout,
         })
     }
 
     /// Who this member is now, for committing its offsets in a producer's transaction.
     ///
     /// # Errors
-    /// [`ErrorKind::Retriable`] before it has joined.
+    /// [`ErrorKind::Fenced`] while it is no member: the broker would take its offsets unchecked.
     pub fn group_metadata(&self) -> Result<GroupMetadata> {
+        self.check_member("committing offsets in a transaction")?;
         self.client()
             .group_metadata()
-            .ok_or_else(|| Error::retriable("this consumer is not a member of its group yet"))
+            .ok_or_else(|| Error::fatal("this consumer belongs to no group"))
+    }
+
+    fn check_member(&self, what: &str) -> Result<()> {
+        if self.is_member {
+            return Ok(());
+        }
+        Err(Error::fenced(format!(
+            "{what}: this consumer is not a member of its group at the moment"
+        )))
     }
 
     fn client(&self) -> &Arc<Client> {
@@ -84,10 +83,6 @@ impl KafkaConsumer {
 
     fn refused(&self, refusal: &Refusal, what: impl Display) -> Error {
         errors::refused(refusal, what, self.client().signals().trouble())
-    }
-
-    fn is_eager(&self) -> bool {
-        self.client().rebalance_protocol() == RebalanceProtocol::Eager
     }
 
     fn subscribe_again(&self) -> Result<()> {
@@ -105,10 +100,15 @@ impl KafkaConsumer {
     fn next_event(&mut self) -> Option<GroupEvent> {
         while let Some(event) = self.fetcher.events.poll(Duration::ZERO) {
             match event.kind() {
-                EventKind::Assign => return Some(GroupEvent::Assigned(partitions(&event))),
+                EventKind::Assign => {
+                    self.is_member = true;
+                    return Some(GroupEvent::Assigned(partitions(&event)));
+                }
                 EventKind::Revoke => {
+                    self.is_revoking = true;
                     let partitions = partitions(&event);
                     return Some(if self.client().is_assignment_lost() {
+                        self.is_member = false;
                         GroupEvent::Lost(partitions)
                     } else {
                         GroupEvent::Revoked(partitions)
@@ -130,148 +130,19 @@ impl KafkaConsumer {
         None
     }
 
-    /// Assigns what is new at its end and pauses it: it is assigned because the group is told what is, not to be read.
-    fn park(&mut self, partitions: &[&TopicPartition]) -> Result<(), Refusal> {
-        let mut at_end = TopicPartitionList::new();
-        for partition in partitions {
-            at_end
-                .add_partition_offset(&partition.topic, partition.partition, Offset::End)
-                .map_err(|_| Refusal::of(RDKafkaErrorCode::InvalidArgument))?;
-        }
-        self.client().incremental_assign(&at_end)?;
-        if !partitions.is_empty() {
-            self.client().pause(&at_end)?;
-        }
-        self.parked
-            .extend(partitions.iter().map(|partition| (*partition).clone()));
-        Ok(())
-    }
-
-    /// Takes partitions out of the assignment and remembers that they are being stopped.
-    fn unassign(&mut self, partitions: &[&TopicPartition]) -> Result<(), Refusal> {
-        let paused: Vec<_> = partitions
-            .iter()
-            .copied()
-            .filter(|partition| {
-                self.parked.contains(*partition)
-                    || self
-                        .inputs
-                        .get(*partition)
-                        .is_some_and(|input| input.is_paused)
-            })
-            .collect();
-        if !paused.is_empty() {
-            // The mark would stay on the partition and hold it up when it is assigned again.
-            self.client().resume(&list(paused))?;
-        }
-        let unassigned = list(partitions.iter().copied());
-        self.client().incremental_unassign(&unassigned)?;
-        for partition in partitions {
-            self.parked.remove(*partition);
-            self.stopping.insert((*partition).clone());
-        }
-        Ok(())
-    }
-
-    /// Sends what is fetched for these partitions to the queue of records, before they are assigned.
-    fn forward<'a>(
-        &mut self,
-        partitions: impl Iterator<Item = &'a TopicPartition> + Clone,
-    ) -> Result<(), Refusal> {
-        let stopping: Vec<TopicPartition> = partitions
-            .clone()
-            .filter_map(|partition| self.stopping.take(partition))
-            .collect();
-        // librdkafka takes the forwarding back when it stops a partition, so that must be over first.
-        self.client()
-            .wait_until_stopped(&list(&stopping), STOP_MAX)?;
-        for partition in partitions {
-            self.fetcher
-                .records
-                .take_partition(&partition.topic, partition.partition)?;
-        }
-        Ok(())
-    }
-
-    /// An eager group knows only whole assignments: everything is assigned anew, each input where it stands.
-    fn assign_eagerly(&mut self) -> Result<()> {
-        let refused = |refusal: Refusal| errors::refused(&refusal, "assigning partitions", None);
-        let positions = self
-            .client()
-            .positions(&list(self.inputs.keys()))
-            .map_err(refused)?;
-        for position in positions.into_iter().filter(|position| position.offset >= 0) {
-            let partition = TopicPartition::new(position.topic, position.partition);
-            if let Some(input) = self.inputs.get_mut(&partition) {
-                input.start = StartOffset::At(position.offset);
-            }
-        }
-        self.client()
-            .assign(&TopicPartitionList::new())
-            .map_err(refused)?;
-        self.stopping
-            .extend(self.inputs.keys().chain(&self.parked).cloned());
-        let inputs: Vec<TopicPartition> = self.inputs.keys().cloned().collect();
-        self.forward(inputs.iter()).map_err(refused)?;
-        let all = start_list(
-            self.inputs
-                .iter()
-                .map(|(partition, input)| (partition, input.start))
-                .chain(
-                    self.parked
-                        .iter()
-                        .map(|partition| (partition, StartOffset::Latest)),
-                ),
-        )?;
-        self.client().assign(&all).map_err(refused)?;
-        let paused = list(
-            self.inputs
-                .iter()
-                .filter(|(_, input)| input.is_paused)
-                .map(|(partition, _)| partition)
-                .chain(&self.parked),
-        );
-        if paused.count() > 0 {
-            self.client().pause(&paused).map_err(refused)?;
-        }
-        Ok(())
-    }
-
-    fn forget_input(&mut self, partition: &TopicPartition) -> Option<InputState> {
-        self.fetcher.inputs.remove(partition);
-        self.inputs.remove(partition)
-    }
-
     fn set_paused(&mut self, partitions: &[TopicPartition], is_paused: bool) -> Result<()> {
         let what = if is_paused { "pausing" } else { "resuming" };
         if let Some(stranger) = partitions
             .iter()
-            .find(|partition| !self.inputs.contains_key(partition))
+            .find(|partition| !self.assignment.has_input(partition))
         {
             return Err(Error::fatal(format!(
                 "{what} {stranger}: it is not an input of this consumer"
             )));
         }
-        let changed: Vec<&TopicPartition> = partitions
-            .iter()
-            .filter(|partition| self.inputs[partition].is_paused != is_paused)
-            .collect();
-        if changed.is_empty() {
-            return Ok(());
-        }
-        let listed = list(changed.iter().copied());
-        let done = if is_paused {
-            self.client().pause(&listed)
-        } else {
-            self.client().resume(&listed)
-        };
-        done.map_err(|refusal| self.refused(&refusal, format_args!("{what} partitions")))?;
-        for partition in changed {
-            if let Some(input) = self.inputs.get_mut(partition) {
-                input.is_paused = is_paused;
-            }
-        }
-        Ok(())
+        self.assignment
+            .set_paused(&self.fetcher.client, partitions, is_paused)
+            .map_err(|refusal| self.refused(&refusal, format_args!("{what} partitions")))
     }
 
     /// Leaves the group, answering the last revocation, and gives up after `timeout`.
@@ -302,7 +173,8 @@ impl KafkaConsumer {
                 continue;
             };
             if matches!(event.kind(), EventKind::Assign | EventKind::Revoke) {
-                let answered = if self.is_eager() {
+                let protocol = self.client().rebalance_protocol();
+                let answered = if protocol == RebalanceProtocol::Eager {
                     self.client().unassign()
                 } else {
                     let listed = list(&partitions(&event));
@@ -351,143 +223,32 @@ impl GroupConsumer for KafkaConsumer {
     }
 
     fn accept(&mut self, partitions: &[TopicPartition]) -> Result<()> {
-        let mut new = Vec::new();
-        for partition in partitions {
-            if let Some(input) = self.inputs.get_mut(partition) {
-                input.is_subscribed = true;
-            } else if !self.parked.contains(partition) {
-                new.push(partition);
-            }
-        }
-        if self.is_eager() {
-            self.parked.extend(new.into_iter().cloned());
-            return self.assign_eagerly();
-        }
-        self.park(&new)
+        self.assignment
+            .accept(&self.fetcher, partitions)
             .map_err(|refusal| self.refused(&refusal, "accepting an assignment"))
     }
 
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<()> {
-        let what = "giving partitions back";
-        if self.is_eager() {
-            for partition in self.inputs.keys().cloned().collect::<Vec<_>>() {
-                self.forget_input(&partition);
-            }
-            self.fetcher.inputs.clear();
-            self.stopping.extend(std::mem::take(&mut self.parked));
-            return self
-                .client()
-                .unassign()
-                .map_err(|refusal| self.refused(&refusal, what));
-        }
-        let assigned: Vec<&TopicPartition> = partitions
-            .iter()
-            .filter(|partition| {
-                self.parked.contains(partition) || self.inputs.contains_key(partition)
-            })
-            .collect();
-        // An empty list is an answer too.
-        self.unassign(&assigned)
-            .map_err(|refusal| self.refused(&refusal, what))?;
-        for partition in assigned {
-            self.forget_input(partition);
-        }
-        Ok(())
+        self.is_revoking = false;
+        self.assignment
+            .release(&mut self.fetcher, partitions)
+            .map_err(|refusal| self.refused(&refusal, "giving partitions back"))
     }
 
     fn add_inputs(&mut self, inputs: &[Input]) -> Result<()> {
-        if let Some(twice) = inputs
-            .iter()
-            .find(|input| self.inputs.contains_key(&input.partition))
-        {
-            return Err(Error::fatal(format!(
-                "reading {}: it is an input already",
-                twice.partition
-            )));
-        }
-        let what = "starting to read";
-        let is_eager = self.is_eager();
-        let promoted: Vec<&TopicPartition> = inputs
-            .iter()
-            .map(|input| &input.partition)
-            .filter(|partition| self.parked.contains(*partition))
-            .collect();
-        for input in inputs {
-            self.fetcher
-                .inputs
-                .insert(&self.fetcher.client, &input.partition, input.slot)
-                .map_err(|refusal| self.refused(&refusal, what))?;
-        }
-        let state = |input: &Input| InputState {
-            start: input.offset,
-            is_subscribed: promoted.contains(&&input.partition),
-            is_paused: false,
-        };
-        let states: Vec<InputState> = inputs.iter().map(state).collect();
-        if is_eager {
-            for (input, state) in inputs.iter().zip(states) {
-                if self.parked.remove(&input.partition) {
-                    self.stopping.insert(input.partition.clone());
-                    let parked = list([&input.partition]);
-                    self.client()
-                        .resume(&parked)
-                        .map_err(|refusal| self.refused(&refusal, what))?;
-                }
-                self.inputs.insert(input.partition.clone(), state);
-            }
-            return self.assign_eagerly();
-        }
-        let starts = start_list(inputs.iter().map(|input| (&input.partition, input.offset)))?;
-        let mut start = || {
-            if !promoted.is_empty() {
-                self.unassign(&promoted)?;
-            }
-            self.forward(inputs.iter().map(|input| &input.partition))?;
-            self.client().incremental_assign(&starts)
-        };
-        start().map_err(|refusal| self.refused(&refusal, what))?;
-        for (input, state) in inputs.iter().zip(states) {
-            self.inputs.insert(input.partition.clone(), state);
-        }
-        Ok(())
+        check_new(inputs, |partition| self.assignment.has_input(partition))?;
+        let starts = starts(self.client(), inputs, self.api_timeout)?;
+        self.assignment
+            .add(&mut self.fetcher, inputs, &starts)
+            .map_err(|refusal| self.refused(&refusal, "starting to read"))
     }
 
     /// While a revocation waits to be polled, librdkafka takes this for its answer. Then the group moves on a little early,
     /// and a commit that comes after that is refused: what it covered is processed again, nothing is lost.
     fn remove_inputs(&mut self, partitions: &[TopicPartition]) -> Result<()> {
-        let known: Vec<&TopicPartition> = partitions
-            .iter()
-            .filter(|partition| self.inputs.contains_key(partition))
-            .collect();
-        if known.is_empty() {
-            return Ok(());
-        }
-        let what = "stopping to read";
-        if self.is_eager() {
-            for partition in known {
-                if let Some(input) = self.forget_input(partition)
-                    && input.is_subscribed
-                {
-                    self.parked.insert(partition.clone());
-                }
-            }
-            return self.assign_eagerly();
-        }
-        self.unassign(&known)
-            .map_err(|refusal| self.refused(&refusal, what))?;
-        let mut still_ours = Vec::new();
-        for partition in known {
-            if let Some(input) = self.forget_input(partition)
-                && input.is_subscribed
-            {
-                still_ours.push(partition);
-            }
-        }
-        if !still_ours.is_empty() {
-            self.park(&still_ours)
-                .map_err(|refusal| self.refused(&refusal, what))?;
-        }
-        Ok(())
+        self.assignment
+            .remove(&mut self.fetcher, partitions, self.is_revoking)
+            .map_err(|refusal| self.refused(&refusal, "stopping to read"))
     }
 
     fn pause(&mut self, partitions: &[TopicPartition]) -> Result<()> {
@@ -523,9 +284,8 @@ impl GroupConsumer for KafkaConsumer {
                 return Err(errors::error(code, format_args!("{what} of {partition}")));
             }
             if answer.offset >= 0 {
-                let metadata = String::from_utf8(answer.metadata).unwrap_or_else(|error| {
-                    String::from_utf8_lossy(error.as_bytes()).into_owned()
-                });
+                let metadata = String::from_utf8(answer.metadata)
+                    .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
                 let offset = answer.offset;
                 found.insert(partition, CommittedOffset { offset, metadata });
             }
@@ -541,6 +301,7 @@ impl GroupConsumer for KafkaConsumer {
             return Ok(());
         }
         let what = "committing offsets";
+        self.check_member(what)?;
         let listed = offset_list(offsets)?;
         self.client()
             .commit(&listed, self.api_timeout)
@@ -571,8 +332,8 @@ impl GroupConsumer for KafkaConsumer {
     }
 
     fn position(&mut self, partition: &TopicPartition) -> Option<i64> {
-        let input = self.inputs.get(partition)?;
-        position(self.client(), partition, input.start)
+        let start = self.assignment.start(partition)?;
+        Some(position(self.client(), partition, start))
     }
 
     fn close(mut self) -> Result<()> {
@@ -589,16 +350,11 @@ impl Drop for KafkaConsumer {
 }
 
 /// Where a partition stands: behind what was delivered, or where it starts when nothing was yet.
-pub(super) fn position(
-    client: &Client,
-    partition: &TopicPartition,
-    start: StartOffset,
-) -> Option<i64> {
-    let positions = client.positions(&list([partition])).ok()?;
-    match (positions.first().map(|each| each.offset), start) {
-        (Some(offset), _) if offset >= 0 => Some(offset),
-        (_, StartOffset::At(offset)) => Some(offset),
-        _ => None,
+pub(super) fn position(client: &Client, partition: &TopicPartition, start: i64) -> i64 {
+    let positions = client.positions(&list([partition])).unwrap_or_default();
+    match positions.first() {
+        Some(position) if position.offset >= 0 => position.offset,
+        _ => start,
     }
 }
 

@@ -6,9 +6,10 @@ use super::inputs::Inputs;
 use super::record::KafkaRecord;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::TopicPartition;
-use crate::runtime::broker::{Input, InputSlot, StartOffset};
+use crate::runtime::broker::{Input, InputSlot};
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -92,7 +93,7 @@ impl Fetcher {
             self.troubles.missing = None;
             return Ok(true);
         }
-        if matches!(count, Ok(_)) && missing.since.elapsed() > MISSING_MAX {
+        if count.is_ok() && missing.since.elapsed() > MISSING_MAX {
             let (topic, partition) = (missing.topic.clone(), missing.partition);
             self.troubles.missing = None;
             let code = RDKafkaErrorCode::UnknownTopicOrPartition;
@@ -242,6 +243,22 @@ fn describe(
     errors::error_with(kind, code, place, text)
 }
 
+/// Refuses what is an input already, or is twice in the list.
+pub(super) fn check_new(
+    inputs: &[Input],
+    is_input: impl Fn(&TopicPartition) -> bool,
+) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for Input { partition, .. } in inputs {
+        if is_input(partition) || !seen.insert(partition) {
+            return Err(Error::fatal(format!(
+                "reading {partition}: it is an input already"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// A list of partitions without offsets.
 pub(super) fn list<'a>(
     partitions: impl IntoIterator<Item = &'a TopicPartition>,
@@ -251,32 +268,4 @@ pub(super) fn list<'a>(
         list.add_partition(&partition.topic, partition.partition);
     }
     list
-}
-
-/// A list of partitions with the offsets to start at.
-pub(super) fn start_list<'a>(
-    starts: impl IntoIterator<Item = (&'a TopicPartition, StartOffset)>,
-) -> Result<TopicPartitionList> {
-    let mut list = TopicPartitionList::new();
-    for (partition, offset) in starts {
-        let offset = match offset {
-            StartOffset::At(offset) => Offset::Offset(offset),
-            StartOffset::Earliest => Offset::Beginning,
-            StartOffset::Latest => Offset::End,
-        };
-        list.add_partition_offset(&partition.topic, partition.partition, offset)
-            .map_err(|error| {
-                errors::from_kafka(error, format_args!("starting to read {partition}"))
-            })?;
-    }
-    Ok(list)
-}
-
-/// A start offset as librdkafka's number.
-pub(super) fn raw_offset(input: &Input) -> i64 {
-    match input.offset {
-        StartOffset::At(offset) => offset,
-        StartOffset::Earliest => -2,
-        StartOffset::Latest => -1,
-    }
 }

@@ -2,16 +2,17 @@
 //!
 //! | Module | What it is |
 //! |---|---|
-//! | `consumer` | a member of the group |
+//! | `consumer`, `assignment` | a member of the group, and what it has assigned |
 //! | `reader` | changelogs and global topics, outside any group |
 //! | `producer` | records out, and transactions |
 //! | `admin` | topics |
 //! | `fetch`, `inputs`, `offsets`, `record` | what consumer and reader share: batches, waiting, which input a record belongs to |
-//! | `settings` | defaults, forced settings, Java's names |
+//! | `settings`, `setting_names` | defaults, forced settings, Java's names |
 //! | `errors`, `log` | librdkafka's words in ours |
 //! | `ffi` | the only `unsafe` code |
 
 mod admin;
+mod assignment;
 mod consumer;
 mod errors;
 mod fetch;
@@ -22,6 +23,7 @@ mod offsets;
 mod producer;
 mod reader;
 mod record;
+mod setting_names;
 mod settings;
 
 pub use consumer::KafkaConsumer;
@@ -85,7 +87,7 @@ impl KafkaBroker {
         let mut resolved = self.settings.resolve(role)?;
         resolved.config.set("client.id", client_id);
         let client = Client::consumer(resolved.native()?).map_err(errors::not_created)?;
-        KafkaReader::new(client)
+        KafkaReader::new(client, resolved.api_timeout)
     }
 
     fn admin(&self) -> Result<Arc<Admin>> {

@@ -5,6 +5,7 @@ use super::fetch::list;
 use super::ffi::{Client, OffsetSpec};
 use crate::error::{ErrorKind, Result};
 use crate::record::TopicPartition;
+use crate::runtime::broker::{Input, StartOffset};
 use rdkafka::error::RDKafkaErrorCode;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,6 +13,34 @@ use std::time::{Duration, Instant};
 
 /// How long to wait before asking again for partitions that had no leader.
 const RETRY_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Where to start reading each input, as a number. librdkafka would look ends up by itself, but an answer that comes after the
+/// partition was stopped and started elsewhere makes it ask again, and then moves the partition to that end.
+pub(super) fn starts(
+    client: &Arc<Client>,
+    inputs: &[Input],
+    timeout: Duration,
+) -> Result<Vec<i64>> {
+    let deadline = Instant::now() + timeout;
+    let ends_of = |wanted: StartOffset, spec: OffsetSpec| {
+        let partitions: Vec<TopicPartition> = inputs
+            .iter()
+            .filter(|input| input.offset == wanted)
+            .map(|input| input.partition.clone())
+            .collect();
+        ends(client, &partitions, spec, deadline)
+    };
+    let first = ends_of(StartOffset::Earliest, OffsetSpec::Earliest)?;
+    let end = ends_of(StartOffset::Latest, OffsetSpec::Latest)?;
+    Ok(inputs
+        .iter()
+        .map(|input| match input.offset {
+            StartOffset::At(offset) => offset,
+            StartOffset::Earliest => first[&input.partition],
+            StartOffset::Latest => end[&input.partition],
+        })
+        .collect())
+}
 
 /// The first offset in the log and the one behind the last, asked of the brokers now. Open transactions count as written:
 /// the end is that of the log, not of what a reader of committed records sees.

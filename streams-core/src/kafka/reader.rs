@@ -2,13 +2,13 @@
 
 use super::consumer::position;
 use super::errors;
-use super::fetch::{Fetcher, raw_offset};
+use super::fetch::{Fetcher, check_new};
 use super::ffi::{Client, EventKind, Queue, Refusal};
-use super::offsets::offsets;
+use super::offsets::{offsets, starts};
 use super::record::KafkaRecord;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::record::TopicPartition;
-use crate::runtime::broker::{Input, InputSlot, LogReader, StartOffset};
+use crate::runtime::broker::{Input, InputSlot, LogReader};
 use rdkafka::error::RDKafkaErrorCode;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,11 +17,12 @@ use std::time::{Duration, Instant};
 /// A reader of partitions over librdkafka, without a group: it talks to no coordinator and commits nothing.
 pub struct KafkaReader {
     fetcher: Fetcher,
-    starts: BTreeMap<TopicPartition, StartOffset>,
+    starts: BTreeMap<TopicPartition, i64>,
+    api_timeout: Duration,
 }
 
 impl KafkaReader {
-    pub(super) fn new(client: Arc<Client>) -> Result<KafkaReader> {
+    pub(super) fn new(client: Arc<Client>, api_timeout: Duration) -> Result<KafkaReader> {
         let start = || {
             let events = Queue::of_client(&client)?;
             Fetcher::new(client.clone(), events)
@@ -31,6 +32,7 @@ impl KafkaReader {
         Ok(KafkaReader {
             fetcher,
             starts: BTreeMap::new(),
+            api_timeout,
         })
     }
 
@@ -65,13 +67,10 @@ impl LogReader for KafkaReader {
     type Record = KafkaRecord;
 
     fn add_inputs(&mut self, inputs: &[Input]) -> Result<()> {
-        for input in inputs {
+        check_new(inputs, |partition| self.starts.contains_key(partition))?;
+        let starts = starts(self.client(), inputs, self.api_timeout)?;
+        for (input, offset) in inputs.iter().zip(starts) {
             let partition = &input.partition;
-            if self.starts.contains_key(partition) {
-                return Err(Error::fatal(format!(
-                    "reading {partition}: it is an input already"
-                )));
-            }
             let start = |fetcher: &mut Fetcher| {
                 fetcher
                     .inputs
@@ -80,12 +79,9 @@ impl LogReader for KafkaReader {
                     .inputs
                     .topic(&partition.topic)
                     .ok_or_else(|| Refusal::of(RDKafkaErrorCode::UnknownTopic))?;
-                fetcher.client.start(
-                    topic,
-                    partition.partition,
-                    raw_offset(input),
-                    &fetcher.records,
-                )
+                fetcher
+                    .client
+                    .start(topic, partition.partition, offset, &fetcher.records)
             };
             start(&mut self.fetcher).map_err(|refusal| {
                 errors::refused(
@@ -94,7 +90,7 @@ impl LogReader for KafkaReader {
                     self.client().signals().trouble(),
                 )
             })?;
-            self.starts.insert(partition.clone(), input.offset);
+            self.starts.insert(partition.clone(), offset);
         }
         Ok(())
     }
@@ -152,7 +148,7 @@ impl LogReader for KafkaReader {
 
     fn position(&mut self, partition: &TopicPartition) -> Option<i64> {
         let start = *self.starts.get(partition)?;
-        position(self.client(), partition, start)
+        Some(position(self.client(), partition, start))
     }
 }
 

@@ -152,7 +152,9 @@ impl KafkaStreams {
                 let _ = done.send(self.run_blocking());
             })
             .map_err(|error| {
-                Error::fatal(format!("the application's thread could not be started: {error}"))
+                Error::fatal(format!(
+                    "the application's thread could not be started: {error}"
+                ))
             })?;
         let result = finished.await.unwrap_or_else(|_| {
             Err(Error::fatal(

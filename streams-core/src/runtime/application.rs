@@ -202,7 +202,10 @@ impl<B: Broker> Application<B> {
     }
 
     /// The partition counts of the user's topics: those that tasks read and those of global tables.
-    #[expect(clippy::type_complexity, reason = "two maps of one kind, taken apart at once")]
+    #[expect(
+        clippy::type_complexity,
+        reason = "two maps of one kind, taken apart at once"
+    )]
     fn wait_for_topics(&self) -> Result<Option<(BTreeMap<String, i32>, BTreeMap<String, i32>)>> {
         let sources = external_topics(&self.topology);
         let globals: BTreeSet<String> = self
@@ -211,11 +214,7 @@ impl<B: Broker> Application<B> {
             .iter()
             .map(|global| global.topic.to_string())
             .collect();
-        let names: Vec<&str> = sources
-            .keys()
-            .chain(&globals)
-            .map(String::as_str)
-            .collect();
+        let names: Vec<&str> = sources.keys().chain(&globals).map(String::as_str).collect();
         let deadline = Instant::now() + MISSING_TOPIC_WAIT;
         let mut said = false;
         loop {
@@ -330,11 +329,7 @@ impl<B: Broker> Application<B> {
         }
     }
 
-    fn start_workers(
-        &self,
-        context: &Arc<WorkerContext<B>>,
-        threads: &mut Threads,
-    ) -> Result<()> {
+    fn start_workers(&self, context: &Arc<WorkerContext<B>>, threads: &mut Threads) -> Result<()> {
         for number in 1..=self.settings.thread_count {
             let name = format!("{}-StreamThread-{number}", context.client_id);
             let (context, lifecycle) = (Arc::clone(context), Arc::clone(&self.lifecycle));
@@ -349,7 +344,10 @@ impl<B: Broker> Application<B> {
         let settings = &self.settings;
         let elapsed = || jobs.clock.elapsed();
         let (mut purged, mut refreshed, mut cleaned) = (elapsed(), elapsed(), elapsed());
-        while !self.lifecycle.wait_for_stop(JOB_INTERVAL.min(settings.purge_interval)) {
+        while !self
+            .lifecycle
+            .wait_for_stop(JOB_INTERVAL.min(settings.purge_interval))
+        {
             if elapsed() >= purged + settings.purge_interval {
                 self.purge(jobs);
                 purged = elapsed();

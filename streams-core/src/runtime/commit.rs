@@ -172,9 +172,13 @@ impl<B: Broker> Worker<B> {
                 continue;
             }
             let positions = positions(&mut self.consumer, running);
-            let moved = running.inputs.iter().zip(&positions).any(|(input, position)| {
-                position.is_some_and(|position| input.committed != Some(position))
-            });
+            let moved = running
+                .inputs
+                .iter()
+                .zip(&positions)
+                .any(|(input, position)| {
+                    position.is_some_and(|position| input.committed != Some(position))
+                });
             if !running.task.commit_needed() && !moved {
                 continue;
             }

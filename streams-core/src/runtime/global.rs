@@ -136,8 +136,7 @@ fn open<B: Broker>(
     for (store, global) in context.topology.global_stores().iter().enumerate() {
         let topic = global.topic.to_string();
         let count = context.partition_counts.get(&topic).copied().unwrap_or(0);
-        partitions
-            .extend((0..count).map(|p| (store, TopicPartition::new(topic.clone(), p))));
+        partitions.extend((0..count).map(|p| (store, TopicPartition::new(topic.clone(), p))));
     }
     let topics: Vec<TopicPartition> = partitions.iter().map(|(_, p)| p.clone()).collect();
     let bounds = reader
@@ -175,13 +174,15 @@ fn open<B: Broker>(
         .zip(bounds)
         .zip(known)
         .zip(0..)
-        .map(|((((store, partition), (first, end)), known), slot)| GlobalInput {
-            position: known.unwrap_or(first),
-            store,
-            partition,
-            slot: InputSlot(slot),
-            end,
-        })
+        .map(
+            |((((store, partition), (first, end)), known), slot)| GlobalInput {
+                position: known.unwrap_or(first),
+                store,
+                partition,
+                slot: InputSlot(slot),
+                end,
+            },
+        )
         .collect();
     let added: Vec<Input> = inputs
         .iter()

@@ -113,7 +113,10 @@ impl Lifecycle {
 
     /// Tells `listener` about every change from now on.
     pub(crate) fn set_listener(&self, listener: StateListener) {
-        *self.listener.write().unwrap_or_else(PoisonError::into_inner) = Some(listener);
+        *self
+            .listener
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(listener);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -114,7 +114,11 @@ impl MemoryBroker {
 
     /// How many partitions of the task topic each member owns.
     pub(crate) fn ownership(&self) -> Vec<usize> {
-        self.lock().members.values().map(|m| m.owned.len()).collect()
+        self.lock()
+            .members
+            .values()
+            .map(|m| m.owned.len())
+            .collect()
     }
 
     /// Takes everything from every member, as if their sessions had ended, and hands it out again.
@@ -124,7 +128,9 @@ impl MemoryBroker {
             let topic = member.topic.clone().unwrap_or_default();
             let lost = std::mem::take(&mut member.owned);
             member.revoking.clear();
-            let lost = lost.into_iter().map(|p| TopicPartition::new(topic.clone(), p));
+            let lost = lost
+                .into_iter()
+                .map(|p| TopicPartition::new(topic.clone(), p));
             member.events.push_back(GroupEvent::Lost(lost.collect()));
         }
         cluster.rebalance();
@@ -172,7 +178,11 @@ impl Cluster {
                     .push_back(GroupEvent::Revoked(partitions.collect()));
             }
         }
-        let owned: BTreeSet<i32> = self.members.values().flat_map(|m| m.owned.clone()).collect();
+        let owned: BTreeSet<i32> = self
+            .members
+            .values()
+            .flat_map(|m| m.owned.clone())
+            .collect();
         for partition in (0..count as i32).filter(|p| !owned.contains(p)) {
             let least = self.members.values_mut().min_by_key(|m| m.owned.len());
             let member = least.unwrap();
@@ -315,7 +325,8 @@ impl LogReader for MemoryReader {
     }
 
     fn remove_inputs(&mut self, partitions: &[TopicPartition]) -> Result<()> {
-        self.inputs.retain(|partition, _| !partitions.contains(partition));
+        self.inputs
+            .retain(|partition, _| !partitions.contains(partition));
         Ok(())
     }
 
@@ -387,7 +398,12 @@ impl GroupConsumer for MemoryConsumer {
     ) -> Result<Option<GroupEvent>> {
         let event = {
             let mut cluster = self.reader.broker.lock();
-            cluster.members.get_mut(&self.id).unwrap().events.pop_front()
+            cluster
+                .members
+                .get_mut(&self.id)
+                .unwrap()
+                .events
+                .pop_front()
         };
         if event.is_some() {
             return Ok(event);

@@ -39,11 +39,7 @@ enum Stage {
 
 impl PendingTask {
     /// A task the group has just assigned.
-    pub(crate) fn assigned(
-        id: TaskId,
-        inputs: Vec<Option<TopicPartition>>,
-        now: Duration,
-    ) -> Self {
+    pub(crate) fn assigned(id: TaskId, inputs: Vec<Option<TopicPartition>>, now: Duration) -> Self {
         PendingTask {
             id,
             inputs,

@@ -102,7 +102,8 @@ impl<B: Broker> Worker<B> {
         input.committed = None;
         input.paused = false;
         let slot = input.slot;
-        self.consumer.remove_inputs(std::slice::from_ref(partition))?;
+        self.consumer
+            .remove_inputs(std::slice::from_ref(partition))?;
         self.consumer.add_inputs(&[Input {
             partition: partition.clone(),
             slot,

@@ -338,12 +338,7 @@ impl<B: Broker> Restorer<B> {
                 ))
             })?;
             if let Some(listener) = &self.context.listener {
-                listener.on_batch_restored(
-                    &store.name,
-                    &store.changelog,
-                    store.position,
-                    applied,
-                );
+                listener.on_batch_restored(&store.name, &store.changelog, store.position, applied);
             }
         }
         Ok(())
@@ -371,11 +366,7 @@ impl<B: Broker> Restorer<B> {
                     self.slots.remove(&store.slot);
                     finished.push(store.changelog.clone());
                     if let Some(listener) = &self.context.listener {
-                        listener.on_restore_end(
-                            &store.name,
-                            &store.changelog,
-                            store.records_total,
-                        );
+                        listener.on_restore_end(&store.name, &store.changelog, store.records_total);
                     }
                 }
             }
@@ -398,7 +389,11 @@ impl<B: Broker> Restorer<B> {
                 started,
                 ..
             } = task;
-            let records: u64 = task.changelogs.iter().map(|store| store.records_total).sum();
+            let records: u64 = task
+                .changelogs
+                .iter()
+                .map(|store| store.records_total)
+                .sum();
             if records > 0 {
                 let seconds = self
                     .context
@@ -476,4 +471,3 @@ impl<B: Broker> Restorer<B> {
 fn rate(records: u64, seconds: f64) -> u64 {
     (records as f64 / seconds.max(0.001)) as u64
 }
-

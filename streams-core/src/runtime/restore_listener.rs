@@ -33,7 +33,13 @@ pub trait RestoreListener: Send + Sync + 'static {
     }
 
     /// `records` more were applied; the next one has `offset`, or a larger one.
-    fn on_batch_restored(&self, store: &str, changelog: &TopicPartition, offset: i64, records: u64) {
+    fn on_batch_restored(
+        &self,
+        store: &str,
+        changelog: &TopicPartition,
+        offset: i64,
+        records: u64,
+    ) {
         let _ = (store, changelog, offset, records);
     }
 

@@ -133,7 +133,10 @@ mod tests {
         });
         assert_eq!(lifecycle.state(), State::PendingError);
         let error = lifecycle.take_failure().unwrap().to_string();
-        assert_eq!(error, "thread app-StreamThread-1 panicked: division by zero");
+        assert_eq!(
+            error,
+            "thread app-StreamThread-1 panicked: division by zero"
+        );
     }
 
     #[test]

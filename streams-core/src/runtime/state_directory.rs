@@ -296,11 +296,15 @@ mod tests {
     #[test]
     fn the_identity_outlives_a_restart() {
         let dir = tempfile::tempdir().unwrap();
-        let first = StateDirectory::open(dir.path(), "app").unwrap().process_id();
+        let first = StateDirectory::open(dir.path(), "app")
+            .unwrap()
+            .process_id();
         let json = fs::read_to_string(dir.path().join("app").join(PROCESS_FILE)).unwrap();
         assert_eq!(json, format!("{{\"processId\":\"{first}\"}}"));
         assert_eq!(
-            StateDirectory::open(dir.path(), "app").unwrap().process_id(),
+            StateDirectory::open(dir.path(), "app")
+                .unwrap()
+                .process_id(),
             first
         );
     }

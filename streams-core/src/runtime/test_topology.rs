@@ -1,17 +1,44 @@
-//! What the tests of this module run: a count by key.
+//! What the tests of this module run.
 
-use crate::serdes::{I64, Utf8};
 use crate::topology::Topology;
-use crate::{Consumed, Grouped, Materialized, Produced, StreamsBuilder};
+use crate::{Consumed, Materialized, Produced, StreamsBuilder};
 
 /// Counts the records of each key of `input` in `store` and writes every count to `output`.
 pub(crate) fn count_by_key(input: &str, store: &str, output: &str) -> Topology {
     let builder = StreamsBuilder::new();
     builder
-        .stream(input, Consumed::with(Utf8, Utf8))
-        .group_by_key(Grouped::with(Utf8, Utf8))
-        .count(Materialized::named(store))
+        .stream::<String, String>(input, Consumed::new())
+        .group_by_key()
+        .count_with(Materialized::named(store))
         .to_stream()
-        .to(output, Produced::with(Utf8, I64));
+        .to(output, Produced::new());
+    builder.build().unwrap()
+}
+
+/// As [`count_by_key`], but by value, through the repartition topic `<application id>-<store>-repartition`.
+pub(crate) fn count_by_value(input: &str, store: &str, output: &str) -> Topology {
+    let builder = StreamsBuilder::new();
+    builder
+        .stream::<String, String>(input, Consumed::new())
+        .select_key(|_key, value: &String| value.clone())
+        .group_by_key()
+        .count_with(Materialized::named(store))
+        .to_stream()
+        .to(output, Produced::new());
+    builder.build().unwrap()
+}
+
+/// Writes the records of `input` to `output`, each with what the global table `table` has for its key.
+pub(crate) fn join_global(input: &str, table: &str, output: &str) -> Topology {
+    let builder = StreamsBuilder::new();
+    let names = builder.global_table::<String, String>(table, Consumed::new(), Materialized::new());
+    builder
+        .stream::<String, String>(input, Consumed::new())
+        .join_global(
+            &names,
+            |key, _value| key.clone(),
+            |_key, value, name| format!("{value} {name}"),
+        )
+        .to(output, Produced::new());
     builder.build().unwrap()
 }

@@ -8,8 +8,9 @@ use crate::runtime::application::Application;
 use crate::runtime::lifecycle::{Lifecycle, State};
 use crate::runtime::memory_broker::MemoryBroker;
 use crate::runtime::settings::RuntimeSettings;
-use crate::runtime::test_topology::count_by_key;
+use crate::runtime::test_topology::{count_by_key, count_by_value, join_global};
 use crate::task::TaskOptions;
+use crate::topology::Topology;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -27,7 +28,17 @@ struct Instance {
 }
 
 impl Instance {
+    /// Counts by key.
     fn start(broker: &MemoryBroker, state_dir: &Path, set: &[(&str, &str)]) -> Self {
+        Self::start_topology(count_by_key(IN, "counts", OUT), broker, state_dir, set)
+    }
+
+    fn start_topology(
+        topology: Topology,
+        broker: &MemoryBroker,
+        state_dir: &Path,
+        set: &[(&str, &str)],
+    ) -> Self {
         let mut config = StreamsConfig::new("app")
             .set("state.dir", state_dir.display())
             .unwrap()
@@ -42,7 +53,7 @@ impl Instance {
         let lifecycle = Lifecycle::new(settings.thread_count);
         let application = Application {
             broker: Arc::new(broker.clone()),
-            topology: count_by_key(IN, "counts", OUT),
+            topology,
             task_options: TaskOptions {
                 application_id: Arc::clone(&settings.application_id),
                 deserialization_handler: Arc::new(LogAndFail),
@@ -222,7 +233,10 @@ fn a_refused_record_stops_the_application_before_its_offset_is_committed() {
     let instance = Instance::start(&broker, dir.path(), &[]);
     broker.produce(IN, 0, "a", "x");
     let error = instance.error().to_string();
-    assert!(error.contains("StreamThread-1: task 0_0: out refuses"), "{error}");
+    assert!(
+        error.contains("StreamThread-1: task 0_0: out refuses"),
+        "{error}"
+    );
     assert_ne!(broker.committed(IN, 0), Some(1));
 }
 
@@ -288,6 +302,53 @@ fn a_changelog_that_was_made_anew_empties_the_store() {
 fn a_task_topic_of_another_size_says_what_to_do() {
     let (broker, dir) = (cluster(2), tempfile::tempdir().unwrap());
     broker.create("app-tasks", 3);
-    let error = Instance::start(&broker, dir.path(), &[]).error().to_string();
+    let error = Instance::start(&broker, dir.path(), &[])
+        .error()
+        .to_string();
     assert!(error.contains("delete topic app-tasks"), "{error}");
+}
+
+#[test]
+fn repartition_topics_are_purged_up_to_what_is_committed() {
+    let (broker, dir) = (cluster(1), tempfile::tempdir().unwrap());
+    let topology = count_by_value(IN, "counts", OUT);
+    let purge = [("repartition.purge.interval.ms", "20")];
+    let instance = Instance::start_topology(topology, &broker, dir.path(), &purge);
+    let repartition = "app-counts-repartition";
+    for _ in 0..10 {
+        broker.produce(IN, 0, "a", "x");
+    }
+    wait_until("ten counted", || counts(&broker).get("x") == Some(&10));
+    wait_until("ten deleted", || broker.log_start(repartition, 0) == 10);
+    instance.close();
+    assert_eq!(broker.config(repartition)["cleanup.policy"], "delete");
+    assert_eq!(broker.committed(repartition, 0), Some(10));
+}
+
+#[test]
+fn a_global_table_is_complete_before_the_first_record_and_kept_up() {
+    let (broker, dir) = (cluster(1), tempfile::tempdir().unwrap());
+    broker.create("table", 2);
+    for key in 0..1000 {
+        broker.produce("table", key % 2, &format!("k{key}"), "old");
+    }
+    broker.produce(IN, 0, "k999", "first");
+    let values = || -> Vec<String> {
+        let records = broker.records(OUT);
+        let text = |r: &crate::record::OwnedRecord| String::from_utf8(r.value.clone().unwrap());
+        records.iter().map(|r| text(r).unwrap()).collect()
+    };
+    for start in 0..2 {
+        let topology = join_global(IN, "table", OUT);
+        let instance = Instance::start_topology(topology, &broker, dir.path(), &[]);
+        if start == 0 {
+            wait_until("the first join", || values() == ["first old"]);
+            broker.produce("table", 1, "k999", "new");
+        }
+        wait_until("the new row", || {
+            broker.produce(IN, 0, "k999", "later");
+            values().last().is_some_and(|value| value == "later new")
+        });
+        instance.close();
+    }
 }

@@ -118,9 +118,7 @@ impl<B: Broker> Worker<B> {
     pub(crate) fn new(context: Arc<WorkerContext<B>>, number: usize) -> Result<Self> {
         let name = format!("{}-StreamThread-{number}", context.client_id);
         let consumer = join_group(&context, &name, number)?;
-        let producer = context
-            .broker
-            .producer(&format!("{name}-producer"), None)?;
+        let producer = context.broker.producer(&format!("{name}-producer"), None)?;
         let (restored_sender, restored) = channel();
         let commit = CommitState::new(context.clock.elapsed());
         Ok(Worker {

@@ -81,7 +81,7 @@ pub struct TestRecord<K, V> {
 }
 
 /// Every topic has one partition.
-struct OnePartition;
+pub(super) struct OnePartition;
 
 impl TopicMetadata for OnePartition {
     fn partition_count(&self, _topic: &str) -> Result<i32> {

@@ -1,7 +1,9 @@
 //! Who and where the broker is, and what topics it has: `Metadata`, `DescribeCluster`, `FindCoordinator`.
 
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::describe_cluster_response::{DescribeClusterBroker, DescribeClusterResponse};
+use kafka_protocol::messages::describe_cluster_response::{
+    DescribeClusterBroker, DescribeClusterResponse,
+};
 use kafka_protocol::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
 use kafka_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use kafka_protocol::messages::metadata_response::{
@@ -18,10 +20,16 @@ impl BrokerCore {
     pub(super) fn metadata(&mut self, request: &MetadataRequest, version: i16) -> MetadataResponse {
         let topics = match &request.topics {
             None => self.topics.iter().map(|topic| described(topic)).collect(),
-            Some(wanted) if wanted.is_empty() && version == 0 => self.topics.iter().map(|topic| described(topic)).collect(),
+            Some(wanted) if wanted.is_empty() && version == 0 => {
+                self.topics.iter().map(|topic| described(topic)).collect()
+            }
             Some(wanted) => {
-                let creates = self.config.auto_create_topics && (request.allow_auto_topic_creation || version < 4);
-                wanted.iter().map(|wanted| self.described_or_error(wanted, creates)).collect()
+                let creates = self.config.auto_create_topics
+                    && (request.allow_auto_topic_creation || version < 4);
+                wanted
+                    .iter()
+                    .map(|wanted| self.described_or_error(wanted, creates))
+                    .collect()
             }
         };
         let broker = MetadataResponseBroker::default()
@@ -35,10 +43,19 @@ impl BrokerCore {
             .with_topics(topics)
     }
 
-    fn described_or_error(&mut self, wanted: &MetadataRequestTopic, creates: bool) -> MetadataResponseTopic {
-        let answer = MetadataResponseTopic::default().with_topic_id(wanted.topic_id).with_name(wanted.name.clone());
+    fn described_or_error(
+        &mut self,
+        wanted: &MetadataRequestTopic,
+        creates: bool,
+    ) -> MetadataResponseTopic {
+        let answer = MetadataResponseTopic::default()
+            .with_topic_id(wanted.topic_id)
+            .with_name(wanted.name.clone());
         let Some(name) = &wanted.name else {
-            let topic = self.topics.name_of(wanted.topic_id).and_then(|name| self.topics.get(name));
+            let topic = self
+                .topics
+                .name_of(wanted.topic_id)
+                .and_then(|name| self.topics.get(name));
             let unknown = || answer.with_error_code(ResponseError::UnknownTopicId.code());
             return topic.map_or_else(unknown, described);
         };
@@ -64,20 +81,34 @@ impl BrokerCore {
     }
 
     /// The only node coordinates every group and every transactional id.
-    pub(super) fn find_coordinator(&self, request: &FindCoordinatorRequest, version: i16) -> FindCoordinatorResponse {
+    pub(super) fn find_coordinator(
+        &self,
+        request: &FindCoordinatorRequest,
+        version: i16,
+    ) -> FindCoordinatorResponse {
         const KEY_TYPES: std::ops::RangeInclusive<i8> = 0..=1;
         if !KEY_TYPES.contains(&request.key_type) {
             let error = ResponseError::InvalidRequest.code();
             if version < 4 {
-                return FindCoordinatorResponse::default().with_error_code(error).with_node_id(BrokerId(-1)).with_port(-1);
+                return FindCoordinatorResponse::default()
+                    .with_error_code(error)
+                    .with_node_id(BrokerId(-1))
+                    .with_port(-1);
             }
-            let refuse = |key: &StrBytes| Coordinator::default().with_key(key.clone()).with_error_code(error);
+            let refuse = |key: &StrBytes| {
+                Coordinator::default()
+                    .with_key(key.clone())
+                    .with_error_code(error)
+            };
             return FindCoordinatorResponse::default()
                 .with_coordinators(request.coordinator_keys.iter().map(refuse).collect());
         }
         let (host, port) = (owned(&self.config.host), i32::from(self.config.port));
         if version < 4 {
-            return FindCoordinatorResponse::default().with_node_id(BrokerId(NODE_ID)).with_host(host).with_port(port);
+            return FindCoordinatorResponse::default()
+                .with_node_id(BrokerId(NODE_ID))
+                .with_host(host)
+                .with_port(port);
         }
         let coordinator = |key: &StrBytes| {
             Coordinator::default()
@@ -86,7 +117,8 @@ impl BrokerCore {
                 .with_host(host.clone())
                 .with_port(port)
         };
-        FindCoordinatorResponse::default().with_coordinators(request.coordinator_keys.iter().map(coordinator).collect())
+        FindCoordinatorResponse::default()
+            .with_coordinators(request.coordinator_keys.iter().map(coordinator).collect())
     }
 }
 

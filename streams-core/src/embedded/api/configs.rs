@@ -5,9 +5,12 @@ use kafka_protocol::messages::alter_configs_request::AlterConfigsRequest;
 use kafka_protocol::messages::alter_configs_response::{
     AlterConfigsResourceResponse as FullResourceResponse, AlterConfigsResponse,
 };
-use kafka_protocol::messages::describe_configs_request::{DescribeConfigsRequest, DescribeConfigsResource};
+use kafka_protocol::messages::describe_configs_request::{
+    DescribeConfigsRequest, DescribeConfigsResource,
+};
 use kafka_protocol::messages::describe_configs_response::{
-    DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
+    DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult,
+    DescribeConfigsSynonym,
 };
 use kafka_protocol::messages::incremental_alter_configs_request::{
     AlterableConfig, IncrementalAlterConfigsRequest,
@@ -36,19 +39,23 @@ type Refusal = (ResponseError, String);
 
 impl BrokerCore {
     /// The configuration of topics and of the broker.
-    pub(super) fn describe_configs(&self, request: &DescribeConfigsRequest) -> DescribeConfigsResponse {
+    pub(super) fn describe_configs(
+        &self,
+        request: &DescribeConfigsRequest,
+    ) -> DescribeConfigsResponse {
         let describe = |resource: &DescribeConfigsResource| {
             let result = DescribeConfigsResult::default()
                 .with_resource_type(resource.resource_type)
                 .with_resource_name(resource.resource_name.clone());
             match self.described_resource(resource, request.include_synonyms) {
                 Ok(configs) => result.with_configs(configs),
-                Err((error, message)) => {
-                    result.with_error_code(error.code()).with_error_message(Some(StrBytes::from_string(message)))
-                }
+                Err((error, message)) => result
+                    .with_error_code(error.code())
+                    .with_error_message(Some(StrBytes::from_string(message))),
             }
         };
-        DescribeConfigsResponse::default().with_results(request.resources.iter().map(describe).collect())
+        DescribeConfigsResponse::default()
+            .with_results(request.resources.iter().map(describe).collect())
     }
 
     fn described_resource(
@@ -56,38 +63,64 @@ impl BrokerCore {
         resource: &DescribeConfigsResource,
         with_synonyms: bool,
     ) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
-        let wanted = resource.configuration_keys.as_ref().filter(|keys| !keys.is_empty());
-        let is_wanted = |name: &str| wanted.is_none_or(|keys| keys.iter().any(|key| key.as_str() == name));
+        let wanted = resource
+            .configuration_keys
+            .as_ref()
+            .filter(|keys| !keys.is_empty());
+        let is_wanted =
+            |name: &str| wanted.is_none_or(|keys| keys.iter().any(|key| key.as_str() == name));
         let name = resource.resource_name.as_str();
         match resource.resource_type {
             RESOURCE_TOPIC => {
                 let topic = self.topics.get(name).ok_or_else(|| unknown_topic(name))?;
                 let settings = SETTINGS.iter().filter(|setting| is_wanted(setting.name));
-                Ok(settings.map(|setting| described(setting, &topic.config, with_synonyms)).collect())
+                Ok(settings
+                    .map(|setting| described(setting, &topic.config, with_synonyms))
+                    .collect())
             }
             RESOURCE_BROKER if name.is_empty() => Ok(Vec::new()),
             RESOURCE_BROKER if name == NODE_ID.to_string() => Ok(self.broker_settings(is_wanted)),
-            RESOURCE_BROKER => {
-                Err((ResponseError::InvalidRequest, format!("Unexpected broker id, expected {NODE_ID}, but received {name}")))
-            }
+            RESOURCE_BROKER => Err((
+                ResponseError::InvalidRequest,
+                format!("Unexpected broker id, expected {NODE_ID}, but received {name}"),
+            )),
             // Groups, loggers and the like have no configuration here.
             _ => Ok(Vec::new()),
         }
     }
 
-    fn broker_settings(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<DescribeConfigsResourceResult> {
+    fn broker_settings(
+        &self,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Vec<DescribeConfigsResourceResult> {
         let config = &self.config;
         let settings = [
-            ("auto.create.topics.enable", SettingType::Boolean, config.auto_create_topics.to_string()),
+            (
+                "auto.create.topics.enable",
+                SettingType::Boolean,
+                config.auto_create_topics.to_string(),
+            ),
             ("broker.id", SettingType::Int, NODE_ID.to_string()),
-            ("default.replication.factor", SettingType::Int, "1".to_owned()),
+            (
+                "default.replication.factor",
+                SettingType::Int,
+                "1".to_owned(),
+            ),
             (
                 "group.initial.rebalance.delay.ms",
                 SettingType::Int,
                 config.group_initial_rebalance_delay_ms.to_string(),
             ),
-            ("listeners", SettingType::List, format!("PLAINTEXT://{}:{}", config.host, config.port)),
-            ("num.partitions", SettingType::Int, config.default_partitions.to_string()),
+            (
+                "listeners",
+                SettingType::List,
+                format!("PLAINTEXT://{}:{}", config.host, config.port),
+            ),
+            (
+                "num.partitions",
+                SettingType::Int,
+                config.default_partitions.to_string(),
+            ),
         ];
         let describe = |(name, setting_type, value): (&'static str, SettingType, String)| {
             DescribeConfigsResourceResult::default()
@@ -97,28 +130,40 @@ impl BrokerCore {
                 .with_config_source(SOURCE_STATIC_BROKER)
                 .with_config_type(setting_type as i8)
         };
-        settings.into_iter().filter(|(name, ..)| is_wanted(name)).map(describe).collect()
+        settings
+            .into_iter()
+            .filter(|(name, ..)| is_wanted(name))
+            .map(describe)
+            .collect()
     }
 
     /// Replaces the whole configuration of topics.
     pub(super) fn alter_configs(&mut self, request: &AlterConfigsRequest) -> AlterConfigsResponse {
         let mut responses = Vec::with_capacity(request.resources.len());
         for resource in &request.resources {
-            let altered = self.alter(resource.resource_type, &resource.resource_name, request.validate_only, |config| {
-                *config = TopicConfig::default();
-                resource.configs.iter().try_for_each(|setting| {
-                    let value = setting.value.as_deref().ok_or_else(|| format!("{} needs a value", setting.name))?;
-                    config.set(&setting.name, value)
-                })
-            });
+            let altered = self.alter(
+                resource.resource_type,
+                &resource.resource_name,
+                request.validate_only,
+                |config| {
+                    *config = TopicConfig::default();
+                    resource.configs.iter().try_for_each(|setting| {
+                        let value = setting
+                            .value
+                            .as_deref()
+                            .ok_or_else(|| format!("{} needs a value", setting.name))?;
+                        config.set(&setting.name, value)
+                    })
+                },
+            );
             let response = FullResourceResponse::default()
                 .with_resource_type(resource.resource_type)
                 .with_resource_name(resource.resource_name.clone());
             responses.push(match altered {
                 Ok(()) => response,
-                Err((error, message)) => {
-                    response.with_error_code(error.code()).with_error_message(Some(StrBytes::from_string(message)))
-                }
+                Err((error, message)) => response
+                    .with_error_code(error.code())
+                    .with_error_message(Some(StrBytes::from_string(message))),
             });
         }
         AlterConfigsResponse::default().with_responses(responses)
@@ -131,17 +176,25 @@ impl BrokerCore {
     ) -> IncrementalAlterConfigsResponse {
         let mut responses = Vec::with_capacity(request.resources.len());
         for resource in &request.resources {
-            let altered = self.alter(resource.resource_type, &resource.resource_name, request.validate_only, |config| {
-                resource.configs.iter().try_for_each(|setting| change(config, setting))
-            });
+            let altered = self.alter(
+                resource.resource_type,
+                &resource.resource_name,
+                request.validate_only,
+                |config| {
+                    resource
+                        .configs
+                        .iter()
+                        .try_for_each(|setting| change(config, setting))
+                },
+            );
             let response = AlterConfigsResourceResponse::default()
                 .with_resource_type(resource.resource_type)
                 .with_resource_name(resource.resource_name.clone());
             responses.push(match altered {
                 Ok(()) => response,
-                Err((error, message)) => {
-                    response.with_error_code(error.code()).with_error_message(Some(StrBytes::from_string(message)))
-                }
+                Err((error, message)) => response
+                    .with_error_code(error.code())
+                    .with_error_message(Some(StrBytes::from_string(message))),
             });
         }
         IncrementalAlterConfigsResponse::default().with_responses(responses)
@@ -155,7 +208,8 @@ impl BrokerCore {
         change: impl FnOnce(&mut TopicConfig) -> Result<(), String>,
     ) -> Result<(), Refusal> {
         if resource_type != RESOURCE_TOPIC {
-            let message = "Only topics can be configured while the embedded broker runs.".to_owned();
+            let message =
+                "Only topics can be configured while the embedded broker runs.".to_owned();
             return Err((ResponseError::InvalidRequest, message));
         }
         let topic = self.topics.get(name).ok_or_else(|| unknown_topic(name))?;
@@ -169,7 +223,10 @@ impl BrokerCore {
 }
 
 fn unknown_topic(name: &str) -> Refusal {
-    (ResponseError::UnknownTopicOrPartition, format!("The topic '{name}' does not exist."))
+    (
+        ResponseError::UnknownTopicOrPartition,
+        format!("The topic '{name}' does not exist."),
+    )
 }
 
 fn change(config: &mut TopicConfig, setting: &AlterableConfig) -> Result<(), String> {
@@ -177,7 +234,10 @@ fn change(config: &mut TopicConfig, setting: &AlterableConfig) -> Result<(), Str
     if setting.config_operation == OPERATION_DELETE {
         return config.reset(name);
     }
-    let value = setting.value.as_deref().ok_or_else(|| format!("{name} needs a value"))?;
+    let value = setting
+        .value
+        .as_deref()
+        .ok_or_else(|| format!("{name} needs a value"))?;
     match setting.config_operation {
         OPERATION_SET => config.set(name, value),
         OPERATION_APPEND => config.change_list(name, value, true),
@@ -186,24 +246,38 @@ fn change(config: &mut TopicConfig, setting: &AlterableConfig) -> Result<(), Str
     }
 }
 
-fn described(setting: &Setting, config: &TopicConfig, with_synonyms: bool) -> DescribeConfigsResourceResult {
+fn described(
+    setting: &Setting,
+    config: &TopicConfig,
+    with_synonyms: bool,
+) -> DescribeConfigsResourceResult {
     let name = StrBytes::from_static_str(setting.name);
     let value = config.get(setting.name).map(owned);
     let is_overridden = config.is_overridden(setting.name);
     let mut synonyms = Vec::new();
     if with_synonyms {
         let synonym = |value: Option<StrBytes>, source| {
-            DescribeConfigsSynonym::default().with_name(name.clone()).with_value(value).with_source(source)
+            DescribeConfigsSynonym::default()
+                .with_name(name.clone())
+                .with_value(value)
+                .with_source(source)
         };
         if is_overridden {
             synonyms.push(synonym(value.clone(), SOURCE_TOPIC));
         }
-        synonyms.push(synonym(Some(StrBytes::from_static_str(setting.default)), SOURCE_DEFAULT));
+        synonyms.push(synonym(
+            Some(StrBytes::from_static_str(setting.default)),
+            SOURCE_DEFAULT,
+        ));
     }
     DescribeConfigsResourceResult::default()
         .with_name(name)
         .with_value(value)
-        .with_config_source(if is_overridden { SOURCE_TOPIC } else { SOURCE_DEFAULT })
+        .with_config_source(if is_overridden {
+            SOURCE_TOPIC
+        } else {
+            SOURCE_DEFAULT
+        })
         .with_config_type(setting.setting_type as i8)
         .with_synonyms(synonyms)
 }

@@ -8,7 +8,8 @@ use kafka_protocol::messages::consumer_group_describe_response::{
 };
 use kafka_protocol::messages::consumer_group_heartbeat_response as heartbeat_response;
 use kafka_protocol::messages::{
-    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, GroupId, TopicName,
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
+    GroupId, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
@@ -45,12 +46,15 @@ impl BrokerCore {
         } else if is_joining {
             Ok(self.groups.get_or_create(&request.group_id))
         } else {
-            self.groups.get_mut(&request.group_id).ok_or(ResponseError::GroupIdNotFound)
+            self.groups
+                .get_mut(&request.group_id)
+                .ok_or(ResponseError::GroupIdNotFound)
         };
         let outcome = group
             .and_then(|group| group.become_consumer())
             .and_then(|group| group.heartbeat(&heartbeat, &self.topics, now_ms));
-        let response = ConsumerGroupHeartbeatResponse::default().with_heartbeat_interval_ms(HEARTBEAT_INTERVAL_MS);
+        let response = ConsumerGroupHeartbeatResponse::default()
+            .with_heartbeat_interval_ms(HEARTBEAT_INTERVAL_MS);
         match outcome {
             Err(error) => response
                 .with_error_code(error.code())
@@ -60,18 +64,24 @@ impl BrokerCore {
                 .with_member_id(Some(StrBytes::from_string(outcome.member_id)))
                 .with_member_epoch(outcome.member_epoch)
                 .with_assignment(outcome.assignment.map(|partitions| {
-                    let topics = by_topic(&partitions).into_iter().map(|(topic_id, partitions)| {
-                        heartbeat_response::TopicPartitions::default()
-                            .with_topic_id(topic_id)
-                            .with_partitions(partitions)
-                    });
-                    heartbeat_response::Assignment::default().with_topic_partitions(topics.collect())
+                    let topics = by_topic(&partitions)
+                        .into_iter()
+                        .map(|(topic_id, partitions)| {
+                            heartbeat_response::TopicPartitions::default()
+                                .with_topic_id(topic_id)
+                                .with_partitions(partitions)
+                        });
+                    heartbeat_response::Assignment::default()
+                        .with_topic_partitions(topics.collect())
                 })),
         }
     }
 
     /// The members of groups, their partitions and where they are going.
-    pub(super) fn consumer_group_describe(&self, request: &ConsumerGroupDescribeRequest) -> ConsumerGroupDescribeResponse {
+    pub(super) fn consumer_group_describe(
+        &self,
+        request: &ConsumerGroupDescribeRequest,
+    ) -> ConsumerGroupDescribeResponse {
         let describe = |group_id: &GroupId| {
             let described = DescribedGroup::default().with_group_id(group_id.clone());
             match self.groups.get(group_id).map(|group| &group.membership) {
@@ -80,13 +90,23 @@ impl BrokerCore {
                     .with_group_epoch(group.epoch)
                     .with_assignment_epoch(group.assignment_epoch)
                     .with_assignor_name(StrBytes::from_static_str(group.assignor().name()))
-                    .with_members(group.members.iter().map(|(id, member)| self.described_member(group, id, member)).collect()),
+                    .with_members(
+                        group
+                            .members
+                            .iter()
+                            .map(|(id, member)| self.described_member(group, id, member))
+                            .collect(),
+                    ),
                 _ => described
                     .with_error_code(ResponseError::GroupIdNotFound.code())
-                    .with_error_message(Some(owned(&format!("Group {} is not a consumer group.", group_id.0)))),
+                    .with_error_message(Some(owned(&format!(
+                        "Group {} is not a consumer group.",
+                        group_id.0
+                    )))),
             }
         };
-        ConsumerGroupDescribeResponse::default().with_groups(request.group_ids.iter().map(describe).collect())
+        ConsumerGroupDescribeResponse::default()
+            .with_groups(request.group_ids.iter().map(describe).collect())
     }
 
     fn described_member(&self, group: &ConsumerGroup, id: &str, member: &ConsumerMember) -> Member {
@@ -98,7 +118,13 @@ impl BrokerCore {
             .with_member_epoch(member.epoch)
             .with_client_id(owned(&member.client_id))
             .with_client_host(owned(&member.client_host))
-            .with_subscribed_topic_names(member.subscribed_names.iter().map(|name| TopicName(owned(name))).collect())
+            .with_subscribed_topic_names(
+                member
+                    .subscribed_names
+                    .iter()
+                    .map(|name| TopicName(owned(name)))
+                    .collect(),
+            )
             .with_subscribed_topic_regex(member.subscribed_regex.as_deref().map(owned))
             .with_assignment(self.described_assignment(&member.assigned))
             .with_target_assignment(self.described_assignment(&target))
@@ -106,18 +132,24 @@ impl BrokerCore {
     }
 
     fn described_assignment(&self, partitions: &BTreeSet<TopicPartition>) -> Assignment {
-        let topics = by_topic(partitions).into_iter().map(|(topic_id, partitions)| {
-            TopicPartitions::default()
-                .with_topic_id(topic_id)
-                .with_topic_name(TopicName(owned(self.topics.name_of(topic_id).unwrap_or_default())))
-                .with_partitions(partitions)
-        });
+        let topics = by_topic(partitions)
+            .into_iter()
+            .map(|(topic_id, partitions)| {
+                TopicPartitions::default()
+                    .with_topic_id(topic_id)
+                    .with_topic_name(TopicName(owned(
+                        self.topics.name_of(topic_id).unwrap_or_default(),
+                    )))
+                    .with_partitions(partitions)
+            });
         Assignment::default().with_topic_partitions(topics.collect())
     }
 }
 
 fn by_topic(partitions: &BTreeSet<TopicPartition>) -> BTreeMap<Uuid, Vec<i32>> {
     let mut topics: BTreeMap<Uuid, Vec<i32>> = BTreeMap::new();
-    partitions.iter().for_each(|(topic, partition)| topics.entry(*topic).or_default().push(*partition));
+    partitions
+        .iter()
+        .for_each(|(topic, partition)| topics.entry(*topic).or_default().push(*partition));
     topics
 }

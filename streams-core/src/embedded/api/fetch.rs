@@ -30,29 +30,47 @@ impl BrokerCore {
     /// with session 0, after which clients send complete requests.
     pub(super) fn fetch(&mut self, context: &RequestContext, request: FetchRequest, now_ms: i64) {
         if request.session_id != 0 {
-            let response = FetchResponse::default().with_error_code(ResponseError::FetchSessionIdNotFound.code());
-            self.answers.push(context.request_id, ResponseKind::Fetch(response));
+            let response = FetchResponse::default()
+                .with_error_code(ResponseError::FetchSessionIdNotFound.code());
+            self.answers
+                .push(context.request_id, ResponseKind::Fetch(response));
             return;
         }
         let found = self.look_up(&request, context.version);
         let wanted_bytes = usize::try_from(request.min_bytes).unwrap_or(0);
-        if found.bytes >= wanted_bytes || found.has_error || request.max_wait_ms <= 0 || found.partitions.is_empty() {
-            self.answers.push_answer(context.request_id, Answer::Fetch(found.response, found.records));
+        if found.bytes >= wanted_bytes
+            || found.has_error
+            || request.max_wait_ms <= 0
+            || found.partitions.is_empty()
+        {
+            self.answers.push_answer(
+                context.request_id,
+                Answer::Fetch(found.response, found.records),
+            );
             return;
         }
         let deadline_ms = now_ms + i64::from(request.max_wait_ms);
-        self.fetches.wait(context.clone(), request, found.partitions, deadline_ms);
+        self.fetches
+            .wait(context.clone(), request, found.partitions, deadline_ms);
     }
 
     /// Looks again at a fetch that waits, and answers it if it finds enough or has waited long enough.
     pub(crate) fn resume_fetch(&mut self, request_id: RequestId, now_ms: i64) {
-        let Some(fetch) = self.fetches.remove(request_id) else { return };
+        let Some(fetch) = self.fetches.remove(request_id) else {
+            return;
+        };
         let found = self.look_up(&fetch.request, fetch.context.version);
         let wanted_bytes = usize::try_from(fetch.request.min_bytes).unwrap_or(0);
         if found.bytes >= wanted_bytes || found.has_error || now_ms >= fetch.deadline_ms {
-            self.answers.push_answer(request_id, Answer::Fetch(found.response, found.records));
+            self.answers
+                .push_answer(request_id, Answer::Fetch(found.response, found.records));
         } else {
-            self.fetches.wait(fetch.context, fetch.request, found.partitions, fetch.deadline_ms);
+            self.fetches.wait(
+                fetch.context,
+                fetch.request,
+                found.partitions,
+                fetch.deadline_ms,
+            );
         }
     }
 
@@ -71,7 +89,13 @@ impl BrokerCore {
             for wanted in &topic.partitions {
                 let bytes_left = bytes_max.saturating_sub(found.bytes);
                 let read = name.as_ref().map_err(|error| *error).and_then(|name| {
-                    self.read_partition(name, wanted, request.isolation_level, bytes_left, found.bytes == 0)
+                    self.read_partition(
+                        name,
+                        wanted,
+                        request.isolation_level,
+                        bytes_left,
+                        found.bytes == 0,
+                    )
                 });
                 let (data, records) = read.unwrap_or_else(|error| {
                     let data = PartitionData::default()
@@ -86,7 +110,9 @@ impl BrokerCore {
                 found.records.push(records);
                 partitions.push(data);
                 if let Ok(name) = &name {
-                    found.partitions.push(((*name).to_owned(), wanted.partition));
+                    found
+                        .partitions
+                        .push(((*name).to_owned(), wanted.partition));
                 }
             }
             let answer = FetchableTopicResponse::default()
@@ -98,11 +124,17 @@ impl BrokerCore {
         found
     }
 
-    fn fetched_name<'a>(&'a self, topic: &'a FetchTopic, version: i16) -> Result<&'a str, ResponseError> {
+    fn fetched_name<'a>(
+        &'a self,
+        topic: &'a FetchTopic,
+        version: i16,
+    ) -> Result<&'a str, ResponseError> {
         if version < TOPIC_ID_VERSION {
             return Ok(&topic.topic);
         }
-        self.topics.name_of(topic.topic_id).ok_or(ResponseError::UnknownTopicId)
+        self.topics
+            .name_of(topic.topic_id)
+            .ok_or(ResponseError::UnknownTopicId)
     }
 
     fn read_partition(
@@ -130,11 +162,18 @@ impl BrokerCore {
             return Ok((data, Vec::new()));
         }
         let is_committed_only = isolation_level == READ_COMMITTED;
-        let to = if is_committed_only { stable_offset } else { log.end_offset };
+        let to = if is_committed_only {
+            stable_offset
+        } else {
+            log.end_offset
+        };
         let bytes_max = bytes_left.min(usize::try_from(wanted.partition_max_bytes).unwrap_or(0));
         let records = log.read(from, to, bytes_max, is_first);
         if is_committed_only {
-            let read_to = records.last().and_then(|batch| last_offset(batch)).map_or(from, |last| last + 1);
+            let read_to = records
+                .last()
+                .and_then(|batch| last_offset(batch))
+                .map_or(from, |last| last + 1);
             let aborted = log.producers.aborted_between(from, read_to).map(|aborted| {
                 AbortedTransaction::default()
                     .with_producer_id(ProducerId(aborted.producer_id))

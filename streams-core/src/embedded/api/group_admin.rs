@@ -1,12 +1,16 @@
 //! What tools ask about groups: `ListGroups`, `DescribeGroups`, `DeleteGroups`, `OffsetDelete`.
 
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::delete_groups_response::{DeletableGroupResult, DeleteGroupsResponse};
+use kafka_protocol::messages::delete_groups_response::{
+    DeletableGroupResult, DeleteGroupsResponse,
+};
 use kafka_protocol::messages::describe_groups_response::{
     DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
 };
 use kafka_protocol::messages::list_groups_response::{ListGroupsResponse, ListedGroup};
-use kafka_protocol::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
+use kafka_protocol::messages::offset_delete_request::{
+    OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
+};
 use kafka_protocol::messages::offset_delete_response::{
     OffsetDeleteResponse, OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
 };
@@ -27,15 +31,22 @@ impl BrokerCore {
     /// All groups in the states and of the types asked for.
     pub(super) fn list_groups(&self, request: &ListGroupsRequest) -> ListGroupsResponse {
         let passes = |filter: &[StrBytes], value: &str| {
-            filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(value))
+            filter.is_empty()
+                || filter
+                    .iter()
+                    .any(|wanted| wanted.eq_ignore_ascii_case(value))
         };
         let list = |(group_id, group): (&String, &Group)| {
             let (group_type, protocol_type) = match &group.membership {
-                Membership::Classic(group) => ("classic", group.protocol_type.as_deref().unwrap_or_default()),
+                Membership::Classic(group) => (
+                    "classic",
+                    group.protocol_type.as_deref().unwrap_or_default(),
+                ),
                 Membership::Consumer(_) => ("consumer", "consumer"),
             };
             let state = group.state_name();
-            let is_wanted = passes(&request.states_filter, state) && passes(&request.types_filter, group_type);
+            let is_wanted =
+                passes(&request.states_filter, state) && passes(&request.types_filter, group_type);
             is_wanted.then(|| {
                 ListedGroup::default()
                     .with_group_id(GroupId(owned(group_id)))
@@ -48,16 +59,25 @@ impl BrokerCore {
     }
 
     /// The members of classic groups.
-    pub(super) fn describe_groups(&self, request: &DescribeGroupsRequest, version: i16) -> DescribeGroupsResponse {
+    pub(super) fn describe_groups(
+        &self,
+        request: &DescribeGroupsRequest,
+        version: i16,
+    ) -> DescribeGroupsResponse {
         let describe = |group_id: &GroupId| {
             let described = DescribedGroup::default().with_group_id(group_id.clone());
             match self.groups.get(group_id).map(|group| &group.membership) {
                 Some(Membership::Classic(group)) => describe_classic(described, group),
-                _ if version < NOT_FOUND_VERSION => described.with_group_state(StrBytes::from_static_str("Dead")),
+                _ if version < NOT_FOUND_VERSION => {
+                    described.with_group_state(StrBytes::from_static_str("Dead"))
+                }
                 _ => described
                     .with_group_state(StrBytes::from_static_str("Dead"))
                     .with_error_code(ResponseError::GroupIdNotFound.code())
-                    .with_error_message(Some(owned(&format!("Group {} is not a classic group.", group_id.0)))),
+                    .with_error_message(Some(owned(&format!(
+                        "Group {} is not a classic group.",
+                        group_id.0
+                    )))),
             }
         };
         DescribeGroupsResponse::default().with_groups(request.groups.iter().map(describe).collect())
@@ -76,15 +96,19 @@ impl BrokerCore {
                     Ok(())
                 }
             };
-            DeletableGroupResult::default().with_group_id(group_id.clone()).with_error_code(code(&deleted))
+            DeletableGroupResult::default()
+                .with_group_id(group_id.clone())
+                .with_error_code(code(&deleted))
         };
-        DeleteGroupsResponse::default().with_results(request.groups_names.iter().map(delete).collect())
+        DeleteGroupsResponse::default()
+            .with_results(request.groups_names.iter().map(delete).collect())
     }
 
     /// Deletes single offsets of a group that does not use them.
     pub(super) fn offset_delete(&mut self, request: &OffsetDeleteRequest) -> OffsetDeleteResponse {
         let Some(group) = self.groups.get_mut(&request.group_id) else {
-            return OffsetDeleteResponse::default().with_error_code(ResponseError::GroupIdNotFound.code());
+            return OffsetDeleteResponse::default()
+                .with_error_code(ResponseError::GroupIdNotFound.code());
         };
         let delete_topic = |topic: &OffsetDeleteRequestTopic| {
             let allowed = if group.is_subscribed_to(&topic.name) {
@@ -95,7 +119,9 @@ impl BrokerCore {
             let delete = |partition: &OffsetDeleteRequestPartition| {
                 if allowed.is_ok() {
                     let number = partition.partition_index;
-                    group.offsets.delete(&request.group_id, &topic.name, number, &mut self.changes);
+                    group
+                        .offsets
+                        .delete(&request.group_id, &topic.name, number, &mut self.changes);
                 }
                 OffsetDeleteResponsePartition::default()
                     .with_partition_index(partition.partition_index)
@@ -105,14 +131,22 @@ impl BrokerCore {
                 .with_name(topic.name.clone())
                 .with_partitions(topic.partitions.iter().map(delete).collect())
         };
-        OffsetDeleteResponse::default().with_topics(request.topics.iter().map(delete_topic).collect())
+        OffsetDeleteResponse::default()
+            .with_topics(request.topics.iter().map(delete_topic).collect())
     }
 }
 
 fn describe_classic(described: DescribedGroup, group: &ClassicGroup) -> DescribedGroup {
     // Before the generation is complete there is no protocol yet, and what members say about it is not meaningful.
-    let is_settled = matches!(group.state, ClassicState::Stable | ClassicState::CompletingRebalance);
-    let protocol = group.protocol_name.as_deref().filter(|_| is_settled).unwrap_or_default();
+    let is_settled = matches!(
+        group.state,
+        ClassicState::Stable | ClassicState::CompletingRebalance
+    );
+    let protocol = group
+        .protocol_name
+        .as_deref()
+        .filter(|_| is_settled)
+        .unwrap_or_default();
     let describe = |(id, member): (&String, &ClassicMember)| {
         let described = DescribedGroupMember::default()
             .with_member_id(owned(id))
@@ -122,7 +156,9 @@ fn describe_classic(described: DescribedGroup, group: &ClassicGroup) -> Describe
         if !is_settled {
             return described;
         }
-        described.with_member_metadata(member.metadata(protocol)).with_member_assignment(member.assignment.clone())
+        described
+            .with_member_metadata(member.metadata(protocol))
+            .with_member_assignment(member.assignment.clone())
     };
     described
         .with_group_state(StrBytes::from_static_str(group.state.name()))

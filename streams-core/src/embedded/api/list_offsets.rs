@@ -1,7 +1,9 @@
 //! Offsets by time and by epoch: `ListOffsets`, `OffsetForLeaderEpoch`.
 
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use kafka_protocol::messages::list_offsets_request::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
@@ -26,14 +28,26 @@ const READ_COMMITTED: i8 = 1;
 
 impl BrokerCore {
     /// The offset at a position or of the first record at or after a time, partition by partition.
-    pub(super) fn list_offsets(&self, request: &ListOffsetsRequest, version: i16) -> ListOffsetsResponse {
+    pub(super) fn list_offsets(
+        &self,
+        request: &ListOffsetsRequest,
+        version: i16,
+    ) -> ListOffsetsResponse {
         let list_topic = |topic: &ListOffsetsTopic| {
             let list = |wanted: &ListOffsetsPartition| {
-                let response = ListOffsetsPartitionResponse::default().with_partition_index(wanted.partition_index);
+                let response = ListOffsetsPartitionResponse::default()
+                    .with_partition_index(wanted.partition_index);
                 match self.list_offset(&topic.name, wanted, request.isolation_level) {
                     Ok((offset, timestamp)) => {
-                        let leader_epoch = if offset < 0 || version < LEADER_EPOCH_VERSION { -1 } else { 0 };
-                        response.with_offset(offset).with_timestamp(timestamp).with_leader_epoch(leader_epoch)
+                        let leader_epoch = if offset < 0 || version < LEADER_EPOCH_VERSION {
+                            -1
+                        } else {
+                            0
+                        };
+                        response
+                            .with_offset(offset)
+                            .with_timestamp(timestamp)
+                            .with_leader_epoch(leader_epoch)
                     }
                     Err(error) => response.with_error_code(error.code()),
                 }
@@ -55,7 +69,11 @@ impl BrokerCore {
         if wanted.current_leader_epoch > 0 {
             return Err(ResponseError::UnknownLeaderEpoch);
         }
-        let end = if isolation_level == READ_COMMITTED { log.last_stable_offset() } else { log.end_offset };
+        let end = if isolation_level == READ_COMMITTED {
+            log.last_stable_offset()
+        } else {
+            log.end_offset
+        };
         let found = match wanted.timestamp {
             LATEST => Some((end, -1)),
             EARLIEST | EARLIEST_LOCAL => Some((log.start_offset, -1)),
@@ -63,11 +81,16 @@ impl BrokerCore {
             timestamp_ms if timestamp_ms >= 0 => log.offset_for_timestamp(timestamp_ms),
             _ => return Err(ResponseError::UnsupportedVersion),
         };
-        Ok(found.filter(|(offset, _)| *offset < end || wanted.timestamp < 0).unwrap_or((-1, -1)))
+        Ok(found
+            .filter(|(offset, _)| *offset < end || wanted.timestamp < 0)
+            .unwrap_or((-1, -1)))
     }
 
     /// The end of an epoch. There has only ever been epoch 0, and it ends where the log does.
-    pub(super) fn offset_for_leader_epoch(&self, request: &OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
+    pub(super) fn offset_for_leader_epoch(
+        &self,
+        request: &OffsetForLeaderEpochRequest,
+    ) -> OffsetForLeaderEpochResponse {
         let end_topic = |topic: &OffsetForLeaderTopic| {
             let end = |wanted: &OffsetForLeaderPartition| {
                 let response = EpochEndOffset::default().with_partition(wanted.partition);
@@ -76,7 +99,9 @@ impl BrokerCore {
                     Ok(_) if wanted.current_leader_epoch > 0 => {
                         response.with_error_code(ResponseError::UnknownLeaderEpoch.code())
                     }
-                    Ok(log) if wanted.leader_epoch == 0 => response.with_leader_epoch(0).with_end_offset(log.end_offset),
+                    Ok(log) if wanted.leader_epoch == 0 => response
+                        .with_leader_epoch(0)
+                        .with_end_offset(log.end_offset),
                     Ok(_) => response,
                 }
             };
@@ -84,6 +109,7 @@ impl BrokerCore {
                 .with_topic(topic.topic.clone())
                 .with_partitions(topic.partitions.iter().map(end).collect())
         };
-        OffsetForLeaderEpochResponse::default().with_topics(request.topics.iter().map(end_topic).collect())
+        OffsetForLeaderEpochResponse::default()
+            .with_topics(request.topics.iter().map(end_topic).collect())
     }
 }

@@ -2,9 +2,13 @@
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use kafka_protocol::messages::produce_response::{PartitionProduceResponse, ProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::ResponseKind;
+use kafka_protocol::messages::produce_request::{
+    PartitionProduceData, ProduceRequest, TopicProduceData,
+};
+use kafka_protocol::messages::produce_response::{
+    PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
+};
 
 use crate::embedded::core::batch::{NO_PRODUCER_ID, RecordBatch};
 use crate::embedded::core::log::Appended;
@@ -16,14 +20,25 @@ const TOPIC_ID_VERSION: i16 = 13;
 
 impl BrokerCore {
     /// Appends what a producer sends, partition by partition, and answers unless it wants no answer.
-    pub(super) fn produce(&mut self, context: &RequestContext, request: &ProduceRequest, now_ms: i64) {
-        let responses = request.topic_data.iter().map(|topic| self.produce_topic(context, request, topic, now_ms)).collect();
+    pub(super) fn produce(
+        &mut self,
+        context: &RequestContext,
+        request: &ProduceRequest,
+        now_ms: i64,
+    ) {
+        let responses = request
+            .topic_data
+            .iter()
+            .map(|topic| self.produce_topic(context, request, topic, now_ms))
+            .collect();
         if request.acks == 0 {
-            self.answers.push_answer(context.request_id, Answer::Nothing);
+            self.answers
+                .push_answer(context.request_id, Answer::Nothing);
             return;
         }
         let response = ProduceResponse::default().with_responses(responses);
-        self.answers.push(context.request_id, ResponseKind::Produce(response));
+        self.answers
+            .push(context.request_id, ResponseKind::Produce(response));
     }
 
     fn produce_topic(
@@ -34,11 +49,18 @@ impl BrokerCore {
         now_ms: i64,
     ) -> TopicProduceResponse {
         let name = if context.version >= TOPIC_ID_VERSION {
-            self.topics.name_of(topic.topic_id).map(str::to_owned).ok_or(ResponseError::UnknownTopicId)
+            self.topics
+                .name_of(topic.topic_id)
+                .map(str::to_owned)
+                .ok_or(ResponseError::UnknownTopicId)
         } else {
             Ok(topic.name.to_string())
         };
-        let acks = if (-1..=1).contains(&request.acks) { Ok(()) } else { Err(ResponseError::InvalidRequiredAcks) };
+        let acks = if (-1..=1).contains(&request.acks) {
+            Ok(())
+        } else {
+            Err(ResponseError::InvalidRequiredAcks)
+        };
         let name = acks.and(name);
         let append = |data: &PartitionProduceData| {
             let response = PartitionProduceResponse::default().with_index(data.index);
@@ -48,7 +70,10 @@ impl BrokerCore {
             });
             match appended {
                 Ok(appended) => {
-                    let log = name.as_ref().ok().and_then(|name| self.topics.partition(name, data.index).ok());
+                    let log = name
+                        .as_ref()
+                        .ok()
+                        .and_then(|name| self.topics.partition(name, data.index).ok());
                     response
                         .with_base_offset(appended.base_offset)
                         .with_log_append_time_ms(appended.log_append_time_ms)
@@ -84,9 +109,12 @@ impl BrokerCore {
             if batch.producer_id == NO_PRODUCER_ID {
                 return Err(ResponseError::InvalidRecord);
             }
-            let producer =
-                ProducerIdentity { producer_id: batch.producer_id, producer_epoch: batch.producer_epoch };
-            self.transactions.check_produce(producer, topic, partition)?;
+            let producer = ProducerIdentity {
+                producer_id: batch.producer_id,
+                producer_epoch: batch.producer_epoch,
+            };
+            self.transactions
+                .check_produce(producer, topic, partition)?;
         }
         let (log, config) = self.topics.partition_mut(topic, partition)?;
         if config.refuses_timestamps(batch.base_timestamp, batch.max_timestamp, now_ms) {

@@ -1,8 +1,13 @@
 //! Topics made, grown, emptied and deleted: `CreateTopics`, `DeleteTopics`, `CreatePartitions`, `DeleteRecords`.
 
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::create_partitions_request::{CreatePartitionsRequest, CreatePartitionsTopic};
-use kafka_protocol::messages::create_partitions_response::{CreatePartitionsResponse, CreatePartitionsTopicResult};
+use kafka_protocol::messages::TopicName;
+use kafka_protocol::messages::create_partitions_request::{
+    CreatePartitionsRequest, CreatePartitionsTopic,
+};
+use kafka_protocol::messages::create_partitions_response::{
+    CreatePartitionsResponse, CreatePartitionsTopicResult,
+};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use kafka_protocol::messages::create_topics_response::{
     CreatableTopicConfigs, CreatableTopicResult, CreateTopicsResponse,
@@ -14,8 +19,9 @@ use kafka_protocol::messages::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsResponse, DeleteRecordsTopicResult,
 };
 use kafka_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
-use kafka_protocol::messages::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
-use kafka_protocol::messages::TopicName;
+use kafka_protocol::messages::delete_topics_response::{
+    DeletableTopicResult, DeleteTopicsResponse,
+};
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
@@ -38,9 +44,17 @@ impl BrokerCore {
     pub(super) fn create_topics(&mut self, request: &CreateTopicsRequest) -> CreateTopicsResponse {
         let create = |topic: &CreatableTopic| {
             let result = CreatableTopicResult::default().with_name(topic.name.clone());
-            let is_repeated = request.topics.iter().filter(|other| other.name == topic.name).count() > 1;
+            let is_repeated = request
+                .topics
+                .iter()
+                .filter(|other| other.name == topic.name)
+                .count()
+                > 1;
             let created = if is_repeated {
-                Err((ResponseError::InvalidRequest, format!("Duplicate topic name {} in the request.", topic.name.0)))
+                Err((
+                    ResponseError::InvalidRequest,
+                    format!("Duplicate topic name {} in the request.", topic.name.0),
+                ))
             } else {
                 self.create_topic(topic, request.validate_only)
             };
@@ -60,7 +74,11 @@ impl BrokerCore {
         CreateTopicsResponse::default().with_topics(request.topics.iter().map(create).collect())
     }
 
-    fn create_topic(&mut self, topic: &CreatableTopic, is_dry_run: bool) -> Result<(Uuid, i32, TopicConfig), Refusal> {
+    fn create_topic(
+        &mut self,
+        topic: &CreatableTopic,
+        is_dry_run: bool,
+    ) -> Result<(Uuid, i32, TopicConfig), Refusal> {
         let assigned = i32::try_from(topic.assignments.len()).unwrap_or(i32::MAX);
         let partition_count = match (assigned, topic.num_partitions) {
             (0, -1) => self.config.default_partitions,
@@ -78,20 +96,33 @@ impl BrokerCore {
         let mut config = TopicConfig::default();
         for setting in &topic.configs {
             let value = setting.value.as_ref().ok_or_else(|| {
-                (ResponseError::InvalidConfig, format!("Null value not supported for topic configs: {}", setting.name))
+                (
+                    ResponseError::InvalidConfig,
+                    format!(
+                        "Null value not supported for topic configs: {}",
+                        setting.name
+                    ),
+                )
             })?;
-            config.set(&setting.name, value).map_err(|message| (ResponseError::InvalidConfig, message))?;
+            config
+                .set(&setting.name, value)
+                .map_err(|message| (ResponseError::InvalidConfig, message))?;
         }
         if is_dry_run {
             return Ok((Uuid::nil(), partition_count, config));
         }
         let id = self.ids.uuid();
-        self.topics.create(id, &topic.name, count, config.clone(), &mut self.changes);
+        self.topics
+            .create(id, &topic.name, count, config.clone(), &mut self.changes);
         Ok((id, partition_count, config))
     }
 
     /// Deletes topics with all that depends on them: waiting fetches, offsets of groups, parts of transactions.
-    pub(super) fn delete_topics(&mut self, request: &DeleteTopicsRequest, version: i16) -> DeleteTopicsResponse {
+    pub(super) fn delete_topics(
+        &mut self,
+        request: &DeleteTopicsRequest,
+        version: i16,
+    ) -> DeleteTopicsResponse {
         let by_name = |name: &TopicName| DeleteTopicState::default().with_name(Some(name.clone()));
         let wanted: Vec<DeleteTopicState> = if version < DELETE_BY_ID_VERSION {
             request.topic_names.iter().map(by_name).collect()
@@ -99,13 +130,21 @@ impl BrokerCore {
             request.topics.clone()
         };
         let delete = |wanted: DeleteTopicState| {
-            let result = DeletableTopicResult::default().with_topic_id(wanted.topic_id).with_name(wanted.name.clone());
+            let result = DeletableTopicResult::default()
+                .with_topic_id(wanted.topic_id)
+                .with_name(wanted.name.clone());
             let named = match &wanted.name {
                 Some(name) => Ok(name.to_string()),
-                None => self.topics.name_of(wanted.topic_id).map(str::to_owned).ok_or(ResponseError::UnknownTopicId),
+                None => self
+                    .topics
+                    .name_of(wanted.topic_id)
+                    .map(str::to_owned)
+                    .ok_or(ResponseError::UnknownTopicId),
             };
             match named.and_then(|name| self.delete_topic(&name).map(|id| (name, id))) {
-                Ok((name, id)) => result.with_topic_id(id).with_name(Some(TopicName(owned(&name)))),
+                Ok((name, id)) => result
+                    .with_topic_id(id)
+                    .with_name(Some(TopicName(owned(&name)))),
                 Err(error) => result
                     .with_error_code(error.code())
                     .with_error_message(Some(StrBytes::from_string(error.to_string()))),
@@ -115,17 +154,25 @@ impl BrokerCore {
     }
 
     fn delete_topic(&mut self, name: &str) -> Result<Uuid, ResponseError> {
-        let topic = self.topics.delete(name, &mut self.changes).ok_or(ResponseError::UnknownTopicOrPartition)?;
+        let topic = self
+            .topics
+            .delete(name, &mut self.changes)
+            .ok_or(ResponseError::UnknownTopicOrPartition)?;
         self.transactions.forget_topic(name);
         for (group_id, group) in self.groups.iter_mut() {
-            group.offsets.delete_topic(group_id, name, &mut self.changes);
+            group
+                .offsets
+                .delete_topic(group_id, name, &mut self.changes);
         }
         self.fetches.touch_topic(name);
         Ok(topic.id)
     }
 
     /// Gives topics more partitions.
-    pub(super) fn create_partitions(&mut self, request: &CreatePartitionsRequest) -> CreatePartitionsResponse {
+    pub(super) fn create_partitions(
+        &mut self,
+        request: &CreatePartitionsRequest,
+    ) -> CreatePartitionsResponse {
         let grow = |topic: &CreatePartitionsTopic| {
             let result = CreatePartitionsTopicResult::default().with_name(topic.name.clone());
             match self.topics.check_grow(&topic.name, topic.count) {
@@ -135,27 +182,38 @@ impl BrokerCore {
                     }
                     result
                 }
-                Err((error, message)) => {
-                    result.with_error_code(error.code()).with_error_message(Some(StrBytes::from_string(message)))
-                }
+                Err((error, message)) => result
+                    .with_error_code(error.code())
+                    .with_error_message(Some(StrBytes::from_string(message))),
             }
         };
         CreatePartitionsResponse::default().with_results(request.topics.iter().map(grow).collect())
     }
 
     /// Deletes the oldest records of partitions, up to an offset.
-    pub(super) fn delete_records(&mut self, request: &DeleteRecordsRequest) -> DeleteRecordsResponse {
+    pub(super) fn delete_records(
+        &mut self,
+        request: &DeleteRecordsRequest,
+    ) -> DeleteRecordsResponse {
         let delete_topic = |topic: &DeleteRecordsTopic| {
             let delete = |wanted: &DeleteRecordsPartition| {
-                let result = DeleteRecordsPartitionResult::default().with_partition_index(wanted.partition_index);
-                let deleted = self.topics.partition_mut(&topic.name, wanted.partition_index).and_then(|(log, config)| {
-                    if !config.is_deleted() {
-                        // A compacted topic keeps the latest of each key; deleting by offset would break that promise.
-                        return Err(ResponseError::PolicyViolation);
-                    }
-                    let offset = if wanted.offset == TO_THE_END { log.end_offset } else { wanted.offset };
-                    log.delete_before(offset, &mut self.changes)
-                });
+                let result = DeleteRecordsPartitionResult::default()
+                    .with_partition_index(wanted.partition_index);
+                let deleted = self
+                    .topics
+                    .partition_mut(&topic.name, wanted.partition_index)
+                    .and_then(|(log, config)| {
+                        if !config.is_deleted() {
+                            // A compacted topic keeps the latest of each key; deleting by offset would break that promise.
+                            return Err(ResponseError::PolicyViolation);
+                        }
+                        let offset = if wanted.offset == TO_THE_END {
+                            log.end_offset
+                        } else {
+                            wanted.offset
+                        };
+                        log.delete_before(offset, &mut self.changes)
+                    });
                 match deleted {
                     Ok(low_watermark) => result.with_low_watermark(low_watermark),
                     Err(error) => result.with_error_code(error.code()).with_low_watermark(-1),
@@ -167,7 +225,8 @@ impl BrokerCore {
             self.fetches.touch_topic(&topic.name);
             result
         };
-        DeleteRecordsResponse::default().with_topics(request.topics.iter().map(delete_topic).collect())
+        DeleteRecordsResponse::default()
+            .with_topics(request.topics.iter().map(delete_topic).collect())
     }
 }
 
@@ -176,7 +235,14 @@ fn described(config: &TopicConfig) -> Vec<CreatableTopicConfigs> {
         CreatableTopicConfigs::default()
             .with_name(StrBytes::from_static_str(name))
             .with_value(config.get(name).map(owned))
-            .with_config_source(if config.is_overridden(name) { SOURCE_TOPIC } else { SOURCE_DEFAULT })
+            .with_config_source(if config.is_overridden(name) {
+                SOURCE_TOPIC
+            } else {
+                SOURCE_DEFAULT
+            })
     };
-    SETTINGS.iter().map(|setting| describe(setting.name)).collect()
+    SETTINGS
+        .iter()
+        .map(|setting| describe(setting.name))
+        .collect()
 }

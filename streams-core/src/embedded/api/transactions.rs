@@ -1,13 +1,15 @@
 //! Producers and transactions: `InitProducerId`, `AddPartitionsToTxn`, `AddOffsetsToTxn`, `EndTxn`.
 
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::add_partitions_to_txn_request::{AddPartitionsToTxnRequest, AddPartitionsToTxnTopic};
+use kafka_protocol::messages::add_partitions_to_txn_request::{
+    AddPartitionsToTxnRequest, AddPartitionsToTxnTopic,
+};
 use kafka_protocol::messages::add_partitions_to_txn_response::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnResponse, AddPartitionsToTxnTopicResult,
 };
 use kafka_protocol::messages::{
-    AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, EndTxnRequest, EndTxnResponse, InitProducerIdRequest,
-    InitProducerIdResponse, ProducerId,
+    AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, EndTxnRequest, EndTxnResponse,
+    InitProducerIdRequest, InitProducerIdResponse, ProducerId,
 };
 
 use super::code;
@@ -24,14 +26,21 @@ impl BrokerCore {
         now_ms: i64,
     ) -> InitProducerIdResponse {
         let given = match request.transactional_id.as_ref().map(|id| id.to_string()) {
-            None => Ok(ProducerIdentity { producer_id: self.transactions.new_producer_id(), producer_epoch: 0 }),
+            None => Ok(ProducerIdentity {
+                producer_id: self.transactions.new_producer_id(),
+                producer_epoch: 0,
+            }),
             Some(id) if id.is_empty() => Err(ResponseError::InvalidRequest),
             Some(transactional_id) => {
                 let current = (request.producer_id.0 >= 0).then_some(ProducerIdentity {
                     producer_id: request.producer_id.0,
                     producer_epoch: request.producer_epoch,
                 });
-                let given = self.transactions.init(&transactional_id, request.transaction_timeout_ms, current);
+                let given = self.transactions.init(
+                    &transactional_id,
+                    request.transaction_timeout_ms,
+                    current,
+                );
                 given.map(|(identity, ended)| {
                     if let Some(ended) = ended {
                         self.finish_transaction(&ended, now_ms);
@@ -67,11 +76,21 @@ impl BrokerCore {
             producer_id: request.v3_and_below_producer_id.0,
             producer_epoch: request.v3_and_below_producer_epoch,
         };
-        let partitions = || topics.iter().flat_map(|topic| topic.partitions.iter().map(|p| (topic.name.to_string(), *p)));
-        let are_all_known = partitions().all(|(topic, partition)| self.topics.partition(&topic, partition).is_ok());
+        let partitions = || {
+            topics.iter().flat_map(|topic| {
+                topic
+                    .partitions
+                    .iter()
+                    .map(|p| (topic.name.to_string(), *p))
+            })
+        };
+        let are_all_known =
+            partitions().all(|(topic, partition)| self.topics.partition(&topic, partition).is_ok());
         let added = if are_all_known {
             let id = &request.v3_and_below_transactional_id;
-            let added = self.transactions.add_partitions(id, producer, partitions(), now_ms);
+            let added = self
+                .transactions
+                .add_partitions(id, producer, partitions(), now_ms);
             self.note_transaction(id);
             added.map_err(|error| fencing(error, version >= 2))
         } else {
@@ -88,7 +107,8 @@ impl BrokerCore {
                 .with_name(topic.name.clone())
                 .with_results_by_partition(topic.partitions.iter().map(answer).collect())
         };
-        AddPartitionsToTxnResponse::default().with_results_by_topic_v3_and_below(topics.iter().map(answer).collect())
+        AddPartitionsToTxnResponse::default()
+            .with_results_by_topic_v3_and_below(topics.iter().map(answer).collect())
     }
 
     /// Makes the offsets of a group part of a transaction.
@@ -98,26 +118,48 @@ impl BrokerCore {
         version: i16,
         now_ms: i64,
     ) -> AddOffsetsToTxnResponse {
-        let producer =
-            ProducerIdentity { producer_id: request.producer_id.0, producer_epoch: request.producer_epoch };
-        let added = self.transactions.add_group(&request.transactional_id, producer, &request.group_id, now_ms);
+        let producer = ProducerIdentity {
+            producer_id: request.producer_id.0,
+            producer_epoch: request.producer_epoch,
+        };
+        let added = self.transactions.add_group(
+            &request.transactional_id,
+            producer,
+            &request.group_id,
+            now_ms,
+        );
         self.note_transaction(&request.transactional_id);
-        AddOffsetsToTxnResponse::default().with_error_code(code(&added.map_err(|error| fencing(error, version >= 2))))
+        AddOffsetsToTxnResponse::default()
+            .with_error_code(code(&added.map_err(|error| fencing(error, version >= 2))))
     }
 
     /// Commits or aborts a transaction.
-    pub(super) fn end_txn(&mut self, request: &EndTxnRequest, version: i16, now_ms: i64) -> EndTxnResponse {
-        let producer =
-            ProducerIdentity { producer_id: request.producer_id.0, producer_epoch: request.producer_epoch };
-        let ended = self.transactions.end(&request.transactional_id, producer, request.committed);
+    pub(super) fn end_txn(
+        &mut self,
+        request: &EndTxnRequest,
+        version: i16,
+        now_ms: i64,
+    ) -> EndTxnResponse {
+        let producer = ProducerIdentity {
+            producer_id: request.producer_id.0,
+            producer_epoch: request.producer_epoch,
+        };
+        let ended = self
+            .transactions
+            .end(&request.transactional_id, producer, request.committed);
         if let Ok(Some(ended)) = &ended {
             self.finish_transaction(ended, now_ms);
         }
-        EndTxnResponse::default().with_error_code(code(&ended.map_err(|error| fencing(error, version >= 2))))
+        EndTxnResponse::default()
+            .with_error_code(code(&ended.map_err(|error| fencing(error, version >= 2))))
     }
 }
 
 /// `PRODUCER_FENCED` came with newer versions; the older ones know the same as `INVALID_PRODUCER_EPOCH`.
 fn fencing(error: ResponseError, knows_fenced: bool) -> ResponseError {
-    if error == ResponseError::ProducerFenced && !knows_fenced { ResponseError::InvalidProducerEpoch } else { error }
+    if error == ResponseError::ProducerFenced && !knows_fenced {
+        ResponseError::InvalidProducerEpoch
+    } else {
+        error
+    }
 }

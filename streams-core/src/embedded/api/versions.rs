@@ -1,8 +1,8 @@
 //! Which requests are spoken, and in which versions.
 
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
 use kafka_protocol::messages::ApiKey;
+use kafka_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
 
 /// A request and the versions of it that are spoken.
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +13,11 @@ pub(crate) struct SpokenApi {
 }
 
 const fn spoken(key: ApiKey, version_min: i16, version_max: i16) -> SpokenApi {
-    SpokenApi { key, version_min, version_max }
+    SpokenApi {
+        key,
+        version_min,
+        version_max,
+    }
 }
 
 /// The first version of `Produce` that is spoken; see [`SPOKEN_APIS`].
@@ -61,8 +65,16 @@ pub(crate) const SPOKEN_APIS: &[SpokenApi] = &[
 
 /// Whether this version of this request is spoken.
 pub(crate) fn is_spoken(key: ApiKey, version: i16) -> bool {
-    let version_min = |api: &SpokenApi| if key == ApiKey::Produce { PRODUCE_VERSION_MIN } else { api.version_min };
-    SPOKEN_APIS.iter().any(|api| api.key == key && (version_min(api)..=api.version_max).contains(&version))
+    let version_min = |api: &SpokenApi| {
+        if key == ApiKey::Produce {
+            PRODUCE_VERSION_MIN
+        } else {
+            api.version_min
+        }
+    };
+    SPOKEN_APIS
+        .iter()
+        .any(|api| api.key == key && (version_min(api)..=api.version_max).contains(&version))
 }
 
 /// The answer to a client that asks what is spoken, and to one that asks in a version nobody here understands.
@@ -75,7 +87,11 @@ pub(crate) fn api_versions(version: i16) -> ApiVersionsResponse {
             .with_max_version(api.version_max)
     };
     ApiVersionsResponse::default()
-        .with_error_code(if is_understood { 0 } else { ResponseError::UnsupportedVersion.code() })
+        .with_error_code(if is_understood {
+            0
+        } else {
+            ResponseError::UnsupportedVersion.code()
+        })
         .with_api_keys(SPOKEN_APIS.iter().map(describe).collect())
 }
 
@@ -88,7 +104,11 @@ mod tests {
         for api in SPOKEN_APIS {
             let valid = api.key.valid_versions();
             assert!(api.version_max <= valid.max, "{:?}", api.key);
-            assert!(api.version_min >= valid.min || api.key == ApiKey::Produce, "{:?}", api.key);
+            assert!(
+                api.version_min >= valid.min || api.key == ApiKey::Produce,
+                "{:?}",
+                api.key
+            );
         }
         assert!(!is_spoken(ApiKey::Produce, 2) && is_spoken(ApiKey::Produce, 3));
     }
@@ -96,7 +116,10 @@ mod tests {
     #[test]
     fn a_version_of_the_future_is_answered_with_what_there_is() {
         let response = api_versions(99);
-        assert_eq!(response.error_code, ResponseError::UnsupportedVersion.code());
+        assert_eq!(
+            response.error_code,
+            ResponseError::UnsupportedVersion.code()
+        );
         assert_eq!(response.api_keys.len(), SPOKEN_APIS.len());
     }
 }

@@ -106,7 +106,11 @@ impl RecordBatch {
         if let Some(now_ms) = append_time_ms {
             placed.attributes |= ATTRIBUTE_LOG_APPEND_TIME;
             placed.max_timestamp = now_ms;
-            put_field(&mut bytes, POSITION_ATTRIBUTES, placed.attributes.to_be_bytes());
+            put_field(
+                &mut bytes,
+                POSITION_ATTRIBUTES,
+                placed.attributes.to_be_bytes(),
+            );
             put_field(&mut bytes, POSITION_MAX_TIMESTAMP, now_ms.to_be_bytes());
             put_crc(&mut bytes);
         }
@@ -119,7 +123,9 @@ impl RecordBatch {
     pub(crate) fn with_records(&self, kept: &[Record<'_>], delete_horizon_ms: Option<i64>) -> Self {
         let mut attributes = self.attributes & !ATTRIBUTE_COMPRESSION;
         let mut base_timestamp = self.base_timestamp;
-        let mut bytes = BytesMut::with_capacity(HEADER_LEN + kept.iter().map(|r| r.encoded_len_hint()).sum::<usize>());
+        let mut bytes = BytesMut::with_capacity(
+            HEADER_LEN + kept.iter().map(|r| r.encoded_len_hint()).sum::<usize>(),
+        );
         bytes.extend_from_slice(&self.bytes[..HEADER_LEN]);
         if let Some(horizon_ms) = delete_horizon_ms {
             attributes |= ATTRIBUTE_DELETE_HORIZON;
@@ -128,15 +134,40 @@ impl RecordBatch {
         for record in kept {
             record.encode(&mut bytes, self.base_offset, base_timestamp);
         }
-        let max_timestamp =
-            if self.is_log_append_time() { self.max_timestamp } else { kept.iter().map(|r| r.timestamp).max().unwrap_or(self.max_timestamp) };
+        let max_timestamp = if self.is_log_append_time() {
+            self.max_timestamp
+        } else {
+            kept.iter()
+                .map(|r| r.timestamp)
+                .max()
+                .unwrap_or(self.max_timestamp)
+        };
         let record_count = i32::try_from(kept.len()).expect("a batch never gains records");
         put_field(&mut bytes, POSITION_ATTRIBUTES, attributes.to_be_bytes());
-        put_field(&mut bytes, POSITION_BASE_TIMESTAMP, base_timestamp.to_be_bytes());
-        put_field(&mut bytes, POSITION_MAX_TIMESTAMP, max_timestamp.to_be_bytes());
-        put_field(&mut bytes, POSITION_RECORD_COUNT, record_count.to_be_bytes());
+        put_field(
+            &mut bytes,
+            POSITION_BASE_TIMESTAMP,
+            base_timestamp.to_be_bytes(),
+        );
+        put_field(
+            &mut bytes,
+            POSITION_MAX_TIMESTAMP,
+            max_timestamp.to_be_bytes(),
+        );
+        put_field(
+            &mut bytes,
+            POSITION_RECORD_COUNT,
+            record_count.to_be_bytes(),
+        );
         put_len_and_crc(&mut bytes);
-        Self { attributes, base_timestamp, max_timestamp, record_count, bytes: bytes.freeze(), ..self.clone() }
+        Self {
+            attributes,
+            base_timestamp,
+            max_timestamp,
+            record_count,
+            bytes: bytes.freeze(),
+            ..self.clone()
+        }
     }
 
     /// The whole batch as it goes over the wire.
@@ -177,7 +208,10 @@ impl RecordBatch {
 
     /// The sequence number of the last record of an idempotent producer's batch. Sequences wrap at `i32::MAX` to 0.
     pub(crate) fn last_sequence(&self) -> i32 {
-        add_sequence(self.base_sequence, i32::try_from(self.last_offset - self.base_offset).unwrap_or(i32::MAX))
+        add_sequence(
+            self.base_sequence,
+            i32::try_from(self.last_offset - self.base_offset).unwrap_or(i32::MAX),
+        )
     }
 }
 
@@ -189,8 +223,13 @@ pub(crate) fn add_sequence(sequence: i32, increment: i32) -> i32 {
 
 /// The length of the batch at the start of `bytes`, header included, if the length field is there and sane.
 pub(crate) fn batch_len(bytes: &[u8]) -> Option<usize> {
-    let declared: [u8; 4] = bytes.get(POSITION_BATCH_LENGTH..LOG_OVERHEAD)?.try_into().ok()?;
-    usize::try_from(i32::from_be_bytes(declared)).ok()?.checked_add(LOG_OVERHEAD)
+    let declared: [u8; 4] = bytes
+        .get(POSITION_BATCH_LENGTH..LOG_OVERHEAD)?
+        .try_into()
+        .ok()?;
+    usize::try_from(i32::from_be_bytes(declared))
+        .ok()?
+        .checked_add(LOG_OVERHEAD)
 }
 
 /// Builds a batch record by record, as a producer does. The broker itself writes transaction markers with it.
@@ -222,8 +261,14 @@ impl RecordBatchBuilder {
     }
 
     /// Marks the batch as of an idempotent producer, `base_sequence` being the number of its first record.
-    pub(crate) fn producer(mut self, producer_id: i64, producer_epoch: i16, base_sequence: i32) -> Self {
-        (self.producer_id, self.producer_epoch, self.base_sequence) = (producer_id, producer_epoch, base_sequence);
+    pub(crate) fn producer(
+        mut self,
+        producer_id: i64,
+        producer_epoch: i16,
+        base_sequence: i32,
+    ) -> Self {
+        (self.producer_id, self.producer_epoch, self.base_sequence) =
+            (producer_id, producer_epoch, base_sequence);
         self
     }
 
@@ -234,9 +279,20 @@ impl RecordBatchBuilder {
     }
 
     /// Adds a record.
-    pub(crate) fn record(mut self, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> Self {
+    pub(crate) fn record(
+        mut self,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Self {
         let base_timestamp = *self.base_timestamp.get_or_insert(timestamp);
-        let record = Record { offset: i64::from(self.record_count), timestamp, key, value, headers: &[0] };
+        let record = Record {
+            offset: i64::from(self.record_count),
+            timestamp,
+            key,
+            value,
+            headers: &[0],
+        };
         record.encode(&mut self.records, 0, base_timestamp);
         self.record_count += 1;
         self.max_timestamp = self.max_timestamp.max(timestamp);
@@ -267,15 +323,24 @@ impl RecordBatchBuilder {
 
 /// The marker that ends a transaction on a partition: a control batch with one record, its key `version 0` and the
 /// type (0 abort, 1 commit), its value `version 0` and the coordinator's epoch.
-pub(crate) fn transaction_marker(producer_id: i64, producer_epoch: i16, committed: bool, now_ms: i64) -> RecordBatch {
+pub(crate) fn transaction_marker(
+    producer_id: i64,
+    producer_epoch: i16,
+    committed: bool,
+    now_ms: i64,
+) -> RecordBatch {
     let key = [0, 0, 0, u8::from(committed)];
-    let mut builder = RecordBatchBuilder::new().producer(producer_id, producer_epoch, -1).transactional();
+    let mut builder = RecordBatchBuilder::new()
+        .producer(producer_id, producer_epoch, -1)
+        .transactional();
     builder.attributes |= ATTRIBUTE_CONTROL;
     builder.record(now_ms, Some(&key), Some(&[0; 6])).build()
 }
 
 fn field<const N: usize>(bytes: &[u8], position: usize) -> [u8; N] {
-    bytes[position..position + N].try_into().expect("the header was checked to be complete")
+    bytes[position..position + N]
+        .try_into()
+        .expect("the header was checked to be complete")
 }
 
 fn put_field<const N: usize>(bytes: &mut BytesMut, position: usize, value: [u8; N]) {
@@ -283,7 +348,8 @@ fn put_field<const N: usize>(bytes: &mut BytesMut, position: usize, value: [u8; 
 }
 
 fn put_len_and_crc(bytes: &mut BytesMut) {
-    let len = i32::try_from(bytes.len() - LOG_OVERHEAD).expect("a batch is at most as long as a request");
+    let len =
+        i32::try_from(bytes.len() - LOG_OVERHEAD).expect("a batch is at most as long as a request");
     put_field(bytes, POSITION_BATCH_LENGTH, len.to_be_bytes());
     put_crc(bytes);
 }
@@ -298,7 +364,11 @@ mod tests {
     use super::*;
 
     fn batch() -> RecordBatch {
-        RecordBatchBuilder::new().record(10, Some(b"a"), Some(b"1")).record(30, None, None).record(20, Some(b"b"), None).build()
+        RecordBatchBuilder::new()
+            .record(10, Some(b"a"), Some(b"1"))
+            .record(30, None, None)
+            .record(20, Some(b"b"), None)
+            .build()
     }
 
     #[test]
@@ -306,7 +376,15 @@ mod tests {
         let batch = batch();
         let parsed = RecordBatch::parse(batch.bytes()).unwrap();
         assert_eq!(parsed, batch);
-        assert_eq!((parsed.base_offset, parsed.last_offset, parsed.max_timestamp, parsed.record_count), (0, 2, 30, 3));
+        assert_eq!(
+            (
+                parsed.base_offset,
+                parsed.last_offset,
+                parsed.max_timestamp,
+                parsed.record_count
+            ),
+            (0, 2, 30, 3)
+        );
     }
 
     #[test]
@@ -314,14 +392,20 @@ mod tests {
         let mut bytes = BytesMut::from(&batch().bytes()[..]);
         let last = bytes.len() - 1;
         bytes[last] ^= 1;
-        assert_eq!(RecordBatch::parse(&bytes.freeze()), Err(ResponseError::CorruptMessage));
+        assert_eq!(
+            RecordBatch::parse(&bytes.freeze()),
+            Err(ResponseError::CorruptMessage)
+        );
     }
 
     #[test]
     fn every_cut_is_an_error_and_never_a_panic() {
         let whole = batch();
         for len in 0..whole.bytes().len() {
-            assert!(RecordBatch::parse(&whole.bytes().slice(..len)).is_err(), "cut at {len}");
+            assert!(
+                RecordBatch::parse(&whole.bytes().slice(..len)).is_err(),
+                "cut at {len}"
+            );
         }
     }
 
@@ -347,9 +431,19 @@ mod tests {
     fn a_marker_is_a_transactional_control_batch_of_one_record() {
         let marker = transaction_marker(7, 3, true, 99);
         assert!(marker.is_control() && marker.is_transactional());
-        assert_eq!((marker.producer_id, marker.producer_epoch, marker.record_count), (7, 3, 1));
+        assert_eq!(
+            (
+                marker.producer_id,
+                marker.producer_epoch,
+                marker.record_count
+            ),
+            (7, 3, 1)
+        );
         assert_eq!(super::super::records::marker_is_commit(&marker), Some(true));
         let marker = transaction_marker(7, 3, false, 99);
-        assert_eq!(super::super::records::marker_is_commit(&marker), Some(false));
+        assert_eq!(
+            super::super::records::marker_is_commit(&marker),
+            Some(false)
+        );
     }
 }

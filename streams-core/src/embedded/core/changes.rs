@@ -4,29 +4,58 @@
 //! sends the answers that depend on them.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::topic_config::TopicConfig;
 
 /// One change of durable state.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Change {
     /// The cluster got its id.
     Cluster { cluster_id: String },
     /// A topic was created, or its partitions or configuration changed.
-    Topic { topic_id: Uuid, name: String, partition_count: usize, config: TopicConfig },
+    Topic {
+        topic_id: Uuid,
+        name: String,
+        partition_count: usize,
+        config: TopicConfig,
+    },
     /// A topic and all its data went.
     TopicDeleted { topic_id: Uuid },
-    /// Something happened to the log of one partition.
-    Log { topic_id: Uuid, partition: usize, change: LogChange },
+    /// Records of a partition below this offset are gone.
+    StartOffset {
+        topic_id: Uuid,
+        partition: usize,
+        offset: i64,
+    },
+    /// Something happened to the segments of one partition. These are kept as segments, not as a list of changes.
+    #[serde(skip)]
+    Log {
+        topic_id: Uuid,
+        partition: usize,
+        change: LogChange,
+    },
     /// A group committed an offset.
-    Offset { group_id: String, topic: String, partition: i32, committed: CommittedOffset },
+    Offset {
+        group_id: String,
+        topic: String,
+        partition: i32,
+        committed: CommittedOffset,
+    },
     /// A group's offset of one partition went.
-    OffsetDeleted { group_id: String, topic: String, partition: i32 },
+    OffsetDeleted {
+        group_id: String,
+        topic: String,
+        partition: i32,
+    },
     /// Producer ids below this one have been given out.
     NextProducerId { producer_id: i64 },
     /// The state of a transactional id.
-    Transaction { transactional_id: String, transaction: DurableTransaction },
+    Transaction {
+        transactional_id: String,
+        transaction: DurableTransaction,
+    },
 }
 
 /// A change to the segments of one partition's log.
@@ -35,17 +64,22 @@ pub(crate) enum LogChange {
     /// A new, empty segment takes the appends from now on.
     SegmentStarted { base_offset: i64 },
     /// A batch was appended to the segment with this base offset.
-    Appended { segment_base_offset: i64, batch: Bytes },
+    Appended {
+        segment_base_offset: i64,
+        batch: Bytes,
+    },
     /// A segment went, with everything in it.
     SegmentDeleted { base_offset: i64 },
     /// Compaction rewrote a run of segments into the first of them.
-    SegmentsReplaced { base_offset: i64, batches: Vec<Bytes>, merged: Vec<i64> },
-    /// Records below this offset are gone.
-    StartOffset { offset: i64 },
+    SegmentsReplaced {
+        base_offset: i64,
+        batches: Vec<Bytes>,
+        merged: Vec<i64>,
+    },
 }
 
 /// A committed offset with what was committed beside it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CommittedOffset {
     pub(crate) offset: i64,
     pub(crate) leader_epoch: i32,
@@ -54,7 +88,7 @@ pub(crate) struct CommittedOffset {
 }
 
 /// What must survive a restart of one transactional id.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DurableTransaction {
     pub(crate) producer_id: i64,
     pub(crate) producer_epoch: i16,
@@ -62,7 +96,11 @@ pub(crate) struct DurableTransaction {
     /// When the open transaction began, if one is open.
     pub(crate) ongoing_since_ms: Option<i64>,
     pub(crate) partitions: Vec<(String, i32)>,
+    pub(crate) groups: Vec<String>,
     pub(crate) pending_offsets: Vec<(String, String, i32, CommittedOffset)>,
+    /// Set while the transaction is being ended: committed or not. Should the broker die before the last marker is
+    /// written, it writes the rest when it starts again.
+    pub(crate) decided: Option<bool>,
     /// How the last transaction ended, if one has: committed or not.
     pub(crate) last_outcome: Option<bool>,
 }
@@ -77,7 +115,10 @@ pub(crate) struct Changes {
 impl Changes {
     /// A collector that keeps changes only if `enabled`.
     pub(crate) fn new(enabled: bool) -> Self {
-        Self { enabled, list: Vec::new() }
+        Self {
+            enabled,
+            list: Vec::new(),
+        }
     }
 
     /// Notes a change. The closure runs only when changes are kept, so that a broker in memory pays nothing.

@@ -14,26 +14,51 @@ use super::records::{Record, open, walk};
 use super::topic_config::TopicConfig;
 
 /// Compacts the log if it is due, and says whether it did.
-pub(crate) fn compact(log: &mut PartitionLog, config: &TopicConfig, now_ms: i64, changes: &mut Changes) -> bool {
+pub(crate) fn compact(
+    log: &mut PartitionLog,
+    config: &TopicConfig,
+    now_ms: i64,
+    changes: &mut Changes,
+) -> bool {
     if !config.is_compacted() {
         return false;
     }
     roll_overdue(log, config, now_ms, changes);
-    let Some(segment_count) = due_segments(log, config, now_ms) else { return false };
+    let Some(segment_count) = due_segments(log, config, now_ms) else {
+        return false;
+    };
     let cleanable_end = log.segments[segment_count].base_offset;
     let latest = latest_offsets(log, segment_count);
-    let mut pass = Pass { producers: &log.producers, latest: &latest, config, now_ms, with_data: HashSet::new() };
-    let cleaned: Vec<Segment> = log.segments.iter().take(segment_count).map(|segment| pass.clean(segment)).collect();
+    let mut pass = Pass {
+        producers: &log.producers,
+        latest: &latest,
+        config,
+        now_ms,
+        with_data: HashSet::new(),
+    };
+    let cleaned: Vec<Segment> = log
+        .segments
+        .iter()
+        .take(segment_count)
+        .map(|segment| pass.clean(segment))
+        .collect();
     let merged = merged(cleaned, config.segment_bytes());
     for (segment, sources) in &merged {
         log.note(changes, || LogChange::SegmentsReplaced {
             base_offset: segment.base_offset,
-            batches: segment.batches.iter().map(|batch| batch.bytes().clone()).collect(),
+            batches: segment
+                .batches
+                .iter()
+                .map(|batch| batch.bytes().clone())
+                .collect(),
             merged: sources.clone(),
         });
     }
     log.segments.drain(..segment_count);
-    merged.into_iter().rev().for_each(|(segment, _)| log.segments.push_front(segment));
+    merged
+        .into_iter()
+        .rev()
+        .for_each(|(segment, _)| log.segments.push_front(segment));
     log.producers.forget_aborted_before(cleanable_end);
     log.compacted_to = cleanable_end;
     true
@@ -41,7 +66,8 @@ pub(crate) fn compact(log: &mut PartitionLog, config: &TopicConfig, now_ms: i64,
 
 /// Closes the active segment if its first record has waited for compaction longer than `max.compaction.lag.ms`.
 fn roll_overdue(log: &mut PartitionLog, config: &TopicConfig, now_ms: i64, changes: &mut Changes) {
-    let is_overdue = |first_ms: i64| now_ms.saturating_sub(first_ms) > config.max_compaction_lag_ms();
+    let is_overdue =
+        |first_ms: i64| now_ms.saturating_sub(first_ms) > config.max_compaction_lag_ms();
     if !log.active().batches.is_empty() && log.active().first_append_ms.is_some_and(is_overdue) {
         log.roll(changes);
     }
@@ -53,10 +79,13 @@ fn due_segments(log: &PartitionLog, config: &TopicConfig, now_ms: i64) -> Option
     let is_settled = |index: usize| {
         let next_base_offset = log.segments[index + 1].base_offset;
         let lag_ms = config.min_compaction_lag_ms();
-        let is_old_enough = lag_ms == 0 || now_ms.saturating_sub(log.segments[index].newest_ms()) > lag_ms;
+        let is_old_enough =
+            lag_ms == 0 || now_ms.saturating_sub(log.segments[index].newest_ms()) > lag_ms;
         next_base_offset <= stable_offset && (next_base_offset <= log.compacted_to || is_old_enough)
     };
-    let segment_count = (0..log.segments.len() - 1).take_while(|index| is_settled(*index)).count();
+    let segment_count = (0..log.segments.len() - 1)
+        .take_while(|index| is_settled(*index))
+        .count();
     let (mut clean_bytes, mut dirty_bytes, mut oldest_dirty_ms) = (0, 0, i64::MAX);
     for segment in log.segments.iter().take(segment_count) {
         if segment.base_offset < log.compacted_to {
@@ -77,7 +106,11 @@ fn due_segments(log: &PartitionLog, config: &TopicConfig, now_ms: i64) -> Option
 /// The offset of the last record of each key in the segments that have not been compacted yet.
 fn latest_offsets(log: &PartitionLog, segment_count: usize) -> HashMap<Vec<u8>, i64> {
     let mut latest = HashMap::new();
-    let dirty = log.segments.iter().take(segment_count).filter(|segment| segment.base_offset >= log.compacted_to);
+    let dirty = log
+        .segments
+        .iter()
+        .take(segment_count)
+        .filter(|segment| segment.base_offset >= log.compacted_to);
     for batch in dirty.flat_map(|segment| segment.batches.iter()) {
         if batch.is_control() || log.producers.is_aborted(batch) {
             continue;
@@ -116,23 +149,40 @@ impl Pass<'_> {
 
     fn clean_batch(&mut self, batch: &RecordBatch) -> Option<RecordBatch> {
         // What cannot be opened is not understood, and so kept as it is.
-        let Some(opened) = open(batch) else { return Some(batch.clone()) };
-        let Some(records) = walk(batch, &opened) else { return Some(batch.clone()) };
+        let Some(opened) = open(batch) else {
+            return Some(batch.clone());
+        };
+        let Some(records) = walk(batch, &opened) else {
+            return Some(batch.clone());
+        };
         let horizon_ms = batch.delete_horizon_ms();
         let is_past_horizon = horizon_ms.is_some_and(|horizon_ms| horizon_ms <= self.now_ms);
-        let new_horizon_ms = || horizon_ms.unwrap_or(self.now_ms.saturating_add(self.config.delete_retention_ms()));
+        let new_horizon_ms = || {
+            horizon_ms.unwrap_or(
+                self.now_ms
+                    .saturating_add(self.config.delete_retention_ms()),
+            )
+        };
         if batch.is_control() {
             let has_data = self.with_data.remove(&batch.producer_id);
             if is_past_horizon && !has_data {
                 return None;
             }
-            return Some(if horizon_ms.is_some() { batch.clone() } else { batch.with_records(&records, Some(new_horizon_ms())) });
+            return Some(if horizon_ms.is_some() {
+                batch.clone()
+            } else {
+                batch.with_records(&records, Some(new_horizon_ms()))
+            });
         }
         if self.producers.is_aborted(batch) {
             return None;
         }
         let is_kept = |record: &&Record<'_>| {
-            let is_latest = record.key.is_some_and(|key| self.latest.get(key).is_none_or(|offset| *offset <= record.offset));
+            let is_latest = record.key.is_some_and(|key| {
+                self.latest
+                    .get(key)
+                    .is_none_or(|offset| *offset <= record.offset)
+            });
             is_latest && !(record.value.is_none() && is_past_horizon)
         };
         let kept: Vec<Record<'_>> = records.iter().filter(is_kept).copied().collect();
@@ -142,11 +192,16 @@ impl Pass<'_> {
         if batch.is_transactional() {
             self.with_data.insert(batch.producer_id);
         }
-        let has_new_tombstone = horizon_ms.is_none() && kept.iter().any(|record| record.value.is_none());
+        let has_new_tombstone =
+            horizon_ms.is_none() && kept.iter().any(|record| record.value.is_none());
         if kept.len() == records.len() && !has_new_tombstone {
             return Some(batch.clone());
         }
-        let horizon_ms = if has_new_tombstone { Some(new_horizon_ms()) } else { horizon_ms };
+        let horizon_ms = if has_new_tombstone {
+            Some(new_horizon_ms())
+        } else {
+            horizon_ms
+        };
         Some(batch.with_records(&kept, horizon_ms))
     }
 }
@@ -188,18 +243,40 @@ mod tests {
     impl Bench {
         fn new(settings: &[(&str, &str)]) -> Self {
             let mut config = TopicConfig::default();
-            let defaults = [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0.1"), ("delete.retention.ms", "100")];
-            defaults.iter().chain(settings).for_each(|(name, value)| config.set(name, value).unwrap());
-            Self { log: PartitionLog::new(Uuid::nil(), 0, &mut Changes::new(false)), config, now_ms: 0 }
+            let defaults = [
+                ("cleanup.policy", "compact"),
+                ("min.cleanable.dirty.ratio", "0.1"),
+                ("delete.retention.ms", "100"),
+            ];
+            defaults
+                .iter()
+                .chain(settings)
+                .for_each(|(name, value)| config.set(name, value).unwrap());
+            Self {
+                log: PartitionLog::new(Uuid::nil(), 0, &mut Changes::new(false)),
+                config,
+                now_ms: 0,
+            }
         }
 
         fn append(&mut self, builder: RecordBatchBuilder) {
-            self.log.append(&builder.build(), &self.config, self.now_ms, &mut Changes::new(false)).unwrap();
+            self.log
+                .append(
+                    &builder.build(),
+                    &self.config,
+                    self.now_ms,
+                    &mut Changes::new(false),
+                )
+                .unwrap();
         }
 
         fn put(&mut self, key: &str, value: Option<&str>) {
             let now_ms = self.now_ms;
-            self.append(RecordBatchBuilder::new().record(now_ms, Some(key.as_bytes()), value.map(str::as_bytes)));
+            self.append(RecordBatchBuilder::new().record(
+                now_ms,
+                Some(key.as_bytes()),
+                value.map(str::as_bytes),
+            ));
         }
 
         fn roll(&mut self) {
@@ -207,7 +284,12 @@ mod tests {
         }
 
         fn compact(&mut self) -> bool {
-            compact(&mut self.log, &self.config, self.now_ms, &mut Changes::new(false))
+            compact(
+                &mut self.log,
+                &self.config,
+                self.now_ms,
+                &mut Changes::new(false),
+            )
         }
 
         fn records(&self) -> Vec<(i64, String, Option<String>)> {
@@ -216,7 +298,11 @@ mod tests {
             for batch in self.log.batches_from(0).filter(|batch| !batch.is_control()) {
                 let opened = open(batch).unwrap();
                 for record in walk(batch, &opened).unwrap() {
-                    all.push((record.offset, text(record.key.unwrap()), record.value.map(text)));
+                    all.push((
+                        record.offset,
+                        text(record.key.unwrap()),
+                        record.value.map(text),
+                    ));
                 }
             }
             all
@@ -230,16 +316,30 @@ mod tests {
     #[test]
     fn the_latest_of_each_key_stays_at_its_offset() {
         let mut bench = Bench::new(&[]);
-        bench.append(RecordBatchBuilder::new().record(0, Some(b"a"), Some(b"1")).record(0, Some(b"b"), Some(b"1")));
+        bench.append(
+            RecordBatchBuilder::new()
+                .record(0, Some(b"a"), Some(b"1"))
+                .record(0, Some(b"b"), Some(b"1")),
+        );
         bench.put("a", Some("2"));
         bench.roll();
         bench.put("b", Some("2"));
         assert!(bench.compact());
-        assert_eq!(bench.records(), [row(1, "b", Some("1")), row(2, "a", Some("2")), row(3, "b", Some("2"))]);
+        assert_eq!(
+            bench.records(),
+            [
+                row(1, "b", Some("1")),
+                row(2, "a", Some("2")),
+                row(3, "b", Some("2"))
+            ]
+        );
         assert!(!bench.compact(), "nothing new");
         bench.roll();
         assert!(bench.compact());
-        assert_eq!(bench.records(), [row(2, "a", Some("2")), row(3, "b", Some("2"))]);
+        assert_eq!(
+            bench.records(),
+            [row(2, "a", Some("2")), row(3, "b", Some("2"))]
+        );
         assert_eq!((bench.log.start_offset, bench.log.end_offset), (0, 4));
         assert_eq!(bench.log.segments.len(), 2, "small segments are joined");
     }
@@ -261,12 +361,18 @@ mod tests {
         bench.put("c", Some("1"));
         bench.roll();
         assert!(bench.compact());
-        assert_eq!(bench.records(), [row(2, "b", Some("1")), row(3, "c", Some("1"))]);
+        assert_eq!(
+            bench.records(),
+            [row(2, "b", Some("1")), row(3, "c", Some("1"))]
+        );
     }
 
     #[test]
     fn the_dirty_ratio_and_the_lags_decide_when() {
-        let mut bench = Bench::new(&[("min.cleanable.dirty.ratio", "0.5"), ("max.compaction.lag.ms", "1000")]);
+        let mut bench = Bench::new(&[
+            ("min.cleanable.dirty.ratio", "0.5"),
+            ("max.compaction.lag.ms", "1000"),
+        ]);
         for i in 0..10 {
             bench.put(&format!("k{i}"), Some("1"));
         }
@@ -302,11 +408,16 @@ mod tests {
     fn aborted_records_go_and_open_transactions_stop_it() {
         let mut bench = Bench::new(&[]);
         let in_transaction = |sequence, value: &[u8]| {
-            RecordBatchBuilder::new().producer(1, 0, sequence).transactional().record(0, Some(b"a"), Some(value))
+            RecordBatchBuilder::new()
+                .producer(1, 0, sequence)
+                .transactional()
+                .record(0, Some(b"a"), Some(value))
         };
         let end = |bench: &mut Bench, is_commit| {
             let marker = transaction_marker(1, 0, is_commit, 0);
-            bench.log.append_marker(&marker, &bench.config, 0, &mut Changes::new(false));
+            bench
+                .log
+                .append_marker(&marker, &bench.config, 0, &mut Changes::new(false));
         };
         bench.put("a", Some("plain"));
         bench.append(in_transaction(0, b"aborted"));
@@ -316,7 +427,11 @@ mod tests {
         bench.roll();
         assert!(bench.compact());
         assert_eq!(bench.records(), [row(0, "a", Some("plain"))]);
-        assert_eq!(bench.log.producers.aborted_between(0, 100).count(), 0, "nothing aborted is left to be skipped");
+        assert_eq!(
+            bench.log.producers.aborted_between(0, 100).count(),
+            0,
+            "nothing aborted is left to be skipped"
+        );
         bench.append(in_transaction(1, b"committed"));
         end(&mut bench, true);
         bench.roll();
@@ -326,7 +441,16 @@ mod tests {
         bench.put("z", Some("1"));
         bench.roll();
         assert!(bench.compact());
-        let markers: Vec<i64> = bench.log.batches_from(0).filter(|b| b.is_control()).map(|b| b.base_offset).collect();
-        assert_eq!(markers, [4], "the marker of records that are still there stays, so that a replay sees them committed");
+        let markers: Vec<i64> = bench
+            .log
+            .batches_from(0)
+            .filter(|b| b.is_control())
+            .map(|b| b.base_offset)
+            .collect();
+        assert_eq!(
+            markers,
+            [4],
+            "the marker of records that are still there stays, so that a replay sees them committed"
+        );
     }
 }

@@ -38,18 +38,33 @@ impl WaitingFetches {
             if !self.by_partition.contains_key(topic) {
                 self.by_partition.insert(topic.clone(), HashMap::new());
             }
-            let waiting = self.by_partition.get_mut(topic).map(|topic| topic.entry(*partition).or_default());
+            let waiting = self
+                .by_partition
+                .get_mut(topic)
+                .map(|topic| topic.entry(*partition).or_default());
             waiting.into_iter().for_each(|waiting| {
                 waiting.insert(request_id);
             });
         }
         self.by_deadline.insert((deadline_ms, request_id));
-        self.waiting.insert(request_id, WaitingFetch { context, request, deadline_ms, partitions });
+        self.waiting.insert(
+            request_id,
+            WaitingFetch {
+                context,
+                request,
+                deadline_ms,
+                partitions,
+            },
+        );
     }
 
     /// Something happened to this partition.
     pub(crate) fn touch(&mut self, topic: &str, partition: i32) {
-        if let Some(waiting) = self.by_partition.get(topic).and_then(|topic| topic.get(&partition)) {
+        if let Some(waiting) = self
+            .by_partition
+            .get(topic)
+            .and_then(|topic| topic.get(&partition))
+        {
             self.touched.extend(waiting);
         }
     }
@@ -64,7 +79,12 @@ impl WaitingFetches {
     /// The fetches to look at again: those touched since the last call and those whose time has come.
     pub(crate) fn take_due(&mut self, now_ms: i64) -> BTreeSet<RequestId> {
         let mut due = std::mem::take(&mut self.touched);
-        due.extend(self.by_deadline.iter().take_while(|(deadline_ms, _)| *deadline_ms <= now_ms).map(|(_, id)| *id));
+        due.extend(
+            self.by_deadline
+                .iter()
+                .take_while(|(deadline_ms, _)| *deadline_ms <= now_ms)
+                .map(|(_, id)| *id),
+        );
         due
     }
 
@@ -73,7 +93,9 @@ impl WaitingFetches {
         let fetch = self.waiting.remove(&request_id)?;
         self.by_deadline.remove(&(fetch.deadline_ms, request_id));
         for (topic, partition) in &fetch.partitions {
-            let Some(partitions) = self.by_partition.get_mut(topic) else { continue };
+            let Some(partitions) = self.by_partition.get_mut(topic) else {
+                continue;
+            };
             if let Some(waiting) = partitions.get_mut(partition) {
                 waiting.remove(&request_id);
                 if waiting.is_empty() {
@@ -89,7 +111,9 @@ impl WaitingFetches {
 
     /// When the next fetch has waited long enough.
     pub(crate) fn next_deadline_ms(&self) -> Option<i64> {
-        self.by_deadline.first().map(|(deadline_ms, _)| *deadline_ms)
+        self.by_deadline
+            .first()
+            .map(|(deadline_ms, _)| *deadline_ms)
     }
 }
 
@@ -98,14 +122,29 @@ mod tests {
     use super::*;
 
     fn context(id: u64) -> RequestContext {
-        RequestContext { request_id: RequestId(id), version: 12, client_id: String::new(), client_host: String::new() }
+        RequestContext {
+            request_id: RequestId(id),
+            version: 12,
+            client_id: String::new(),
+            client_host: String::new(),
+        }
     }
 
     #[test]
     fn a_fetch_is_due_when_touched_or_overdue_and_leaves_nothing_behind() {
         let mut fetches = WaitingFetches::default();
-        fetches.wait(context(1), FetchRequest::default(), vec![("a".into(), 0), ("a".into(), 1)], 100);
-        fetches.wait(context(2), FetchRequest::default(), vec![("b".into(), 0)], 50);
+        fetches.wait(
+            context(1),
+            FetchRequest::default(),
+            vec![("a".into(), 0), ("a".into(), 1)],
+            100,
+        );
+        fetches.wait(
+            context(2),
+            FetchRequest::default(),
+            vec![("b".into(), 0)],
+            50,
+        );
         assert_eq!(fetches.next_deadline_ms(), Some(50));
         assert!(fetches.take_due(49).is_empty());
         fetches.touch("a", 1);

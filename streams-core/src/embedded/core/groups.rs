@@ -27,7 +27,10 @@ pub(crate) struct Group {
 
 impl Group {
     fn new() -> Self {
-        Self { membership: Membership::Classic(ClassicGroup::new()), offsets: GroupOffsets::default() }
+        Self {
+            membership: Membership::Classic(ClassicGroup::new()),
+            offsets: GroupOffsets::default(),
+        }
     }
 
     /// Whether nobody is in it.
@@ -92,7 +95,9 @@ impl Group {
         now_ms: i64,
     ) -> Result<(), ResponseError> {
         match &mut self.membership {
-            Membership::Classic(group) => group.check_commit(member_id, instance_id, generation_or_epoch, now_ms),
+            Membership::Classic(group) => {
+                group.check_commit(member_id, instance_id, generation_or_epoch, now_ms)
+            }
             Membership::Consumer(group) => group.check_commit(member_id, generation_or_epoch),
         }
     }
@@ -109,7 +114,10 @@ impl Group {
     pub(crate) fn is_subscribed_to(&self, topic: &str) -> bool {
         match &self.membership {
             Membership::Classic(group) => !group.is_empty(),
-            Membership::Consumer(group) => group.members.values().any(|member| member.subscribed_names.contains(topic)),
+            Membership::Consumer(group) => group
+                .members
+                .values()
+                .any(|member| member.subscribed_names.contains(topic)),
         }
     }
 
@@ -147,7 +155,9 @@ impl Groups {
 
     /// The group with this id, created if there is none.
     pub(crate) fn get_or_create(&mut self, group_id: &str) -> &mut Group {
-        self.by_id.entry(group_id.to_owned()).or_insert_with(Group::new)
+        self.by_id
+            .entry(group_id.to_owned())
+            .or_insert_with(Group::new)
     }
 
     /// Deletes a group.
@@ -167,13 +177,23 @@ impl Groups {
 
     /// Does in every group what is due at this time.
     pub(crate) fn tick(&mut self, now_ms: i64, answers: &mut Answers) {
-        let is_due = |group: &Group| group.next_deadline_ms().is_some_and(|deadline_ms| deadline_ms <= now_ms);
-        self.by_id.values_mut().filter(|group| is_due(group)).for_each(|group| group.tick(now_ms, answers));
+        let is_due = |group: &Group| {
+            group
+                .next_deadline_ms()
+                .is_some_and(|deadline_ms| deadline_ms <= now_ms)
+        };
+        self.by_id
+            .values_mut()
+            .filter(|group| is_due(group))
+            .for_each(|group| group.tick(now_ms, answers));
     }
 
     /// When [`Self::tick`] has something to do next.
     pub(crate) fn next_deadline_ms(&self) -> Option<i64> {
-        self.by_id.values().filter_map(Group::next_deadline_ms).min()
+        self.by_id
+            .values()
+            .filter_map(Group::next_deadline_ms)
+            .min()
     }
 }
 

@@ -36,7 +36,11 @@ pub(crate) fn kafka_id(id: Uuid) -> String {
     let value = id.as_u128();
     // 22 characters hold 132 bits; the last one carries the 2 bits that are left and 4 zeros.
     let character = |i: u32| {
-        let bits = if i == 21 { value << 4 } else { value >> (122 - 6 * i) };
+        let bits = if i == 21 {
+            value << 4
+        } else {
+            value >> (122 - 6 * i)
+        };
         char::from(ALPHABET[(bits & 0x3f) as usize])
     };
     (0..22).map(character).collect()
@@ -58,7 +62,10 @@ mod tests {
     #[test]
     fn printed_as_base64_for_urls() {
         assert_eq!(kafka_id(Uuid::nil()), "AAAAAAAAAAAAAAAAAAAAAA");
-        assert_eq!(kafka_id(Uuid::from_u128(u128::MAX)), "_____________________w");
+        assert_eq!(
+            kafka_id(Uuid::from_u128(u128::MAX)),
+            "_____________________w"
+        );
         assert_eq!(kafka_id(Uuid::from_u128(1)), "AAAAAAAAAAAAAAAAAAAAAQ");
     }
 }

@@ -26,7 +26,13 @@ pub(crate) struct Segment {
 impl Segment {
     /// An empty segment.
     pub(crate) fn new(base_offset: i64) -> Self {
-        Self { base_offset, batches: VecDeque::new(), size_bytes: 0, max_timestamp: -1, first_append_ms: None }
+        Self {
+            base_offset,
+            batches: VecDeque::new(),
+            size_bytes: 0,
+            max_timestamp: -1,
+            first_append_ms: None,
+        }
     }
 
     /// Adds a batch at the end.
@@ -39,7 +45,11 @@ impl Segment {
 
     /// The newest timestamp in it; where producers set none, when it was written.
     pub(crate) fn newest_ms(&self) -> i64 {
-        if self.max_timestamp >= 0 { self.max_timestamp } else { self.first_append_ms.unwrap_or(i64::MAX) }
+        if self.max_timestamp >= 0 {
+            self.max_timestamp
+        } else {
+            self.first_append_ms.unwrap_or(i64::MAX)
+        }
     }
 }
 
@@ -73,7 +83,13 @@ impl PartitionLog {
     }
 
     /// The log with these segments, oldest first, as they were found on disk.
-    pub(crate) fn recovered(topic_id: Uuid, partition: usize, segments: Vec<Segment>, start_offset: i64, now_ms: i64) -> Self {
+    pub(crate) fn recovered(
+        topic_id: Uuid,
+        partition: usize,
+        segments: Vec<Segment>,
+        start_offset: i64,
+        now_ms: i64,
+    ) -> Self {
         let mut segments = VecDeque::from(segments);
         if segments.is_empty() {
             segments.push_back(Segment::new(start_offset));
@@ -83,19 +99,37 @@ impl PartitionLog {
             if !segment.batches.is_empty() {
                 segment.first_append_ms.get_or_insert(now_ms);
             }
-            segment.batches.iter().for_each(|batch| producers.note(batch));
+            segment
+                .batches
+                .iter()
+                .for_each(|batch| producers.note(batch));
         }
         let active = segments.back().expect("a log has an active segment");
-        let end_offset = active.batches.back().map_or(active.base_offset, |batch| batch.last_offset + 1);
+        let end_offset = active
+            .batches
+            .back()
+            .map_or(active.base_offset, |batch| batch.last_offset + 1);
         let start_offset = start_offset.max(segments[0].base_offset).min(end_offset);
-        let mut log = Self { topic_id, partition, segments, start_offset, end_offset, producers, compacted_to: 0 };
+        let mut log = Self {
+            topic_id,
+            partition,
+            segments,
+            start_offset,
+            end_offset,
+            producers,
+            compacted_to: 0,
+        };
         log.drop_batches_before_start();
         log
     }
 
     /// Notes a change of this log.
     pub(crate) fn note(&self, changes: &mut Changes, change: impl FnOnce() -> LogChange) {
-        changes.push(|| Change::Log { topic_id: self.topic_id, partition: self.partition, change: change() });
+        changes.push(|| Change::Log {
+            topic_id: self.topic_id,
+            partition: self.partition,
+            change: change(),
+        });
     }
 
     /// Appends a producer's batch.
@@ -123,11 +157,17 @@ impl PartitionLog {
             }
         }
         if let Admission::Duplicate { base_offset } = self.producers.admit(batch)? {
-            return Ok(Appended { base_offset, log_append_time_ms: -1 });
+            return Ok(Appended {
+                base_offset,
+                log_append_time_ms: -1,
+            });
         }
         let append_time_ms = config.is_log_append_time().then_some(now_ms);
         let base_offset = self.place(batch, append_time_ms, config, now_ms, changes);
-        Ok(Appended { base_offset, log_append_time_ms: append_time_ms.unwrap_or(-1) })
+        Ok(Appended {
+            base_offset,
+            log_append_time_ms: append_time_ms.unwrap_or(-1),
+        })
     }
 
     /// Appends a batch the broker made itself and returns its offset.
@@ -151,7 +191,9 @@ impl PartitionLog {
     ) -> i64 {
         let active = self.active();
         let is_full = active.size_bytes + batch.size_bytes() as u64 > config.segment_bytes();
-        let is_old = active.first_append_ms.is_some_and(|first| now_ms.saturating_sub(first) > config.segment_ms());
+        let is_old = active
+            .first_append_ms
+            .is_some_and(|first| now_ms.saturating_sub(first) > config.segment_ms());
         if !active.batches.is_empty() && (is_full || is_old) {
             self.roll(changes);
         }
@@ -160,8 +202,14 @@ impl PartitionLog {
         self.end_offset = placed.last_offset + 1;
         self.producers.note(&placed);
         let segment_base_offset = self.active().base_offset;
-        self.note(changes, || LogChange::Appended { segment_base_offset, batch: placed.bytes().clone() });
-        self.segments.back_mut().expect("a log has an active segment").push(placed, now_ms);
+        self.note(changes, || LogChange::Appended {
+            segment_base_offset,
+            batch: placed.bytes().clone(),
+        });
+        self.segments
+            .back_mut()
+            .expect("a log has an active segment")
+            .push(placed, now_ms);
         base_offset
     }
 
@@ -179,17 +227,27 @@ impl PartitionLog {
 
     /// The last stable offset: below it every transaction has been decided.
     pub(crate) fn last_stable_offset(&self) -> i64 {
-        self.producers.first_open_offset().unwrap_or(self.end_offset)
+        self.producers
+            .first_open_offset()
+            .unwrap_or(self.end_offset)
     }
 
     /// The batches from the one that holds `from` up to `to` (exclusive), at most `bytes_max` together, the first one
     /// whatever its size if `at_least_one`.
-    pub(crate) fn read(&self, from: i64, to: i64, bytes_max: usize, at_least_one: bool) -> Vec<Bytes> {
+    pub(crate) fn read(
+        &self,
+        from: i64,
+        to: i64,
+        bytes_max: usize,
+        at_least_one: bool,
+    ) -> Vec<Bytes> {
         let mut taken = Vec::new();
         let mut taken_bytes = 0;
         for batch in self.batches_from(from) {
             let is_first = taken.is_empty() && at_least_one;
-            if batch.base_offset >= to || (taken_bytes + batch.size_bytes() > bytes_max && !is_first) {
+            if batch.base_offset >= to
+                || (taken_bytes + batch.size_bytes() > bytes_max && !is_first)
+            {
                 break;
             }
             taken_bytes += batch.size_bytes();
@@ -200,22 +258,38 @@ impl PartitionLog {
 
     /// The batches from the one that holds `offset`, or the first after it, to the end of the log.
     pub(crate) fn batches_from(&self, offset: i64) -> impl Iterator<Item = &RecordBatch> {
-        let segment = self.segments.partition_point(|segment| segment.base_offset <= offset).saturating_sub(1);
-        let batch = self.segments[segment].batches.partition_point(|batch| batch.last_offset < offset);
-        let rest = self.segments.range(segment + 1..).flat_map(|segment| segment.batches.iter());
+        let segment = self
+            .segments
+            .partition_point(|segment| segment.base_offset <= offset)
+            .saturating_sub(1);
+        let batch = self.segments[segment]
+            .batches
+            .partition_point(|batch| batch.last_offset < offset);
+        let rest = self
+            .segments
+            .range(segment + 1..)
+            .flat_map(|segment| segment.batches.iter());
         self.segments[segment].batches.range(batch..).chain(rest)
     }
 
     /// The first record at or after `timestamp_ms`: its offset and its timestamp.
     pub(crate) fn offset_for_timestamp(&self, timestamp_ms: i64) -> Option<(i64, i64)> {
-        let segments = self.segments.iter().filter(|segment| segment.max_timestamp >= timestamp_ms);
+        let segments = self
+            .segments
+            .iter()
+            .filter(|segment| segment.max_timestamp >= timestamp_ms);
         let mut batches = segments.flat_map(|segment| segment.batches.iter());
         batches.find_map(|batch| self.first_record(batch, |record_ms| record_ms >= timestamp_ms))
     }
 
     /// The first record with the newest timestamp of the log: its offset and its timestamp.
     pub(crate) fn offset_of_max_timestamp(&self) -> Option<(i64, i64)> {
-        let batches = || self.segments.iter().flat_map(|segment| segment.batches.iter()).filter(|batch| !batch.is_control());
+        let batches = || {
+            self.segments
+                .iter()
+                .flat_map(|segment| segment.batches.iter())
+                .filter(|batch| !batch.is_control())
+        };
         let max_ms = batches().map(|batch| batch.max_timestamp).max()?;
         let mut newest = batches().filter(|batch| batch.max_timestamp == max_ms);
         newest.find_map(|batch| self.first_record(batch, |record_ms| record_ms == max_ms))
@@ -223,28 +297,51 @@ impl PartitionLog {
 
     /// The first record of `batch`, not deleted, whose timestamp is `wanted`. A batch that cannot be opened answers with
     /// its own first offset, as the position from which a reader is sure to meet the record.
-    fn first_record(&self, batch: &RecordBatch, wanted: impl Fn(i64) -> bool) -> Option<(i64, i64)> {
+    fn first_record(
+        &self,
+        batch: &RecordBatch,
+        wanted: impl Fn(i64) -> bool,
+    ) -> Option<(i64, i64)> {
         if !wanted(batch.max_timestamp) || batch.is_control() {
             return None;
         }
-        let Some(opened) = records::open(batch) else { return Some((batch.base_offset, batch.max_timestamp)) };
+        let Some(opened) = records::open(batch) else {
+            return Some((batch.base_offset, batch.max_timestamp));
+        };
         let records = records::walk(batch, &opened)?;
-        let mut records = records.iter().filter(|record| record.offset >= self.start_offset);
-        records.find(|record| wanted(record.timestamp)).map(|record| (record.offset, record.timestamp))
+        let mut records = records
+            .iter()
+            .filter(|record| record.offset >= self.start_offset);
+        records
+            .find(|record| wanted(record.timestamp))
+            .map(|record| (record.offset, record.timestamp))
     }
 
     /// Deletes the records below `offset` and returns the new start of the log.
     ///
     /// # Errors
     /// `OFFSET_OUT_OF_RANGE` beyond the end of the log.
-    pub(crate) fn delete_before(&mut self, offset: i64, changes: &mut Changes) -> Result<i64, ResponseError> {
+    pub(crate) fn delete_before(
+        &mut self,
+        offset: i64,
+        changes: &mut Changes,
+    ) -> Result<i64, ResponseError> {
         if offset > self.end_offset || offset < 0 {
             return Err(ResponseError::OffsetOutOfRange);
         }
         if offset > self.start_offset {
             self.start_offset = offset;
-            self.note(changes, || LogChange::StartOffset { offset });
-            let is_passed = |log: &Self| log.segments.get(1).is_some_and(|next| next.base_offset <= log.start_offset);
+            let (topic_id, partition) = (self.topic_id, self.partition);
+            changes.push(|| Change::StartOffset {
+                topic_id,
+                partition,
+                offset,
+            });
+            let is_passed = |log: &Self| {
+                log.segments
+                    .get(1)
+                    .is_some_and(|next| next.base_offset <= log.start_offset)
+            };
             while is_passed(self) {
                 self.delete_oldest_segment(changes);
             }
@@ -255,8 +352,12 @@ impl PartitionLog {
 
     /// Deletes the oldest segment, which must not be the active one.
     pub(crate) fn delete_oldest_segment(&mut self, changes: &mut Changes) {
-        let Some(segment) = self.segments.pop_front() else { return };
-        self.note(changes, || LogChange::SegmentDeleted { base_offset: segment.base_offset });
+        let Some(segment) = self.segments.pop_front() else {
+            return;
+        };
+        self.note(changes, || LogChange::SegmentDeleted {
+            base_offset: segment.base_offset,
+        });
         self.start_offset = self.start_offset.max(self.segments[0].base_offset);
         self.producers.forget_aborted_before(self.start_offset);
     }
@@ -264,8 +365,15 @@ impl PartitionLog {
     fn drop_batches_before_start(&mut self) {
         let start_offset = self.start_offset;
         for segment in &mut self.segments {
-            while segment.batches.front().is_some_and(|batch| batch.last_offset < start_offset) {
-                let batch = segment.batches.pop_front().expect("the front was just seen");
+            while segment
+                .batches
+                .front()
+                .is_some_and(|batch| batch.last_offset < start_offset)
+            {
+                let batch = segment
+                    .batches
+                    .pop_front()
+                    .expect("the front was just seen");
                 segment.size_bytes -= batch.size_bytes() as u64;
             }
         }
@@ -285,7 +393,9 @@ mod tests {
 
     fn config(pairs: &[(&str, &str)]) -> TopicConfig {
         let mut config = TopicConfig::default();
-        pairs.iter().for_each(|(name, value)| config.set(name, value).unwrap());
+        pairs
+            .iter()
+            .for_each(|(name, value)| config.set(name, value).unwrap());
         config
     }
 
@@ -294,12 +404,24 @@ mod tests {
     }
 
     fn batch(timestamps: &[i64]) -> RecordBatch {
-        let add = |builder: RecordBatchBuilder, ts: &i64| builder.record(*ts, Some(b"key"), Some(b"value"));
-        timestamps.iter().fold(RecordBatchBuilder::new(), add).build()
+        let add = |builder: RecordBatchBuilder, ts: &i64| {
+            builder.record(*ts, Some(b"key"), Some(b"value"))
+        };
+        timestamps
+            .iter()
+            .fold(RecordBatchBuilder::new(), add)
+            .build()
     }
 
-    fn append(log: &mut PartitionLog, batch: &RecordBatch, config: &TopicConfig, now_ms: i64) -> i64 {
-        log.append(batch, config, now_ms, &mut Changes::new(false)).unwrap().base_offset
+    fn append(
+        log: &mut PartitionLog,
+        batch: &RecordBatch,
+        config: &TopicConfig,
+        now_ms: i64,
+    ) -> i64 {
+        log.append(batch, config, now_ms, &mut Changes::new(false))
+            .unwrap()
+            .base_offset
     }
 
     #[test]
@@ -312,10 +434,17 @@ mod tests {
         for offset in 0..40 {
             let read = log.read(offset, i64::MAX, 1, true);
             assert_eq!(read.len(), 1);
-            assert_eq!(RecordBatch::parse(&read[0]).unwrap().base_offset, offset / 2 * 2);
+            assert_eq!(
+                RecordBatch::parse(&read[0]).unwrap().base_offset,
+                offset / 2 * 2
+            );
         }
         assert!(log.read(40, i64::MAX, 1_000, true).is_empty());
-        assert_eq!(log.read(0, 10, 1 << 20, true).len(), 5, "the upper bound is exclusive");
+        assert_eq!(
+            log.read(0, 10, 1 << 20, true).len(),
+            5,
+            "the upper bound is exclusive"
+        );
         assert!(log.read(0, 40, 1, false).is_empty());
     }
 
@@ -341,8 +470,15 @@ mod tests {
         assert_eq!(log.delete_before(5, &mut changes), Ok(5));
         assert_eq!(log.segments[0].base_offset, 4);
         assert_eq!(changes.take().len(), 3, "the start offset and two segments");
-        assert_eq!(log.delete_before(3, &mut changes), Ok(5), "the start never moves back");
-        assert_eq!(log.delete_before(21, &mut changes), Err(ResponseError::OffsetOutOfRange));
+        assert_eq!(
+            log.delete_before(3, &mut changes),
+            Ok(5),
+            "the start never moves back"
+        );
+        assert_eq!(
+            log.delete_before(21, &mut changes),
+            Err(ResponseError::OffsetOutOfRange)
+        );
         assert_eq!(log.delete_before(20, &mut changes), Ok(20));
         assert_eq!(log.size_bytes(), 0);
     }
@@ -351,11 +487,20 @@ mod tests {
     fn an_open_transaction_holds_the_stable_offset() {
         let (mut log, config) = (log(), config(&[]));
         append(&mut log, &batch(&[1]), &config, 0);
-        let transactional = RecordBatchBuilder::new().producer(9, 0, 0).transactional().record(1, Some(b"k"), None).build();
+        let transactional = RecordBatchBuilder::new()
+            .producer(9, 0, 0)
+            .transactional()
+            .record(1, Some(b"k"), None)
+            .build();
         append(&mut log, &transactional, &config, 0);
         append(&mut log, &batch(&[1]), &config, 0);
         assert_eq!(log.last_stable_offset(), 1);
-        log.append_marker(&transaction_marker(9, 0, true, 0), &config, 0, &mut Changes::new(false));
+        log.append_marker(
+            &transaction_marker(9, 0, true, 0),
+            &config,
+            0,
+            &mut Changes::new(false),
+        );
         assert_eq!(log.last_stable_offset(), 4);
     }
 
@@ -363,20 +508,34 @@ mod tests {
     fn limits_of_the_topic_are_enforced() {
         let mut log = log();
         let append = |log: &mut PartitionLog, config: &TopicConfig, batch: &RecordBatch| {
-            log.append(batch, config, 0, &mut Changes::new(false)).map(|appended| appended.base_offset)
+            log.append(batch, config, 0, &mut Changes::new(false))
+                .map(|appended| appended.base_offset)
         };
         let small = config(&[("max.message.bytes", "70")]);
-        assert_eq!(append(&mut log, &small, &batch(&[1])), Err(ResponseError::MessageTooLarge));
+        assert_eq!(
+            append(&mut log, &small, &batch(&[1])),
+            Err(ResponseError::MessageTooLarge)
+        );
         let compacted = config(&[("cleanup.policy", "compact")]);
-        let keyless = RecordBatchBuilder::new().record(1, None, Some(b"v")).build();
-        assert_eq!(append(&mut log, &compacted, &keyless), Err(ResponseError::InvalidRecord));
+        let keyless = RecordBatchBuilder::new()
+            .record(1, None, Some(b"v"))
+            .build();
+        assert_eq!(
+            append(&mut log, &compacted, &keyless),
+            Err(ResponseError::InvalidRecord)
+        );
         assert_eq!(append(&mut log, &compacted, &batch(&[1])), Ok(0));
     }
 
     #[test]
     fn append_time_replaces_the_producers_clock() {
-        let (mut log, config) = (log(), config(&[("message.timestamp.type", "LogAppendTime")]));
-        let appended = log.append(&batch(&[1, 2]), &config, 9_000, &mut Changes::new(false)).unwrap();
+        let (mut log, config) = (
+            log(),
+            config(&[("message.timestamp.type", "LogAppendTime")]),
+        );
+        let appended = log
+            .append(&batch(&[1, 2]), &config, 9_000, &mut Changes::new(false))
+            .unwrap();
         assert_eq!(appended.log_append_time_ms, 9_000);
         assert_eq!(log.offset_for_timestamp(9_000), Some((0, 9_000)));
     }

@@ -10,6 +10,7 @@ pub(crate) mod changes;
 pub(crate) mod classic_group;
 pub(crate) mod compaction;
 pub(crate) mod consumer_group;
+pub(crate) mod durable;
 pub(crate) mod fetches;
 pub(crate) mod groups;
 pub(crate) mod ids;
@@ -30,7 +31,7 @@ use kafka_protocol::messages::{FetchResponse, RequestKind, ResponseKind};
 use kafka_protocol::protocol::StrBytes;
 
 use batch::transaction_marker;
-use changes::{Change, Changes, DurableTransaction};
+use changes::{Change, Changes, CommittedOffset, DurableTransaction};
 use fetches::WaitingFetches;
 use groups::Groups;
 use ids::Ids;
@@ -77,7 +78,10 @@ impl Answer {
             Self::Nothing => None,
             Self::Response(response) => Some(response),
             Self::Fetch(mut response, records) => {
-                let partitions = response.responses.iter_mut().flat_map(|topic| topic.partitions.iter_mut());
+                let partitions = response
+                    .responses
+                    .iter_mut()
+                    .flat_map(|topic| topic.partitions.iter_mut());
                 for (partition, batches) in partitions.zip(records) {
                     partition.records = Some(joined(batches));
                 }
@@ -92,7 +96,9 @@ fn joined(mut batches: Vec<Bytes>) -> Bytes {
         return batches.swap_remove(0);
     }
     let mut joined = BytesMut::with_capacity(batches.iter().map(Bytes::len).sum());
-    batches.iter().for_each(|batch| joined.extend_from_slice(batch));
+    batches
+        .iter()
+        .for_each(|batch| joined.extend_from_slice(batch));
     joined.freeze()
 }
 
@@ -155,7 +161,9 @@ impl BrokerCore {
         let mut ids = Ids::new(config.seed);
         let cluster_id = ids::kafka_id(ids.uuid());
         let mut changes = Changes::new(config.keeps_changes);
-        changes.push(|| Change::Cluster { cluster_id: cluster_id.clone() });
+        changes.push(|| Change::Cluster {
+            cluster_id: cluster_id.clone(),
+        });
         Self {
             config,
             cluster_id,
@@ -196,7 +204,8 @@ impl BrokerCore {
             for log in &mut topic.partitions {
                 retention::enforce(log, &topic.config, now_ms, &mut self.changes);
                 compaction::compact(log, &topic.config, now_ms, &mut self.changes);
-                log.producers.expire(now_ms.saturating_sub(PRODUCER_EXPIRATION_MS));
+                log.producers
+                    .expire(now_ms.saturating_sub(PRODUCER_EXPIRATION_MS));
             }
         }
     }
@@ -224,7 +233,13 @@ impl BrokerCore {
 
     /// Writes the markers of a transaction that has ended and settles the offsets that were part of it.
     pub(crate) fn finish_transaction(&mut self, ended: &EndedTransaction, now_ms: i64) {
-        let marker = transaction_marker(ended.producer_id, ended.producer_epoch, ended.is_commit, now_ms);
+        self.note_decision(ended);
+        let marker = transaction_marker(
+            ended.producer_id,
+            ended.producer_epoch,
+            ended.is_commit,
+            now_ms,
+        );
         for (topic, partition) in &ended.partitions {
             if let Ok((log, config)) = self.topics.partition_mut(topic, *partition) {
                 log.append_marker(&marker, config, now_ms, &mut self.changes);
@@ -233,32 +248,62 @@ impl BrokerCore {
         }
         for group_id in &ended.groups {
             if let Some(group) = self.groups.get_mut(group_id) {
-                group.offsets.end_transaction(group_id, ended.producer_id, ended.is_commit, &mut self.changes);
+                group.offsets.end_transaction(
+                    group_id,
+                    ended.producer_id,
+                    ended.is_commit,
+                    &mut self.changes,
+                );
             }
         }
         self.note_transaction(&ended.transactional_id);
     }
 
+    /// Notes how a transaction ends before anything of it is written, so that it ends that way on every partition even if
+    /// the broker dies in between.
+    fn note_decision(&mut self, ended: &EndedTransaction) {
+        let Some(transaction) = self.transactions.get(&ended.transactional_id) else {
+            return;
+        };
+        let groups = &self.groups;
+        self.changes.push(|| Change::Transaction {
+            transactional_id: ended.transactional_id.clone(),
+            transaction: DurableTransaction {
+                producer_id: ended.producer_id,
+                producer_epoch: ended.producer_epoch,
+                timeout_ms: transaction.timeout_ms,
+                ongoing_since_ms: None,
+                partitions: ended.partitions.iter().cloned().collect(),
+                groups: ended.groups.iter().cloned().collect(),
+                pending_offsets: held_offsets(groups, &ended.groups, ended.producer_id),
+                decided: Some(ended.is_commit),
+                last_outcome: Some(ended.is_commit),
+            },
+        });
+    }
+
     /// Notes the state of a transactional id as to be kept.
     pub(crate) fn note_transaction(&mut self, transactional_id: &str) {
-        let Some(transaction) = self.transactions.get(transactional_id) else { return };
-        let groups = &self.groups;
-        let held = |group_id: &String| {
-            let offsets = groups.get(group_id).into_iter().flat_map(|group| group.offsets.held(transaction.producer_id));
-            let owned = offsets.map(|((topic, p), offset)| (group_id.clone(), topic.clone(), *p, offset.clone()));
-            owned.collect::<Vec<_>>()
+        let Some(transaction) = self.transactions.get(transactional_id) else {
+            return;
         };
-        self.changes.push(|| Change::Transaction {
-            transactional_id: transactional_id.to_owned(),
-            transaction: DurableTransaction {
-                producer_id: transaction.producer_id,
-                producer_epoch: transaction.producer_epoch,
-                timeout_ms: transaction.timeout_ms,
-                ongoing_since_ms: transaction.open.as_ref().map(|open| open.since_ms),
-                partitions: transaction.open.iter().flat_map(|open| open.partitions.iter().cloned()).collect(),
-                pending_offsets: transaction.open.iter().flat_map(|open| open.groups.iter().flat_map(held)).collect(),
-                last_outcome: transaction.last_outcome,
-            },
+        let groups = &self.groups;
+        self.changes.push(|| {
+            let open = transaction.open.clone().unwrap_or_default();
+            Change::Transaction {
+                transactional_id: transactional_id.to_owned(),
+                transaction: DurableTransaction {
+                    producer_id: transaction.producer_id,
+                    producer_epoch: transaction.producer_epoch,
+                    timeout_ms: transaction.timeout_ms,
+                    ongoing_since_ms: transaction.open.as_ref().map(|open| open.since_ms),
+                    pending_offsets: held_offsets(groups, &open.groups, transaction.producer_id),
+                    partitions: open.partitions.into_iter().collect(),
+                    groups: open.groups.into_iter().collect(),
+                    decided: None,
+                    last_outcome: transaction.last_outcome,
+                },
+            }
         });
     }
 
@@ -267,9 +312,18 @@ impl BrokerCore {
     /// # Errors
     /// When the name is not allowed.
     pub(crate) fn auto_create_topic(&mut self, name: &str) -> Result<(), ResponseError> {
-        let partition_count = self.topics.check_new(name, self.config.default_partitions).map_err(|(error, _)| error)?;
+        let partition_count = self
+            .topics
+            .check_new(name, self.config.default_partitions)
+            .map_err(|(error, _)| error)?;
         let id = self.ids.uuid();
-        self.topics.create(id, name, partition_count, TopicConfig::default(), &mut self.changes);
+        self.topics.create(
+            id,
+            name,
+            partition_count,
+            TopicConfig::default(),
+            &mut self.changes,
+        );
         Ok(())
     }
 
@@ -279,6 +333,24 @@ impl BrokerCore {
             self.resume_fetch(request_id, now_ms);
         }
     }
+}
+
+/// What groups hold back for a producer: group, topic, partition and offset.
+fn held_offsets(
+    groups: &Groups,
+    group_ids: &BTreeSet<String>,
+    producer_id: i64,
+) -> Vec<(String, String, i32, CommittedOffset)> {
+    let held = |group_id: &String| {
+        let offsets = groups
+            .get(group_id)
+            .into_iter()
+            .flat_map(|group| group.offsets.held(producer_id));
+        let owned = offsets
+            .map(|((topic, p), offset)| (group_id.clone(), topic.clone(), *p, offset.clone()));
+        owned.collect::<Vec<_>>()
+    };
+    group_ids.iter().flat_map(held).collect()
 }
 
 /// A string of the protocol that keeps no request alive.

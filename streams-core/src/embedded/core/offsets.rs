@@ -30,16 +30,38 @@ impl GroupOffsets {
             partition,
             committed: committed.clone(),
         });
-        self.committed.insert((topic.to_owned(), partition), committed);
+        self.committed
+            .insert((topic.to_owned(), partition), committed);
+    }
+
+    /// Puts back an offset that was kept.
+    pub(crate) fn restore(&mut self, topic: &str, partition: i32, committed: CommittedOffset) {
+        self.committed
+            .insert((topic.to_owned(), partition), committed);
     }
 
     /// Holds an offset back until the producer's transaction ends.
-    pub(crate) fn hold(&mut self, producer_id: i64, topic: &str, partition: i32, committed: CommittedOffset) {
-        self.pending.entry(producer_id).or_default().insert((topic.to_owned(), partition), committed);
+    pub(crate) fn hold(
+        &mut self,
+        producer_id: i64,
+        topic: &str,
+        partition: i32,
+        committed: CommittedOffset,
+    ) {
+        self.pending
+            .entry(producer_id)
+            .or_default()
+            .insert((topic.to_owned(), partition), committed);
     }
 
     /// Commits or drops what was held back for this producer.
-    pub(crate) fn end_transaction(&mut self, group_id: &str, producer_id: i64, is_commit: bool, changes: &mut Changes) {
+    pub(crate) fn end_transaction(
+        &mut self,
+        group_id: &str,
+        producer_id: i64,
+        is_commit: bool,
+        changes: &mut Changes,
+    ) {
         let held = self.pending.remove(&producer_id).unwrap_or_default();
         for ((topic, partition), committed) in held.into_iter().filter(|_| is_commit) {
             self.commit(group_id, &topic, partition, committed, changes);
@@ -47,7 +69,10 @@ impl GroupOffsets {
     }
 
     /// What is held back for this producer.
-    pub(crate) fn held(&self, producer_id: i64) -> impl Iterator<Item = (&TopicPartition, &CommittedOffset)> {
+    pub(crate) fn held(
+        &self,
+        producer_id: i64,
+    ) -> impl Iterator<Item = (&TopicPartition, &CommittedOffset)> {
         self.pending.get(&producer_id).into_iter().flatten()
     }
 
@@ -68,24 +93,48 @@ impl GroupOffsets {
     }
 
     /// Deletes the committed offset of a partition.
-    pub(crate) fn delete(&mut self, group_id: &str, topic: &str, partition: i32, changes: &mut Changes) {
-        if self.committed.remove(&(topic.to_owned(), partition)).is_some() {
+    pub(crate) fn delete(
+        &mut self,
+        group_id: &str,
+        topic: &str,
+        partition: i32,
+        changes: &mut Changes,
+    ) {
+        if self
+            .committed
+            .remove(&(topic.to_owned(), partition))
+            .is_some()
+        {
             let (group_id, topic) = (group_id.to_owned(), topic.to_owned());
-            changes.push(|| Change::OffsetDeleted { group_id, topic, partition });
+            changes.push(|| Change::OffsetDeleted {
+                group_id,
+                topic,
+                partition,
+            });
         }
     }
 
     /// Deletes every offset of a topic, held back or not.
     pub(crate) fn delete_topic(&mut self, group_id: &str, topic: &str, changes: &mut Changes) {
-        let partitions: Vec<i32> = self.committed.keys().filter(|(name, _)| name == topic).map(|(_, p)| *p).collect();
-        partitions.into_iter().for_each(|partition| self.delete(group_id, topic, partition, changes));
-        self.pending.values_mut().for_each(|held| held.retain(|(name, _), _| name != topic));
+        let partitions: Vec<i32> = self
+            .committed
+            .keys()
+            .filter(|(name, _)| name == topic)
+            .map(|(_, p)| *p)
+            .collect();
+        partitions
+            .into_iter()
+            .for_each(|partition| self.delete(group_id, topic, partition, changes));
+        self.pending
+            .values_mut()
+            .for_each(|held| held.retain(|(name, _), _| name != topic));
     }
 
     /// Deletes everything.
     pub(crate) fn clear(&mut self, group_id: &str, changes: &mut Changes) {
         let keys: Vec<TopicPartition> = self.committed.keys().cloned().collect();
-        keys.into_iter().for_each(|(topic, partition)| self.delete(group_id, &topic, partition, changes));
+        keys.into_iter()
+            .for_each(|(topic, partition)| self.delete(group_id, &topic, partition, changes));
         self.pending.clear();
     }
 
@@ -100,7 +149,12 @@ mod tests {
     use super::*;
 
     fn at(offset: i64) -> CommittedOffset {
-        CommittedOffset { offset, leader_epoch: -1, metadata: "m".into(), commit_timestamp_ms: 0 }
+        CommittedOffset {
+            offset,
+            leader_epoch: -1,
+            metadata: "m".into(),
+            commit_timestamp_ms: 0,
+        }
     }
 
     #[test]

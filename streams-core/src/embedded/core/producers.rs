@@ -67,19 +67,38 @@ impl Producers {
     /// # Errors
     /// `INVALID_PRODUCER_EPOCH` for a producer that has been fenced, `OUT_OF_ORDER_SEQUENCE_NUMBER` for a gap.
     pub(crate) fn admit(&self, batch: &RecordBatch) -> Result<Admission, ResponseError> {
-        let Some(state) = self.states.get(&batch.producer_id) else { return Ok(Admission::Append) };
+        let Some(state) = self.states.get(&batch.producer_id) else {
+            return Ok(Admission::Append);
+        };
         if batch.producer_epoch < state.epoch {
             return Err(ResponseError::InvalidProducerEpoch);
         }
         if batch.producer_epoch > state.epoch {
-            return if batch.base_sequence == 0 { Ok(Admission::Append) } else { Err(ResponseError::OutOfOrderSequenceNumber) };
+            return if batch.base_sequence == 0 {
+                Ok(Admission::Append)
+            } else {
+                Err(ResponseError::OutOfOrderSequenceNumber)
+            };
         }
         let (first, last) = (batch.base_sequence, batch.last_sequence());
-        if let Some(mark) = state.batches.iter().find(|mark| mark.base_sequence == first && mark.last_sequence == last) {
-            return Ok(Admission::Duplicate { base_offset: mark.base_offset });
+        if let Some(mark) = state
+            .batches
+            .iter()
+            .find(|mark| mark.base_sequence == first && mark.last_sequence == last)
+        {
+            return Ok(Admission::Duplicate {
+                base_offset: mark.base_offset,
+            });
         }
-        let expected = state.batches.back().map_or(0, |mark| add_sequence(mark.last_sequence, 1));
-        if first == expected { Ok(Admission::Append) } else { Err(ResponseError::OutOfOrderSequenceNumber) }
+        let expected = state
+            .batches
+            .back()
+            .map_or(0, |mark| add_sequence(mark.last_sequence, 1));
+        if first == expected {
+            Ok(Admission::Append)
+        } else {
+            Err(ResponseError::OutOfOrderSequenceNumber)
+        }
     }
 
     /// Takes note of a batch that has been appended.
@@ -87,12 +106,15 @@ impl Producers {
         if batch.producer_id == NO_PRODUCER_ID {
             return;
         }
-        let state = self.states.entry(batch.producer_id).or_insert_with(|| ProducerState {
-            epoch: batch.producer_epoch,
-            batches: VecDeque::new(),
-            transaction_first_offset: None,
-            last_timestamp: -1,
-        });
+        let state = self
+            .states
+            .entry(batch.producer_id)
+            .or_insert_with(|| ProducerState {
+                epoch: batch.producer_epoch,
+                batches: VecDeque::new(),
+                transaction_first_offset: None,
+                last_timestamp: -1,
+            });
         if batch.producer_epoch != state.epoch {
             state.epoch = batch.producer_epoch;
             state.batches.clear();
@@ -118,23 +140,36 @@ impl Producers {
             base_offset: batch.base_offset,
         });
         if batch.is_transactional() {
-            state.transaction_first_offset.get_or_insert(batch.base_offset);
+            state
+                .transaction_first_offset
+                .get_or_insert(batch.base_offset);
         }
     }
 
     /// The offset of the first record of the oldest open transaction, if one is open.
     pub(crate) fn first_open_offset(&self) -> Option<i64> {
-        self.states.values().filter_map(|state| state.transaction_first_offset).min()
+        self.states
+            .values()
+            .filter_map(|state| state.transaction_first_offset)
+            .min()
     }
 
     /// Whether this producer has a transaction open here.
     pub(crate) fn has_open_transaction(&self, producer_id: i64) -> bool {
-        self.states.get(&producer_id).is_some_and(|state| state.transaction_first_offset.is_some())
+        self.states
+            .get(&producer_id)
+            .is_some_and(|state| state.transaction_first_offset.is_some())
     }
 
     /// The aborted transactions with records or a marker in `from..to`.
-    pub(crate) fn aborted_between(&self, from: i64, to: i64) -> impl Iterator<Item = &AbortedTransaction> {
-        self.aborted.iter().filter(move |aborted| aborted.last_offset >= from && aborted.first_offset < to)
+    pub(crate) fn aborted_between(
+        &self,
+        from: i64,
+        to: i64,
+    ) -> impl Iterator<Item = &AbortedTransaction> {
+        self.aborted
+            .iter()
+            .filter(move |aborted| aborted.last_offset >= from && aborted.first_offset < to)
     }
 
     /// Whether the data batch at this offset belongs to an aborted transaction.
@@ -153,7 +188,9 @@ impl Producers {
 
     /// Forgets producers that have not written since `before_ms` and have no open transaction.
     pub(crate) fn expire(&mut self, before_ms: i64) {
-        self.states.retain(|_, state| state.transaction_first_offset.is_some() || state.last_timestamp >= before_ms);
+        self.states.retain(|_, state| {
+            state.transaction_first_offset.is_some() || state.last_timestamp >= before_ms
+        });
     }
 
     /// Every producer, lowest id first.
@@ -182,20 +219,36 @@ mod tests {
     #[test]
     fn sequences_must_follow_and_duplicates_are_recognised() {
         let mut producers = Producers::default();
-        assert_eq!(producers.admit(&batch(0, 40, 0)), Ok(Admission::Append), "an unknown producer may start anywhere");
+        assert_eq!(
+            producers.admit(&batch(0, 40, 0)),
+            Ok(Admission::Append),
+            "an unknown producer may start anywhere"
+        );
         producers.note(&batch(0, 0, 100));
-        assert_eq!(producers.admit(&batch(0, 0, 0)), Ok(Admission::Duplicate { base_offset: 100 }));
+        assert_eq!(
+            producers.admit(&batch(0, 0, 0)),
+            Ok(Admission::Duplicate { base_offset: 100 })
+        );
         assert_eq!(producers.admit(&batch(0, 2, 0)), Ok(Admission::Append));
-        assert_eq!(producers.admit(&batch(0, 4, 0)), Err(ResponseError::OutOfOrderSequenceNumber));
+        assert_eq!(
+            producers.admit(&batch(0, 4, 0)),
+            Err(ResponseError::OutOfOrderSequenceNumber)
+        );
     }
 
     #[test]
     fn a_new_epoch_starts_at_sequence_zero_and_fences_the_old_one() {
         let mut producers = Producers::default();
         producers.note(&batch(3, 0, 0));
-        assert_eq!(producers.admit(&batch(4, 2, 0)), Err(ResponseError::OutOfOrderSequenceNumber));
+        assert_eq!(
+            producers.admit(&batch(4, 2, 0)),
+            Err(ResponseError::OutOfOrderSequenceNumber)
+        );
         assert_eq!(producers.admit(&batch(4, 0, 0)), Ok(Admission::Append));
-        assert_eq!(producers.admit(&batch(2, 2, 0)), Err(ResponseError::InvalidProducerEpoch));
+        assert_eq!(
+            producers.admit(&batch(2, 2, 0)),
+            Err(ResponseError::InvalidProducerEpoch)
+        );
     }
 
     #[test]
@@ -207,7 +260,14 @@ mod tests {
         producers.note(&transaction_marker(1, 0, false, 7).placed_at(14, None));
         assert_eq!(producers.first_open_offset(), None);
         let aborted: Vec<_> = producers.aborted_between(0, 100).copied().collect();
-        assert_eq!(aborted, [AbortedTransaction { producer_id: 1, first_offset: 10, last_offset: 14 }]);
+        assert_eq!(
+            aborted,
+            [AbortedTransaction {
+                producer_id: 1,
+                first_offset: 10,
+                last_offset: 14
+            }]
+        );
         assert_eq!(producers.aborted_between(15, 100).count(), 0);
         assert_eq!(producers.aborted_between(0, 10).count(), 0);
         assert!(producers.is_aborted(&batch(0, 2, 12)));

@@ -38,7 +38,9 @@ impl Record<'_> {
 
     /// Roughly how many bytes the encoded record takes, never too few for the usual one.
     pub(crate) fn encoded_len_hint(&self) -> usize {
-        32 + self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + self.headers.len()
+        32 + self.key.map_or(0, <[u8]>::len)
+            + self.value.map_or(0, <[u8]>::len)
+            + self.headers.len()
     }
 }
 
@@ -60,7 +62,8 @@ pub(crate) fn open(batch: &RecordBatch) -> Option<Bytes> {
 /// with `None`.
 pub(crate) fn walk<'a>(batch: &RecordBatch, opened: &'a [u8]) -> Option<Vec<Record<'a>>> {
     let mut rest = opened;
-    let mut records = Vec::with_capacity(usize::try_from(batch.record_count).ok()?.min(opened.len()));
+    let mut records =
+        Vec::with_capacity(usize::try_from(batch.record_count).ok()?.min(opened.len()));
     for _ in 0..batch.record_count {
         let len = usize::try_from(take_varint(&mut rest)?).ok()?;
         let mut body = take(&mut rest, len)?;
@@ -69,9 +72,18 @@ pub(crate) fn walk<'a>(batch: &RecordBatch, opened: &'a [u8]) -> Option<Vec<Reco
         let offset_delta = take_varint(&mut body)?;
         let key = take_nullable(&mut body)?;
         let value = take_nullable(&mut body)?;
-        let timestamp =
-            if batch.is_log_append_time() { batch.max_timestamp } else { batch.base_timestamp.checked_add(timestamp_delta)? };
-        records.push(Record { offset: batch.base_offset.checked_add(offset_delta)?, timestamp, key, value, headers: body });
+        let timestamp = if batch.is_log_append_time() {
+            batch.max_timestamp
+        } else {
+            batch.base_timestamp.checked_add(timestamp_delta)?
+        };
+        records.push(Record {
+            offset: batch.base_offset.checked_add(offset_delta)?,
+            timestamp,
+            key,
+            value,
+            headers: body,
+        });
     }
     Some(records)
 }
@@ -136,7 +148,18 @@ mod tests {
 
     #[test]
     fn varints_round_trip_at_the_edges() {
-        for value in [0, 1, -1, 63, -64, 64, 300, i64::from(i32::MAX), i64::MAX, i64::MIN] {
+        for value in [
+            0,
+            1,
+            -1,
+            63,
+            -64,
+            64,
+            300,
+            i64::from(i32::MAX),
+            i64::MAX,
+            i64::MIN,
+        ] {
             let mut out = BytesMut::new();
             put_varint(&mut out, value);
             assert_eq!(take_varint(&mut &out[..]), Some(value));
@@ -154,7 +177,10 @@ mod tests {
             .placed_at(1_000, None);
         let opened = open(&batch).unwrap();
         let records = walk(&batch, &opened).unwrap();
-        let seen: Vec<_> = records.iter().map(|r| (r.offset, r.timestamp, r.key, r.value)).collect();
+        let seen: Vec<_> = records
+            .iter()
+            .map(|r| (r.offset, r.timestamp, r.key, r.value))
+            .collect();
         assert_eq!(
             seen,
             [
@@ -178,10 +204,16 @@ mod tests {
         let kept = batch.with_records(&records[1..2], Some(77));
         let parsed = RecordBatch::parse(kept.bytes()).unwrap();
         assert_eq!(parsed, kept);
-        assert_eq!((kept.base_offset, kept.last_offset, kept.record_count), (10, 12, 1));
+        assert_eq!(
+            (kept.base_offset, kept.last_offset, kept.record_count),
+            (10, 12, 1)
+        );
         assert_eq!(kept.delete_horizon_ms(), Some(77));
         let opened = open(&kept).unwrap();
         let records = walk(&kept, &opened).unwrap();
-        assert_eq!((records[0].offset, records[0].timestamp, records[0].key), (11, 2, Some(&b"b"[..])));
+        assert_eq!(
+            (records[0].offset, records[0].timestamp, records[0].key),
+            (11, 2, Some(&b"b"[..]))
+        );
     }
 }

@@ -29,8 +29,11 @@ impl Topic {
     /// # Errors
     /// `UNKNOWN_TOPIC_OR_PARTITION` if there is none with this number.
     pub(crate) fn partition(&self, partition: i32) -> Result<&PartitionLog, ResponseError> {
-        let index = usize::try_from(partition).map_err(|_| ResponseError::UnknownTopicOrPartition)?;
-        self.partitions.get(index).ok_or(ResponseError::UnknownTopicOrPartition)
+        let index =
+            usize::try_from(partition).map_err(|_| ResponseError::UnknownTopicOrPartition)?;
+        self.partitions
+            .get(index)
+            .ok_or(ResponseError::UnknownTopicOrPartition)
     }
 
     fn note(&self, changes: &mut Changes) {
@@ -70,8 +73,14 @@ impl Topics {
     ///
     /// # Errors
     /// `UNKNOWN_TOPIC_OR_PARTITION` if there is no such topic or partition.
-    pub(crate) fn partition(&self, topic: &str, partition: i32) -> Result<&PartitionLog, ResponseError> {
-        self.get(topic).ok_or(ResponseError::UnknownTopicOrPartition)?.partition(partition)
+    pub(crate) fn partition(
+        &self,
+        topic: &str,
+        partition: i32,
+    ) -> Result<&PartitionLog, ResponseError> {
+        self.get(topic)
+            .ok_or(ResponseError::UnknownTopicOrPartition)?
+            .partition(partition)
     }
 
     /// The log of a partition, to be changed, and the configuration of its topic.
@@ -83,9 +92,16 @@ impl Topics {
         topic: &str,
         partition: i32,
     ) -> Result<(&mut PartitionLog, &TopicConfig), ResponseError> {
-        let index = usize::try_from(partition).map_err(|_| ResponseError::UnknownTopicOrPartition)?;
-        let topic = self.by_name.get_mut(topic).ok_or(ResponseError::UnknownTopicOrPartition)?;
-        let log = topic.partitions.get_mut(index).ok_or(ResponseError::UnknownTopicOrPartition)?;
+        let index =
+            usize::try_from(partition).map_err(|_| ResponseError::UnknownTopicOrPartition)?;
+        let topic = self
+            .by_name
+            .get_mut(topic)
+            .ok_or(ResponseError::UnknownTopicOrPartition)?;
+        let log = topic
+            .partitions
+            .get_mut(index)
+            .ok_or(ResponseError::UnknownTopicOrPartition)?;
         Ok((log, &topic.config))
     }
 
@@ -103,10 +119,17 @@ impl Topics {
     ///
     /// # Errors
     /// `INVALID_TOPIC_EXCEPTION`, `TOPIC_ALREADY_EXISTS` or `INVALID_PARTITIONS`, with a message for the user.
-    pub(crate) fn check_new(&self, name: &str, partition_count: i32) -> Result<usize, (ResponseError, String)> {
+    pub(crate) fn check_new(
+        &self,
+        name: &str,
+        partition_count: i32,
+    ) -> Result<usize, (ResponseError, String)> {
         check_name(name)?;
         if self.by_name.contains_key(name) {
-            return Err((ResponseError::TopicAlreadyExists, format!("Topic '{name}' already exists.")));
+            return Err((
+                ResponseError::TopicAlreadyExists,
+                format!("Topic '{name}' already exists."),
+            ));
         }
         let collides = |other: &&String| other.replace('.', "_") == name.replace('.', "_");
         if let Some(other) = self.by_name.keys().find(collides) {
@@ -117,10 +140,29 @@ impl Topics {
     }
 
     /// Creates a topic that [`Self::check_new`] has passed.
-    pub(crate) fn create(&mut self, id: Uuid, name: &str, partition_count: usize, config: TopicConfig, changes: &mut Changes) {
-        let mut topic = Topic { id, name: name.to_owned(), partitions: Vec::new(), config };
-        changes.push(|| Change::Topic { topic_id: id, name: name.to_owned(), partition_count, config: topic.config.clone() });
-        topic.partitions = (0..partition_count).map(|partition| PartitionLog::new(id, partition, changes)).collect();
+    pub(crate) fn create(
+        &mut self,
+        id: Uuid,
+        name: &str,
+        partition_count: usize,
+        config: TopicConfig,
+        changes: &mut Changes,
+    ) {
+        let mut topic = Topic {
+            id,
+            name: name.to_owned(),
+            partitions: Vec::new(),
+            config,
+        };
+        changes.push(|| Change::Topic {
+            topic_id: id,
+            name: name.to_owned(),
+            partition_count,
+            config: topic.config.clone(),
+        });
+        topic.partitions = (0..partition_count)
+            .map(|partition| PartitionLog::new(id, partition, changes))
+            .collect();
         self.insert(topic);
     }
 
@@ -142,12 +184,23 @@ impl Topics {
     ///
     /// # Errors
     /// `UNKNOWN_TOPIC_OR_PARTITION`, or `INVALID_PARTITIONS` unless it is more than there are.
-    pub(crate) fn check_grow(&self, name: &str, partition_count: i32) -> Result<usize, (ResponseError, String)> {
-        let unknown = || (ResponseError::UnknownTopicOrPartition, format!("The topic '{name}' does not exist."));
+    pub(crate) fn check_grow(
+        &self,
+        name: &str,
+        partition_count: i32,
+    ) -> Result<usize, (ResponseError, String)> {
+        let unknown = || {
+            (
+                ResponseError::UnknownTopicOrPartition,
+                format!("The topic '{name}' does not exist."),
+            )
+        };
         let current = self.get(name).ok_or_else(unknown)?.partitions.len();
         let wanted = check_partition_count(partition_count)?;
         if wanted <= current {
-            let message = format!("The topic {name} currently has {current} partition(s); {wanted} would not be an increase.");
+            let message = format!(
+                "The topic {name} currently has {current} partition(s); {wanted} would not be an increase."
+            );
             return Err((ResponseError::InvalidPartitions, message));
         }
         Ok(wanted)
@@ -155,10 +208,19 @@ impl Topics {
 
     /// Gives a topic more partitions; [`Self::check_grow`] has passed the number.
     pub(crate) fn grow(&mut self, name: &str, partition_count: usize, changes: &mut Changes) {
-        let Some(topic) = self.by_name.get_mut(name) else { return };
+        let Some(topic) = self.by_name.get_mut(name) else {
+            return;
+        };
         let (id, current) = (topic.id, topic.partitions.len());
-        changes.push(|| Change::Topic { topic_id: id, name: name.to_owned(), partition_count, config: topic.config.clone() });
-        topic.partitions.extend((current..partition_count).map(|partition| PartitionLog::new(id, partition, changes)));
+        changes.push(|| Change::Topic {
+            topic_id: id,
+            name: name.to_owned(),
+            partition_count,
+            config: topic.config.clone(),
+        });
+        topic.partitions.extend(
+            (current..partition_count).map(|partition| PartitionLog::new(id, partition, changes)),
+        );
     }
 
     /// Replaces the configuration of a topic.
@@ -179,18 +241,25 @@ fn check_name(name: &str) -> Result<(), (ResponseError, String)> {
     } else if name.len() > NAME_LEN_MAX {
         format!("the length of '{name}' is longer than the max allowed length {NAME_LEN_MAX}")
     } else if !name.chars().all(is_legal) {
-        format!("'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'")
+        format!(
+            "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+        )
     } else {
         return Ok(());
     };
-    Err((ResponseError::InvalidTopicException, format!("Topic name is invalid: {why}")))
+    Err((
+        ResponseError::InvalidTopicException,
+        format!("Topic name is invalid: {why}"),
+    ))
 }
 
 fn check_partition_count(partition_count: i32) -> Result<usize, (ResponseError, String)> {
     match usize::try_from(partition_count) {
         Ok(count) if (1..=PARTITION_COUNT_MAX).contains(&count) => Ok(count),
         _ => {
-            let message = format!("Number of partitions was set to {partition_count}; it must be from 1 to {PARTITION_COUNT_MAX}.");
+            let message = format!(
+                "Number of partitions was set to {partition_count}; it must be from 1 to {PARTITION_COUNT_MAX}."
+            );
             Err((ResponseError::InvalidPartitions, message))
         }
     }
@@ -202,7 +271,13 @@ mod tests {
 
     fn topics() -> Topics {
         let mut topics = Topics::default();
-        topics.create(Uuid::from_u128(1), "a.b", 2, TopicConfig::default(), &mut Changes::new(false));
+        topics.create(
+            Uuid::from_u128(1),
+            "a.b",
+            2,
+            TopicConfig::default(),
+            &mut Changes::new(false),
+        );
         topics
     }
 
@@ -210,19 +285,39 @@ mod tests {
     fn names_follow_kafkas_rules() {
         let topics = topics();
         for name in ["", ".", "..", "ä", "a b", &"x".repeat(250)] {
-            assert_eq!(topics.check_new(name, 1).unwrap_err().0, ResponseError::InvalidTopicException, "{name}");
+            assert_eq!(
+                topics.check_new(name, 1).unwrap_err().0,
+                ResponseError::InvalidTopicException,
+                "{name}"
+            );
         }
-        assert_eq!(topics.check_new("a.b", 1).unwrap_err().0, ResponseError::TopicAlreadyExists);
-        assert_eq!(topics.check_new("a_b", 1).unwrap_err().0, ResponseError::InvalidTopicException, "collides in metrics");
-        assert_eq!(topics.check_new("ok-1", 0).unwrap_err().0, ResponseError::InvalidPartitions);
+        assert_eq!(
+            topics.check_new("a.b", 1).unwrap_err().0,
+            ResponseError::TopicAlreadyExists
+        );
+        assert_eq!(
+            topics.check_new("a_b", 1).unwrap_err().0,
+            ResponseError::InvalidTopicException,
+            "collides in metrics"
+        );
+        assert_eq!(
+            topics.check_new("ok-1", 0).unwrap_err().0,
+            ResponseError::InvalidPartitions
+        );
         assert_eq!(topics.check_new("ok-1", 3), Ok(3));
     }
 
     #[test]
     fn partitions_only_grow() {
         let mut topics = topics();
-        assert_eq!(topics.check_grow("a.b", 2).unwrap_err().0, ResponseError::InvalidPartitions);
-        assert_eq!(topics.check_grow("none", 2).unwrap_err().0, ResponseError::UnknownTopicOrPartition);
+        assert_eq!(
+            topics.check_grow("a.b", 2).unwrap_err().0,
+            ResponseError::InvalidPartitions
+        );
+        assert_eq!(
+            topics.check_grow("none", 2).unwrap_err().0,
+            ResponseError::UnknownTopicOrPartition
+        );
         topics.grow("a.b", 5, &mut Changes::new(false));
         assert_eq!(topics.get("a.b").unwrap().partitions.len(), 5);
     }

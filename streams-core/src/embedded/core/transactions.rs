@@ -89,7 +89,8 @@ impl Transactions {
 
     /// Puts back a transactional id that was kept.
     pub(crate) fn restore(&mut self, transactional_id: String, transaction: Transaction) {
-        self.by_producer.insert(transaction.producer_id, transactional_id.clone());
+        self.by_producer
+            .insert(transaction.producer_id, transactional_id.clone());
         self.by_id.insert(transactional_id, transaction);
     }
 
@@ -118,7 +119,10 @@ impl Transactions {
             return Err(ResponseError::InvalidTransactionTimeout);
         }
         let Some(known) = self.by_id.get(transactional_id) else {
-            let identity = ProducerIdentity { producer_id: self.new_producer_id(), producer_epoch: 0 };
+            let identity = ProducerIdentity {
+                producer_id: self.new_producer_id(),
+                producer_epoch: 0,
+            };
             let transaction = Transaction {
                 producer_id: identity.producer_id,
                 producer_epoch: 0,
@@ -130,13 +134,17 @@ impl Transactions {
             return Ok((identity, None));
         };
         let is_current = |current: ProducerIdentity| {
-            current.producer_id == known.producer_id && current.producer_epoch == known.producer_epoch
+            current.producer_id == known.producer_id
+                && current.producer_epoch == known.producer_epoch
         };
         if current.is_some_and(|current| !is_current(current)) {
             return Err(ResponseError::ProducerFenced);
         }
         let ended = self.abort_and_fence(transactional_id);
-        let transaction = self.by_id.get_mut(transactional_id).ok_or(ResponseError::UnknownServerError)?;
+        let transaction = self
+            .by_id
+            .get_mut(transactional_id)
+            .ok_or(ResponseError::UnknownServerError)?;
         if ended.is_none() {
             transaction.producer_epoch += 1;
         }
@@ -144,14 +152,20 @@ impl Transactions {
         transaction.last_outcome = None;
         if transaction.producer_epoch >= EPOCH_MAX {
             let producer_id = self.new_producer_id();
-            let transaction = self.by_id.get_mut(transactional_id).ok_or(ResponseError::UnknownServerError)?;
+            let transaction = self
+                .by_id
+                .get_mut(transactional_id)
+                .ok_or(ResponseError::UnknownServerError)?;
             self.by_producer.remove(&transaction.producer_id);
-            self.by_producer.insert(producer_id, transactional_id.to_owned());
+            self.by_producer
+                .insert(producer_id, transactional_id.to_owned());
             (transaction.producer_id, transaction.producer_epoch) = (producer_id, 0);
         }
         let transaction = &self.by_id[transactional_id];
-        let identity =
-            ProducerIdentity { producer_id: transaction.producer_id, producer_epoch: transaction.producer_epoch };
+        let identity = ProducerIdentity {
+            producer_id: transaction.producer_id,
+            producer_epoch: transaction.producer_epoch,
+        };
         Ok((identity, ended))
     }
 
@@ -163,8 +177,15 @@ impl Transactions {
         Some(end_open(transactional_id, transaction, false))
     }
 
-    fn checked(&mut self, transactional_id: &str, producer: ProducerIdentity) -> Result<&mut Transaction, ResponseError> {
-        let transaction = self.by_id.get_mut(transactional_id).ok_or(ResponseError::InvalidProducerIdMapping)?;
+    fn checked(
+        &mut self,
+        transactional_id: &str,
+        producer: ProducerIdentity,
+    ) -> Result<&mut Transaction, ResponseError> {
+        let transaction = self
+            .by_id
+            .get_mut(transactional_id)
+            .ok_or(ResponseError::InvalidProducerIdMapping)?;
         if transaction.producer_id != producer.producer_id {
             return Err(ResponseError::InvalidProducerIdMapping);
         }
@@ -185,7 +206,9 @@ impl Transactions {
         partitions: impl IntoIterator<Item = (String, i32)>,
         now_ms: i64,
     ) -> Result<(), ResponseError> {
-        open(self.checked(transactional_id, producer)?, now_ms).partitions.extend(partitions);
+        open(self.checked(transactional_id, producer)?, now_ms)
+            .partitions
+            .extend(partitions);
         Ok(())
     }
 
@@ -200,7 +223,9 @@ impl Transactions {
         group_id: &str,
         now_ms: i64,
     ) -> Result<(), ResponseError> {
-        open(self.checked(transactional_id, producer)?, now_ms).groups.insert(group_id.to_owned());
+        open(self.checked(transactional_id, producer)?, now_ms)
+            .groups
+            .insert(group_id.to_owned());
         Ok(())
     }
 
@@ -229,14 +254,30 @@ impl Transactions {
     /// # Errors
     /// `INVALID_PRODUCER_ID_MAPPING`, `INVALID_PRODUCER_EPOCH`, or `INVALID_TXN_STATE` if the partition is not part of an
     /// open transaction.
-    pub(crate) fn check_produce(&self, producer: ProducerIdentity, topic: &str, partition: i32) -> Result<(), ResponseError> {
-        let id = self.by_producer.get(&producer.producer_id).ok_or(ResponseError::InvalidProducerIdMapping)?;
-        let transaction = self.by_id.get(id).ok_or(ResponseError::InvalidProducerIdMapping)?;
+    pub(crate) fn check_produce(
+        &self,
+        producer: ProducerIdentity,
+        topic: &str,
+        partition: i32,
+    ) -> Result<(), ResponseError> {
+        let id = self
+            .by_producer
+            .get(&producer.producer_id)
+            .ok_or(ResponseError::InvalidProducerIdMapping)?;
+        let transaction = self
+            .by_id
+            .get(id)
+            .ok_or(ResponseError::InvalidProducerIdMapping)?;
         if transaction.producer_epoch != producer.producer_epoch {
             return Err(ResponseError::InvalidProducerEpoch);
         }
-        let is_part = |open: &OpenTransaction| open.partitions.contains(&(topic.to_owned(), partition));
-        if transaction.open.as_ref().is_some_and(is_part) { Ok(()) } else { Err(ResponseError::InvalidTxnState) }
+        let is_part =
+            |open: &OpenTransaction| open.partitions.contains(&(topic.to_owned(), partition));
+        if transaction.open.as_ref().is_some_and(is_part) {
+            Ok(())
+        } else {
+            Err(ResponseError::InvalidTxnState)
+        }
     }
 
     /// Commits or aborts the open transaction. `None` if that has been done before: the producer asks again.
@@ -253,14 +294,27 @@ impl Transactions {
         if transaction.open.is_some() {
             return Ok(Some(end_open(transactional_id, transaction, is_commit)));
         }
-        if transaction.last_outcome == Some(is_commit) { Ok(None) } else { Err(ResponseError::InvalidTxnState) }
+        if transaction.last_outcome == Some(is_commit) {
+            Ok(None)
+        } else {
+            Err(ResponseError::InvalidTxnState)
+        }
     }
 
     /// Aborts transactions that have been open for longer than their timeout, fencing their producers.
     pub(crate) fn expire(&mut self, now_ms: i64) -> Vec<EndedTransaction> {
-        let is_due = |transaction: &Transaction| deadline_ms(transaction).is_some_and(|deadline_ms| deadline_ms <= now_ms);
-        let due: Vec<String> = self.by_id.iter().filter(|(_, t)| is_due(t)).map(|(id, _)| id.clone()).collect();
-        due.iter().filter_map(|transactional_id| self.abort_and_fence(transactional_id)).collect()
+        let is_due = |transaction: &Transaction| {
+            deadline_ms(transaction).is_some_and(|deadline_ms| deadline_ms <= now_ms)
+        };
+        let due: Vec<String> = self
+            .by_id
+            .iter()
+            .filter(|(_, t)| is_due(t))
+            .map(|(id, _)| id.clone())
+            .collect();
+        due.iter()
+            .filter_map(|transactional_id| self.abort_and_fence(transactional_id))
+            .collect()
     }
 
     /// When [`Self::expire`] has something to do next.
@@ -270,21 +324,35 @@ impl Transactions {
 
     /// Takes a deleted topic out of every open transaction.
     pub(crate) fn forget_topic(&mut self, topic: &str) {
-        for open in self.by_id.values_mut().filter_map(|transaction| transaction.open.as_mut()) {
+        for open in self
+            .by_id
+            .values_mut()
+            .filter_map(|transaction| transaction.open.as_mut())
+        {
             open.partitions.retain(|(name, _)| name != topic);
         }
     }
 }
 
 fn deadline_ms(transaction: &Transaction) -> Option<i64> {
-    transaction.open.as_ref().map(|open| open.since_ms + i64::from(transaction.timeout_ms))
+    transaction
+        .open
+        .as_ref()
+        .map(|open| open.since_ms + i64::from(transaction.timeout_ms))
 }
 
 fn open(transaction: &mut Transaction, now_ms: i64) -> &mut OpenTransaction {
-    transaction.open.get_or_insert_with(|| OpenTransaction { since_ms: now_ms, ..OpenTransaction::default() })
+    transaction.open.get_or_insert_with(|| OpenTransaction {
+        since_ms: now_ms,
+        ..OpenTransaction::default()
+    })
 }
 
-fn end_open(transactional_id: &str, transaction: &mut Transaction, is_commit: bool) -> EndedTransaction {
+fn end_open(
+    transactional_id: &str,
+    transaction: &mut Transaction,
+    is_commit: bool,
+) -> EndedTransaction {
     let open = transaction.open.take().unwrap_or_default();
     transaction.last_outcome = Some(is_commit);
     EndedTransaction {
@@ -304,7 +372,9 @@ mod tests {
     fn with_open() -> (Transactions, ProducerIdentity) {
         let mut transactions = Transactions::default();
         let (producer, _) = transactions.init("t", 1_000, None).unwrap();
-        transactions.add_partitions("t", producer, [("topic".to_owned(), 0)], 50).unwrap();
+        transactions
+            .add_partitions("t", producer, [("topic".to_owned(), 0)], 50)
+            .unwrap();
         (transactions, producer)
     }
 
@@ -314,10 +384,25 @@ mod tests {
         let (second, ended) = transactions.init("t", 1_000, None).unwrap();
         let ended = ended.unwrap();
         assert!(!ended.is_commit && ended.partitions.len() == 1);
-        assert_eq!(second, ProducerIdentity { producer_id: first.producer_id, producer_epoch: 1 });
-        assert_eq!(ended.producer_epoch, 1, "the marker carries the new epoch and fences on the partition too");
-        assert_eq!(transactions.end("t", first, true), Err(ResponseError::ProducerFenced));
-        assert_eq!(transactions.check_produce(first, "topic", 0), Err(ResponseError::InvalidProducerEpoch));
+        assert_eq!(
+            second,
+            ProducerIdentity {
+                producer_id: first.producer_id,
+                producer_epoch: 1
+            }
+        );
+        assert_eq!(
+            ended.producer_epoch, 1,
+            "the marker carries the new epoch and fences on the partition too"
+        );
+        assert_eq!(
+            transactions.end("t", first, true),
+            Err(ResponseError::ProducerFenced)
+        );
+        assert_eq!(
+            transactions.check_produce(first, "topic", 0),
+            Err(ResponseError::InvalidProducerEpoch)
+        );
     }
 
     #[test]
@@ -325,15 +410,24 @@ mod tests {
         let (mut transactions, producer) = with_open();
         assert!(transactions.end("t", producer, true).unwrap().is_some());
         assert_eq!(transactions.end("t", producer, true), Ok(None));
-        assert_eq!(transactions.end("t", producer, false), Err(ResponseError::InvalidTxnState));
+        assert_eq!(
+            transactions.end("t", producer, false),
+            Err(ResponseError::InvalidTxnState)
+        );
     }
 
     #[test]
     fn only_added_partitions_and_groups_take_part() {
         let (mut transactions, producer) = with_open();
         assert_eq!(transactions.check_produce(producer, "topic", 0), Ok(()));
-        assert_eq!(transactions.check_produce(producer, "topic", 1), Err(ResponseError::InvalidTxnState));
-        assert_eq!(transactions.check_offsets("t", producer, "g"), Err(ResponseError::InvalidTxnState));
+        assert_eq!(
+            transactions.check_produce(producer, "topic", 1),
+            Err(ResponseError::InvalidTxnState)
+        );
+        assert_eq!(
+            transactions.check_offsets("t", producer, "g"),
+            Err(ResponseError::InvalidTxnState)
+        );
         transactions.add_group("t", producer, "g", 60).unwrap();
         assert_eq!(transactions.check_offsets("t", producer, "g"), Ok(()));
     }
@@ -344,8 +438,14 @@ mod tests {
         assert_eq!(transactions.next_deadline_ms(), Some(1_050));
         assert!(transactions.expire(1_049).is_empty());
         let ended = transactions.expire(1_050);
-        assert_eq!((ended.len(), ended[0].is_commit, ended[0].producer_epoch), (1, false, 1));
-        assert_eq!(transactions.end("t", producer, true), Err(ResponseError::ProducerFenced));
+        assert_eq!(
+            (ended.len(), ended[0].is_commit, ended[0].producer_epoch),
+            (1, false, 1)
+        );
+        assert_eq!(
+            transactions.end("t", producer, true),
+            Err(ResponseError::ProducerFenced)
+        );
         assert_eq!(transactions.next_deadline_ms(), None);
     }
 
@@ -355,8 +455,14 @@ mod tests {
         let (producer, _) = transactions.init("t", 1_000, None).unwrap();
         let (bumped, _) = transactions.init("t", 1_000, Some(producer)).unwrap();
         assert_eq!(bumped.producer_epoch, 1);
-        assert_eq!(transactions.init("t", 1_000, Some(producer)), Err(ResponseError::ProducerFenced));
-        assert_eq!(transactions.init("t", 0, None), Err(ResponseError::InvalidTransactionTimeout));
+        assert_eq!(
+            transactions.init("t", 1_000, Some(producer)),
+            Err(ResponseError::ProducerFenced)
+        );
+        assert_eq!(
+            transactions.init("t", 0, None),
+            Err(ResponseError::InvalidTransactionTimeout)
+        );
     }
 
     #[test]
@@ -365,6 +471,9 @@ mod tests {
         let (producer, _) = transactions.init("t", 1_000, None).unwrap();
         transactions.by_id.get_mut("t").unwrap().producer_epoch = EPOCH_MAX - 1;
         let (next, _) = transactions.init("t", 1_000, None).unwrap();
-        assert_eq!((next.producer_id, next.producer_epoch), (producer.producer_id + 1, 0));
+        assert_eq!(
+            (next.producer_id, next.producer_epoch),
+            (producer.producer_id + 1, 0)
+        );
     }
 }

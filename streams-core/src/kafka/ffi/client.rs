@@ -148,8 +148,7 @@ impl Client {
     pub(in crate::kafka) fn fatal_error(&self) -> Option<Refusal> {
         let mut text = [0 as c_char; 512];
         // SAFETY: the client is live and `text` outlives the call.
-        let code =
-            unsafe { sys::rd_kafka_fatal_error(self.ptr(), text.as_mut_ptr(), text.len()) };
+        let code = unsafe { sys::rd_kafka_fatal_error(self.ptr(), text.as_mut_ptr(), text.len()) };
         match RDKafkaErrorCode::from(code) {
             RDKafkaErrorCode::NoError => None,
             code => Some(Refusal {
@@ -189,10 +188,9 @@ impl Client {
             sys::rd_kafka_metadata_destroy(metadata);
             match found? {
                 (RDKafkaErrorCode::NoError, count) => Ok(Some(count)),
-                (
-                    RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic,
-                    _,
-                ) => Ok(None),
+                (RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic, _) => {
+                    Ok(None)
+                }
                 (code, _) => Err(Refusal::of(code)),
             }
         }
@@ -230,12 +228,10 @@ pub(in crate::kafka) struct TopicKey(pub(super) usize);
 impl Topic {
     /// A handle of that topic.
     pub(in crate::kafka) fn new(client: &Arc<Client>, name: &str) -> Result<Topic, Refusal> {
-        let name_c =
-            CString::new(name).map_err(|_| Refusal::of(RDKafkaErrorCode::InvalidTopic))?;
+        let name_c = CString::new(name).map_err(|_| Refusal::of(RDKafkaErrorCode::InvalidTopic))?;
         // SAFETY: client and name are live; librdkafka copies the name.
-        let rkt = unsafe {
-            sys::rd_kafka_topic_new(client.ptr(), name_c.as_ptr(), std::ptr::null_mut())
-        };
+        let rkt =
+            unsafe { sys::rd_kafka_topic_new(client.ptr(), name_c.as_ptr(), std::ptr::null_mut()) };
         match NonNull::new(rkt) {
             Some(rkt) => Ok(Topic {
                 rkt,

@@ -118,9 +118,7 @@ impl Client {
     /// Stops fetching without unassigning.
     pub(in crate::kafka) fn pause(&self, partitions: &TopicPartitionList) -> Result<(), Refusal> {
         // SAFETY: see above.
-        Refusal::check_code(unsafe {
-            sys::rd_kafka_pause_partitions(self.ptr(), partitions.ptr())
-        })
+        Refusal::check_code(unsafe { sys::rd_kafka_pause_partitions(self.ptr(), partitions.ptr()) })
     }
 
     /// Fetches again.

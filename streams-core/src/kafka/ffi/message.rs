@@ -132,7 +132,12 @@ impl Message {
                 return;
             }
             // SAFETY: name and value are the header's, which live as long as the message.
-            unsafe { each(&CStr::from_ptr(name).to_string_lossy(), bytes(value, value_len)) }
+            unsafe {
+                each(
+                    &CStr::from_ptr(name).to_string_lossy(),
+                    bytes(value, value_len),
+                )
+            }
         }
     }
 }

@@ -122,7 +122,11 @@ impl ProduceTopic {
         // value are copied. The opaque pointer is kept by the client's `Signals`. librdkafka takes the headers over
         // when it accepts the record; else they stay ours.
         let result = Refusal::check(unsafe {
-            sys::rd_kafka_produceva(self.topic.client().ptr(), arguments.as_ptr(), argument_count)
+            sys::rd_kafka_produceva(
+                self.topic.client().ptr(),
+                arguments.as_ptr(),
+                argument_count,
+            )
         });
         if result.is_err() && !headers.is_null() {
             // SAFETY: the record was refused, so these are still ours.

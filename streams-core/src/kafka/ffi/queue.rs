@@ -104,8 +104,7 @@ impl Queue {
         topic: &str,
         partition: i32,
     ) -> Result<(), Refusal> {
-        let topic =
-            CString::new(topic).map_err(|_| Refusal::of(RDKafkaErrorCode::InvalidTopic))?;
+        let topic = CString::new(topic).map_err(|_| Refusal::of(RDKafkaErrorCode::InvalidTopic))?;
         // SAFETY: client and name are live; the reference to the partition's queue is given back when `source` drops.
         let source = Self::from_raw(
             unsafe {
@@ -269,9 +268,7 @@ impl Event {
     /// The partitions of a rebalance or a commit.
     pub(in crate::kafka) fn partitions(&self) -> Vec<ListedPartition> {
         // SAFETY: the event is live and owns the list, which is copied.
-        unsafe {
-            ListedPartition::copy_all(sys::rd_kafka_event_topic_partition_list(self.ptr()))
-        }
+        unsafe { ListedPartition::copy_all(sys::rd_kafka_event_topic_partition_list(self.ptr())) }
     }
 }
 

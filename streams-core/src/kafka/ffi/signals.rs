@@ -217,7 +217,13 @@ mod tests {
             });
         }
         assert_eq!(signals.failure_count(), 2);
-        assert_eq!(signals.take_failure().map(|failure| failure.topic).as_deref(), Some("first"));
+        assert_eq!(
+            signals
+                .take_failure()
+                .map(|failure| failure.topic)
+                .as_deref(),
+            Some("first")
+        );
         assert!(signals.take_failure().is_none());
     }
 }

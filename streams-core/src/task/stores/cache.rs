@@ -170,9 +170,11 @@ mod tests {
     use super::*;
 
     fn flush(cache: &mut Cache<i32>) -> Vec<u8> {
-        std::iter::from_fn(|| cache.take_changed())
-            .map(|slot| cache.entry(slot).key[0])
-            .collect()
+        let mut keys = Vec::new();
+        while let Some(slot) = cache.take_changed() {
+            keys.push(cache.entry(slot).key[0]);
+        }
+        keys
     }
 
     #[test]
