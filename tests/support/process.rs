@@ -43,6 +43,11 @@ impl Program {
         Program { process, directory }
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// What the program has written to its standard output so far.
     pub fn stdout(&self) -> String {
         self.text("stdout")

@@ -88,6 +88,22 @@ fn a_window_is_one_final_result_after_its_grace() -> Result<()> {
 }
 
 #[test]
+fn a_window_before_a_long_silence_is_not_lost() -> Result<()> {
+    let mut averages = Averages::new(Settings::default())?;
+    for hour in 0..3 {
+        averages.pipe(&temp("Mosbach", hour * 60, hour as f64))?;
+    }
+    averages.pipe(&temp("Mosbach", 100_000, 0.0))?;
+    let means: Vec<f64> = averages
+        .results()?
+        .iter()
+        .map(|(_, result)| result.values[&Attribute::TempCurrent].mean)
+        .collect();
+    assert_eq!(means, [0.0, 1.0, 2.0]);
+    Ok(())
+}
+
+#[test]
 fn every_kind_of_bad_record_is_set_aside_with_its_reason() -> Result<()> {
     let time = r#""timeStamp":"2021-11-16T13:01:00.000+00:00""#;
     let bad: Vec<(Option<&str>, Option<String>, Reason)> = vec![
@@ -171,7 +187,6 @@ fn daily_means_of_real_data_equal_independent_figures() -> Result<()> {
         .into_iter()
         .map(|(key, result)| ((key.key, key.window.start_ms / DAY_MS), result))
         .collect();
-    for city in Replay::CITIES { let d: Vec<i64> = results.keys().filter(|k| k.0==city).map(|k| k.1).collect(); eprintln!("{city} {:?} {:?} {}", d.first(), d.last(), d.len()); }
     assert_eq!(results.len(), 1092);
     for (city, day, count, mean) in [
         ("JFK", 15_706, 17, 3.847059),

@@ -9,3 +9,6 @@ pub mod demo;
 mod terminal;
 
 pub use terminal::Terminal;
+
+#[cfg(test)]
+mod dashboard_tests;

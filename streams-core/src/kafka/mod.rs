@@ -167,3 +167,155 @@ impl Broker for KafkaBroker {
         self.admin()?.delete_records(before, timeout)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::record::{FetchedRecord, Headers};
+    use crate::runtime::broker::{
+        GroupConsumer, Input, InputSlot, LogProducer, LogReader, StartOffset,
+    };
+    use crate::task::effects::ProduceRecord;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+    use std::time::Instant;
+
+    const TIMEOUT: Duration = Duration::from_secs(20);
+
+    fn broker(bootstrap: &str) -> KafkaBroker {
+        let mut settings = KafkaSettings::default();
+        settings
+            .common
+            .insert("bootstrap.servers".into(), bootstrap.into());
+        settings.producer.insert("linger.ms".into(), "1".into());
+        KafkaBroker::new(settings).unwrap()
+    }
+
+    fn input(partition: i32, offset: StartOffset) -> Input {
+        Input {
+            partition: TopicPartition::new("t", partition),
+            slot: InputSlot(10 + partition as u32),
+            offset,
+        }
+    }
+
+    fn send(producer: &mut KafkaProducer, partition: i32, headers: &Headers, count: usize) {
+        let topic: Arc<str> = "t".into();
+        let record = ProduceRecord {
+            topic: &topic,
+            partition,
+            timestamp: Some(77),
+            key: None,
+            value: Some(b"value"),
+            headers,
+        };
+        producer
+            .send(&mut std::iter::repeat_n(record, count))
+            .unwrap();
+        producer.flush(TIMEOUT).unwrap();
+    }
+
+    #[test]
+    fn records_come_back_with_their_slot_and_position() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("t", 2, 1).unwrap();
+        let broker = broker(&cluster.bootstrap_servers());
+        let mut producer = broker.producer("p", None).unwrap();
+        let mut headers = Headers::new();
+        headers.add("h", Some(b"1")).add("null", None);
+        send(&mut producer, 0, &headers, 3);
+        send(&mut producer, 1, &headers, 4);
+        let partitions = [TopicPartition::new("t", 0), TopicPartition::new("t", 1)];
+        assert_eq!(producer.next_offset(&partitions[1]), Some(4));
+
+        let mut reader = broker.reader("r").unwrap();
+        assert_eq!(
+            reader.offsets(&partitions, TIMEOUT).unwrap(),
+            [(0, 3), (0, 4)]
+        );
+        reader
+            .add_inputs(&[
+                input(0, StartOffset::At(1)),
+                input(1, StartOffset::Earliest),
+            ])
+            .unwrap();
+        let mut records = Vec::new();
+        let deadline = Instant::now() + TIMEOUT;
+        while records.len() < 6 && Instant::now() < deadline {
+            reader
+                .poll(Duration::from_millis(100), 2, &mut records)
+                .unwrap();
+        }
+        let offsets = |slot| {
+            records
+                .iter()
+                .filter(|(each, _)| *each == InputSlot(slot))
+                .map(|(_, record)| record.offset())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(offsets(10), [1, 2]);
+        assert_eq!(offsets(11), [0, 1, 2, 3]);
+        let record = &records[0].1;
+        assert_eq!((record.key(), record.value()), (None, Some(&b"value"[..])));
+        assert_eq!(record.timestamp(), 77);
+        let mut read = Headers::new();
+        record.read_headers(&mut read);
+        assert_eq!(read, headers);
+        assert_eq!(reader.position(&partitions[0]), Some(3));
+    }
+
+    #[test]
+    fn a_record_that_was_refused_fails_the_flush_once() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("t", 1, 1).unwrap();
+        let broker = broker(&cluster.bootstrap_servers());
+        let mut producer = broker.producer("p", None).unwrap();
+        send(&mut producer, 0, &Headers::new(), 1);
+        cluster.request_errors(
+            RDKafkaApiKey::Produce,
+            &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED],
+        );
+        let topic: Arc<str> = "t".into();
+        let headers = Headers::new();
+        let record = ProduceRecord {
+            topic: &topic,
+            partition: 0,
+            timestamp: None,
+            key: None,
+            value: Some(b"v"),
+            headers: &headers,
+        };
+        producer.send(&mut std::iter::once(record)).unwrap();
+        let error = producer.flush(TIMEOUT).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Fatal);
+        assert!(error.to_string().contains("t-0"), "{error}");
+        producer.flush(TIMEOUT).unwrap();
+    }
+
+    #[test]
+    fn what_nobody_is_a_member_of_cannot_be_committed_to() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("t", 1, 1).unwrap();
+        let broker = broker(&cluster.bootstrap_servers());
+        let mut consumer = broker
+            .consumer(&ConsumerOptions {
+                group_id: "g".into(),
+                client_id: "c".into(),
+                instance_id: None,
+                auto_offset_reset: "none".into(),
+            })
+            .unwrap();
+        let committed = crate::runtime::broker::CommittedOffset {
+            offset: 1,
+            metadata: String::new(),
+        };
+        let error = consumer
+            .commit(&[(TopicPartition::new("t", 0), committed)])
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Fenced);
+        let error = consumer.pause(&[TopicPartition::new("t", 0)]).unwrap_err();
+        assert!(error.to_string().contains("not an input"), "{error}");
+        consumer.close().unwrap();
+    }
+}

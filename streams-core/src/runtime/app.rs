@@ -51,7 +51,7 @@ const EMIT_INTERVAL_MS: i64 = 1000;
 /// and go; the offsets committed are those of the real input partitions. It is compacted and holds no data of yours.
 pub struct KafkaStreams {
     topology: Topology,
-    config: StreamsConfig,
+    broker: KafkaBroker,
     settings: Arc<RuntimeSettings>,
     lifecycle: Arc<Lifecycle>,
     task_options: TaskOptions,
@@ -62,7 +62,8 @@ impl KafkaStreams {
     /// An application that is not started yet. Nothing is connected to and nothing is created before [`run`](Self::run).
     ///
     /// # Errors
-    /// When the configuration lacks `bootstrap.servers` or asks for something this version does not offer.
+    /// When the configuration lacks `bootstrap.servers`, asks for something this version does not offer, or has a setting
+    /// the Kafka client refuses.
     pub fn new(topology: Topology, config: StreamsConfig) -> Result<Self> {
         if config.bootstrap_servers().is_none() {
             return Err(Error::config(
@@ -85,7 +86,7 @@ impl KafkaStreams {
         };
         Ok(KafkaStreams {
             topology,
-            config,
+            broker: KafkaBroker::new(client_settings(&config))?,
             settings,
             lifecycle,
             task_options,
@@ -171,9 +172,8 @@ impl KafkaStreams {
     /// As [`run`](Self::run).
     pub fn run_blocking(self) -> Result<()> {
         let _signals = SignalWatch::start(Arc::clone(&self.lifecycle))?;
-        let broker = KafkaBroker::new(client_settings(&self.config))?;
         Application {
-            broker: Arc::new(broker),
+            broker: Arc::new(self.broker),
             task_options: self.task_options,
             topology: self.topology,
             settings: self.settings,

@@ -8,6 +8,7 @@ use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::commit::PurgeList;
 use crate::runtime::global::{self, GlobalContext};
 use crate::runtime::internal_topics::{internal_topics, make_ready};
+use crate::runtime::jobs::Jobs;
 use crate::runtime::lifecycle::{Lifecycle, State};
 use crate::runtime::partition_plan::{PartitionPlan, external_topics};
 use crate::runtime::restore::RestoreContext;
@@ -29,8 +30,8 @@ use streams_state::{StoreBackend, StoreResources};
 /// How long input topics may be missing: their producer often starts at the same moment as the application.
 const MISSING_TOPIC_WAIT: Duration = Duration::from_secs(30);
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
-/// How often the application looks whether one of its regular jobs is due.
-const JOB_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a starting application looks whether it is to stop.
+const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Everything an application is made of.
 pub(crate) struct Application<B: Broker> {
@@ -42,16 +43,6 @@ pub(crate) struct Application<B: Broker> {
     pub(crate) lifecycle: Arc<Lifecycle>,
 }
 
-/// What the regular jobs of a running application work on.
-struct Jobs<B> {
-    purge: Arc<PurgeList>,
-    metadata: Arc<CachedTopicMetadata<B>>,
-    directory: Arc<StateDirectory>,
-    clock: Arc<dyn Clock>,
-    /// The topics tasks read: tasks depend on their partition counts.
-    sources: BTreeSet<String>,
-}
-
 impl<B: Broker> Application<B> {
     /// Runs until it is asked to stop or something fails.
     ///
@@ -61,7 +52,7 @@ impl<B: Broker> Application<B> {
         self.lifecycle.set(State::Rebalancing);
         let mut threads = Threads::default();
         match self.start(&mut threads) {
-            Ok(Some(jobs)) => self.supervise(&jobs),
+            Ok(Some(jobs)) => jobs.run(),
             // Asked to stop before it had started.
             Ok(None) => {}
             Err(error) => {
@@ -158,6 +149,9 @@ impl<B: Broker> Application<B> {
             self.lifecycle.set(State::Running);
         }
         Ok(Some(Jobs {
+            broker: Arc::clone(&self.broker),
+            settings: Arc::clone(settings),
+            lifecycle: Arc::clone(&self.lifecycle),
             purge,
             metadata,
             directory,
@@ -320,7 +314,7 @@ impl<B: Broker> Application<B> {
             catch(&name, &lifecycle, || global::run(&context, &ready));
         })?;
         loop {
-            match complete.recv_timeout(JOB_INTERVAL) {
+            match complete.recv_timeout(STOP_CHECK_INTERVAL) {
                 Ok(stores) => return Ok(Some(stores)),
                 Err(RecvTimeoutError::Timeout) if !self.lifecycle.is_stopping() => {}
                 // The thread has ended: it left its error with the lifecycle.
@@ -338,78 +332,6 @@ impl<B: Broker> Application<B> {
             })?;
         }
         Ok(())
-    }
-
-    fn supervise(&self, jobs: &Jobs<B>) {
-        let settings = &self.settings;
-        let elapsed = || jobs.clock.elapsed();
-        let (mut purged, mut refreshed, mut cleaned) = (elapsed(), elapsed(), elapsed());
-        while !self
-            .lifecycle
-            .wait_for_stop(JOB_INTERVAL.min(settings.purge_interval))
-        {
-            if elapsed() >= purged + settings.purge_interval {
-                self.purge(jobs);
-                purged = elapsed();
-            }
-            if elapsed() >= refreshed + settings.metadata_max_age {
-                self.refresh_metadata(jobs);
-                refreshed = elapsed();
-            }
-            if elapsed() >= cleaned + settings.cleanup_delay {
-                clean(&jobs.directory, settings.cleanup_delay, elapsed());
-                cleaned = elapsed();
-            }
-        }
-    }
-
-    /// Deletes what has been processed from the repartition topics.
-    fn purge(&self, jobs: &Jobs<B>) {
-        let before = jobs.purge.take();
-        if before.is_empty() {
-            return;
-        }
-        match self
-            .broker
-            .delete_records(&before, self.settings.request_timeout)
-        {
-            Ok(()) => tracing::debug!(partitions = before.len(), "purged repartition topics"),
-            // The next commits bring these partitions up again.
-            Err(error) => {
-                tracing::warn!(%error, "processed records of repartition topics were not deleted yet");
-            }
-        }
-    }
-
-    /// Looks for topics that grew. Which task reads what was decided at the start, so a grown input stops the application:
-    /// going on would leave its new partitions unread.
-    fn refresh_metadata(&self, jobs: &Jobs<B>) {
-        match jobs.metadata.refresh() {
-            Ok(changed) => {
-                for (topic, old, new) in changed {
-                    tracing::warn!(topic, old, new, "partition count changed");
-                    if jobs.sources.contains(&topic) {
-                        self.lifecycle.fail(Error::fatal(format!(
-                            "the partition count of topic {topic} changed from {old} to {new} while the application runs: start it \
-                             again to read the new partitions; an application with state has to be reset first, since its keys are \
-                             spread over {old} partitions"
-                        )));
-                    }
-                }
-            }
-            Err(error) => tracing::warn!(%error, "partition counts could not be refreshed"),
-        }
-    }
-}
-
-fn clean(directory: &StateDirectory, delay: Duration, now: Duration) {
-    match directory.clean_unused(delay, now) {
-        Ok(deleted) => {
-            for task in deleted {
-                tracing::info!(%task, "deleted the state of a task that lives elsewhere");
-            }
-        }
-        Err(error) => tracing::warn!(%error, "state of tasks that live elsewhere was not deleted"),
     }
 }
 

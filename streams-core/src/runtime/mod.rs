@@ -16,9 +16,11 @@ pub mod broker;
 #[cfg(feature = "kafka")]
 mod app;
 mod application;
+mod jobs;
 mod settings;
 
 mod assignment;
+mod internal_topic_check;
 mod internal_topics;
 mod partition_plan;
 mod topic_metadata;
@@ -31,6 +33,7 @@ mod worker;
 mod global;
 mod restore;
 mod restore_listener;
+mod restore_open;
 mod restore_pool;
 mod restore_request;
 mod restoring_store;
@@ -42,6 +45,8 @@ mod shutdown;
 
 #[cfg(test)]
 mod memory_broker;
+#[cfg(test)]
+mod memory_clients;
 #[cfg(test)]
 mod test_topology;
 #[cfg(test)]

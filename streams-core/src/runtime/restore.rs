@@ -5,19 +5,18 @@
 //! it on threads.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::TopicPartition;
-use crate::runtime::broker::{Broker, Input, InputSlot, LogReader, StartOffset};
+use crate::runtime::broker::{Broker, InputSlot, LogReader};
 use crate::runtime::clock::Clock;
 use crate::runtime::restore_listener::RestoreListener;
-use crate::runtime::restore_request::{OpenStores, RestoreRequest, StoreToRestore};
+use crate::runtime::restore_request::{OpenStores, RestoreRequest};
 use crate::runtime::restoring_store::RestoringStore;
-use crate::runtime::state_directory::{StateDirectory, TaskDirectory};
+use crate::runtime::state_directory::StateDirectory;
 use crate::task::TaskId;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use streams_state::{StoreBackend, StoreResources, StoreSpec, TaskStores};
+use streams_state::StoreResources;
 
 const RECORDS_PER_POLL_MAX: usize = 8192;
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
@@ -38,24 +37,25 @@ pub(crate) struct RestoreContext<B> {
 
 /// Restores the tasks it is given, all at once.
 pub(crate) struct Restorer<B: Broker> {
-    context: Arc<RestoreContext<B>>,
+    pub(crate) context: Arc<RestoreContext<B>>,
     client_id: String,
     reader: Option<B::Reader>,
-    waiting: Vec<RestoreRequest>,
-    active: Vec<RestoringTask>,
-    slots: HashMap<InputSlot, (TaskId, usize)>,
-    next_slot: u32,
+    pub(crate) waiting: Vec<RestoreRequest>,
+    pub(crate) active: Vec<RestoringTask>,
+    pub(crate) slots: HashMap<InputSlot, (TaskId, usize)>,
+    pub(crate) next_slot: u32,
     records: Vec<(InputSlot, B::Record)>,
     /// Since when the broker has not been answering.
     failing_since: Option<Duration>,
     progress_at: Duration,
 }
 
-struct RestoringTask {
-    request: RestoreRequest,
-    open: OpenStores,
-    changelogs: Vec<RestoringStore>,
-    started: Duration,
+/// A task that is being restored.
+pub(crate) struct RestoringTask {
+    pub(crate) request: RestoreRequest,
+    pub(crate) open: OpenStores,
+    pub(crate) changelogs: Vec<RestoringStore>,
+    pub(crate) started: Duration,
 }
 
 impl<B: Broker> Restorer<B> {
@@ -152,151 +152,21 @@ impl<B: Broker> Restorer<B> {
         }
     }
 
-    fn open_waiting(&mut self) {
-        for request in std::mem::take(&mut self.waiting) {
-            let directory = match self.context.directory.lock_task(request.task) {
-                Ok(Some(directory)) => directory,
-                // Another thread of this process is still closing it.
-                Ok(None) => {
-                    self.waiting.push(request);
-                    continue;
-                }
-                Err(error) => {
-                    request.answer(Err(error));
-                    continue;
-                }
-            };
-            match self.start(&request, directory) {
-                Ok((open, changelogs)) => self.active.push(RestoringTask {
-                    request,
-                    open,
-                    changelogs,
-                    started: self.context.clock.elapsed(),
-                }),
-                Err(error) if error.is_retriable() && !self.timed_out() => {
-                    tracing::warn!(task = %request.task, %error, "cannot start restoring yet");
-                    self.waiting.push(request);
-                }
-                Err(error) => {
-                    let context = format!("opening the stores of task {}", request.task);
-                    request.answer(Err(error.context(context)));
-                }
-            }
-        }
-    }
-
     /// Whether the broker has been failing for longer than a task may wait; starts to measure when it is the first failure.
-    fn timed_out(&mut self) -> bool {
+    pub(crate) fn timed_out(&mut self) -> bool {
         let now = self.context.clock.elapsed();
         let since = *self.failing_since.get_or_insert(now);
         now.saturating_sub(since) > self.context.task_timeout
     }
 
-    fn start(
-        &mut self,
-        request: &RestoreRequest,
-        directory: TaskDirectory,
-    ) -> Result<(OpenStores, Vec<RestoringStore>)> {
-        let specs: Vec<StoreSpec> = request
-            .stores
-            .iter()
-            .map(|store| store.definition.spec.clone())
-            .collect();
-        // A task without a store on disk leaves no database behind.
-        let on_disk = specs
-            .iter()
-            .any(|spec| !matches!(spec.backend, StoreBackend::Memory));
-        let path = directory.path().filter(|_| on_disk);
-        let logged: Vec<(usize, TopicPartition)> = request
-            .stores
-            .iter()
-            .enumerate()
-            .filter_map(|(index, store)| Some((index, store.changelog.clone()?)))
-            .collect();
-        let bounds = self.bounds(&logged)?;
-        let mut stores = TaskStores::open(path, &specs, &self.context.resources)?;
-        let out_of_range = logged.iter().zip(&bounds).find(|((index, _), bounds)| {
-            stores
-                .position(*index)
-                .is_some_and(|position| position < bounds.0 || position > bounds.1)
-        });
-        if let Some(((index, changelog), (first, end))) = out_of_range {
-            tracing::warn!(
-                task = %request.task, %changelog, position = ?stores.position(*index), first, end,
-                "the changelog no longer holds what the store on disk continues from; starting from an empty store"
-            );
-            stores.close()?;
-            if let Some(path) = path {
-                TaskStores::wipe(path)?;
-            }
-            stores = TaskStores::open(path, &specs, &self.context.resources)?;
-        }
-
-        let mut changelogs = Vec::with_capacity(logged.len());
-        let mut inputs = Vec::new();
-        let mut reading = Vec::new();
-        for ((index, changelog), (first, end)) in logged.into_iter().zip(bounds) {
-            let StoreToRestore {
-                definition,
-                end_max,
-                ..
-            } = &request.stores[index];
-            let position = stores.position(index).unwrap_or(first);
-            let end = end_max.map_or(end, |max| end.min(max));
-            let slot = InputSlot(self.next_slot);
-            self.next_slot = self.next_slot.wrapping_add(1);
-            let done = position >= end;
-            if !done {
-                tracing::info!(
-                    task = %request.task, store = %definition.name, %changelog, position, end,
-                    "restoring"
-                );
-                if let Some(listener) = &self.context.listener {
-                    listener.on_restore_start(&definition.name, &changelog, position, end);
-                }
-                reading.push((slot, (request.task, index)));
-                inputs.push(Input {
-                    partition: changelog.clone(),
-                    slot,
-                    offset: StartOffset::At(position),
-                });
-            }
-            changelogs.push(RestoringStore {
-                index,
-                name: definition.name.clone(),
-                timestamped: definition.timestamped,
-                changelog,
-                slot,
-                position,
-                end,
-                bounded: end_max.is_some(),
-                records_total: 0,
-                done,
-            });
-        }
-        if !inputs.is_empty() {
-            self.reader()?.add_inputs(&inputs)?;
-            self.slots.extend(reading);
-        }
-        Ok((OpenStores { stores, directory }, changelogs))
-    }
-
-    fn reader(&mut self) -> Result<&mut B::Reader> {
+    /// The reader all restorations share, made when it is needed.
+    pub(crate) fn reader(&mut self) -> Result<&mut B::Reader> {
         if self.reader.is_none() {
             self.reader = Some(self.context.broker.reader(&self.client_id)?);
         }
         self.reader
             .as_mut()
             .ok_or_else(|| Error::fatal("the reader was just made"))
-    }
-
-    fn bounds(&mut self, logged: &[(usize, TopicPartition)]) -> Result<Vec<(i64, i64)>> {
-        if logged.is_empty() {
-            return Ok(Vec::new());
-        }
-        let partitions: Vec<TopicPartition> = logged.iter().map(|(_, p)| p.clone()).collect();
-        let timeout = self.context.request_timeout;
-        self.reader()?.offsets(&partitions, timeout)
     }
 
     fn read(&mut self) -> Result<()> {

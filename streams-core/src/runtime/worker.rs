@@ -229,6 +229,7 @@ impl<B: Broker> Worker<B> {
         self.update_caught_up();
         loop {
             let now_ms = clock.wall_ms();
+            let round_started = clock.elapsed();
             let mut processed = 0;
             for running in &mut self.tasks {
                 processed += running.task.process(self.records_per_turn, now_ms)?;
@@ -237,13 +238,16 @@ impl<B: Broker> Worker<B> {
             processed_any |= processed > 0;
             let punctuated = self.punctuate(now_ms)?;
             let committed = self.commit_if_due()?;
-            // As in Kafka Streams' `StreamThread#runOnceWithoutProcessingThreads`: longer turns while nothing interferes.
-            if punctuated || committed {
+            // As in Kafka Streams' `StreamThread#runOnceWithoutProcessingThreads`: longer turns while nothing interferes. Slow
+            // operators get shorter ones, so that the group hears of this member in time.
+            let now = clock.elapsed();
+            let slow = now.saturating_sub(round_started) > PROCESSING_TIME_MAX;
+            if punctuated || committed || slow {
                 self.records_per_turn = (self.records_per_turn / 2).max(1);
             } else if processed > 0 {
                 self.records_per_turn = (self.records_per_turn + 1).min(RECORDS_PER_TURN_MAX);
             }
-            if processed == 0 || clock.elapsed().saturating_sub(started) > PROCESSING_TIME_MAX {
+            if processed == 0 || now.saturating_sub(started) > PROCESSING_TIME_MAX {
                 return Ok(processed_any);
             }
         }

@@ -19,9 +19,9 @@ impl BrokerCore {
     /// The topics asked for, created on the way if that is allowed, and the broker.
     pub(super) fn metadata(&mut self, request: &MetadataRequest, version: i16) -> MetadataResponse {
         let topics = match &request.topics {
-            None => self.topics.iter().map(|topic| described(topic)).collect(),
+            None => self.topics.iter().map(described).collect(),
             Some(wanted) if wanted.is_empty() && version == 0 => {
-                self.topics.iter().map(|topic| described(topic)).collect()
+                self.topics.iter().map(described).collect()
             }
             Some(wanted) => {
                 let creates = self.config.auto_create_topics
@@ -59,10 +59,11 @@ impl BrokerCore {
             let unknown = || answer.with_error_code(ResponseError::UnknownTopicId.code());
             return topic.map_or_else(unknown, described);
         };
-        if creates && self.topics.get(name).is_none() {
-            if let Err(error) = self.auto_create_topic(name) {
-                return answer.with_error_code(error.code());
-            }
+        if creates
+            && self.topics.get(name).is_none()
+            && let Err(error) = self.auto_create_topic(name)
+        {
+            return answer.with_error_code(error.code());
         }
         let unknown = || answer.with_error_code(ResponseError::UnknownTopicOrPartition.code());
         self.topics.get(name).map_or_else(unknown, described)

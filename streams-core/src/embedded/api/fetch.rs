@@ -172,7 +172,7 @@ impl BrokerCore {
         if is_committed_only {
             let read_to = records
                 .last()
-                .and_then(|batch| last_offset(batch))
+                .and_then(last_offset)
                 .map_or(from, |last| last + 1);
             let aborted = log.producers.aborted_between(from, read_to).map(|aborted| {
                 AbortedTransaction::default()

@@ -12,6 +12,7 @@ mod groups;
 mod list_offsets;
 mod produce;
 mod topics;
+mod transaction_admin;
 mod transactions;
 pub(crate) mod versions;
 
@@ -129,7 +130,20 @@ impl BrokerCore {
             RequestKind::EndTxn(request) => {
                 ResponseKind::EndTxn(self.end_txn(&request, context.version, now_ms))
             }
-            _ => return None,
+            RequestKind::DescribeProducers(request) => {
+                ResponseKind::DescribeProducers(self.describe_producers(&request))
+            }
+            RequestKind::DescribeTransactions(request) => {
+                ResponseKind::DescribeTransactions(self.describe_transactions(&request))
+            }
+            RequestKind::ListTransactions(request) => {
+                ResponseKind::ListTransactions(self.list_transactions(&request, now_ms))
+            }
+            // The list of spoken APIs lets nothing else through; see `versions`.
+            other => {
+                debug_assert!(false, "{other:?} is announced and not handled");
+                return None;
+            }
         })
     }
 }

@@ -59,6 +59,9 @@ pub(crate) const SPOKEN_APIS: &[SpokenApi] = &[
     spoken(ApiKey::IncrementalAlterConfigs, 0, 1),
     spoken(ApiKey::OffsetDelete, 0, 0),
     spoken(ApiKey::DescribeCluster, 0, 2),
+    spoken(ApiKey::DescribeProducers, 0, 0),
+    spoken(ApiKey::DescribeTransactions, 0, 0),
+    spoken(ApiKey::ListTransactions, 0, 1),
     spoken(ApiKey::ConsumerGroupHeartbeat, 0, 1),
     spoken(ApiKey::ConsumerGroupDescribe, 0, 1),
 ];

@@ -23,6 +23,9 @@ pub(crate) mod topic_config;
 pub(crate) mod topics;
 pub(crate) mod transactions;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 
 use bytes::{Bytes, BytesMut};

@@ -59,11 +59,6 @@ impl Topics {
         self.by_name.get(name)
     }
 
-    /// The topic with this name, to be changed.
-    pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut Topic> {
-        self.by_name.get_mut(name)
-    }
-
     /// The name of the topic with this id.
     pub(crate) fn name_of(&self, id: Uuid) -> Option<&str> {
         self.names.get(&id).map(String::as_str)

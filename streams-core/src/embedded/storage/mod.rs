@@ -67,7 +67,7 @@ impl Storage {
             TryLockError::Error(source) => refuse(source),
         })?;
         let (journal, state) = Journal::open(directory.join("metadata.journal")).map_err(refuse)?;
-        let mut storage = Self {
+        let storage = Self {
             directory: directory.to_owned(),
             journal,
             state,

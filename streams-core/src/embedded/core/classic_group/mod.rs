@@ -116,10 +116,9 @@ impl ClassicGroup {
     ) -> Result<(), ResponseError> {
         if let Some(known) =
             instance_id.and_then(|instance_id| self.member_id_of_instance(instance_id))
+            && known != member_id
         {
-            if known != member_id {
-                return Err(ResponseError::FencedInstanceId);
-            }
+            return Err(ResponseError::FencedInstanceId);
         }
         if !self.members.contains_key(member_id) {
             return Err(ResponseError::UnknownMemberId);
