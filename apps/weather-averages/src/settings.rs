@@ -29,7 +29,11 @@ pub struct Settings {
     #[arg(long, env = "WEATHER_TOPIC", default_value = "weather")]
     pub input: String,
     /// Topic of the results; created if it does not exist
-    #[arg(long, env = "WEATHER_AVERAGES_TOPIC", default_value = "weather-averages")]
+    #[arg(
+        long,
+        env = "WEATHER_AVERAGES_TOPIC",
+        default_value = "weather-averages"
+    )]
     pub output: String,
     /// Topic of the records that are no readings; created if it does not exist
     #[arg(long, env = "WEATHER_DLQ_TOPIC", default_value = "weather.dlq")]
@@ -74,7 +78,7 @@ impl Settings {
     /// # Errors
     /// When the window has no whole milliseconds, or two of the topics are one.
     pub fn check(&self) -> Result<()> {
-        if self.window.as_millis() == 0 || self.window.subsec_nanos() % 1_000_000 != 0 {
+        if self.window.as_millis() == 0 || !self.window.subsec_nanos().is_multiple_of(1_000_000) {
             return Err(Error::config(format!(
                 "--window must be whole milliseconds, at least one; got {}",
                 humantime::format_duration(self.window)

@@ -110,32 +110,95 @@ fn every_kind_of_bad_record_is_set_aside_with_its_reason() -> Result<()> {
         (Some("Mosbach"), Some("hello".into()), Reason::NotJson),
         (Some("Mosbach"), None, Reason::NotJson),
         (None, None, Reason::NotJson),
-        (Some("Mosbach"), Some(format!(r#"{{"tempCurrent":1,{time}}}"#)), Reason::NoCity),
-        (Some("Mosbach"), Some(r#"{"tempCurrent":1,"city":"Mosbach"}"#.into()), Reason::NoTime),
-        (Some("Mosbach"), Some(format!(r#"{{"tempCurrent":"n/a","city":"Mosbach",{time}}}"#)), Reason::NotANumber),
-        (Some("Mosbach"), Some(format!(r#"{{"tempCurrent":NaN,"city":"Mosbach",{time}}}"#)), Reason::NotANumber),
-        (Some("Mosbach"), Some(format!(r#"{{"tempCurrent":-Infinity,"city":"Mosbach",{time}}}"#)), Reason::NotANumber),
-        (Some("Mosbach"), Some(r#"{"tempCurrent":1,"city":"Mosbach","timeStamp":1637067660000}"#.into()), Reason::TimeFormat),
-        (Some("Mosbach"), Some(r#"{"tempCurrent":1,"city":"Mosbach","timeStamp":"9999-01-01T00:00:00Z"}"#.into()), Reason::TimeInFuture),
-        (Some("Mosbach"), Some(r#"{"tempCurrent":1,"city":"Mosbach","timeStamp":-5}"#.into()), Reason::TimeNegative),
-        (Some("Mosbach"), Some(format!(r#"{{"windSpeed":468.66,"city":"Mosbach",{time}}}"#)), Reason::OutOfRange),
-        (Some("Mosbach"), Some(format!(r#"{{"city":"Mosbach",{time}}}"#)), Reason::NoValues),
-        (Some("Ulm"), Some(format!(r#"{{"tempCurrent":1.0,{time},"city":"Mosbach"}}"#)), Reason::WrongKey),
-        (None, Some(format!(r#"{{"tempCurrent":1.0,{time},"city":"Mosbach"}}"#)), Reason::WrongKey),
+        (
+            Some("Mosbach"),
+            Some(format!(r#"{{"tempCurrent":1,{time}}}"#)),
+            Reason::NoCity,
+        ),
+        (
+            Some("Mosbach"),
+            Some(r#"{"tempCurrent":1,"city":"Mosbach"}"#.into()),
+            Reason::NoTime,
+        ),
+        (
+            Some("Mosbach"),
+            Some(format!(
+                r#"{{"tempCurrent":"n/a","city":"Mosbach",{time}}}"#
+            )),
+            Reason::NotANumber,
+        ),
+        (
+            Some("Mosbach"),
+            Some(format!(r#"{{"tempCurrent":NaN,"city":"Mosbach",{time}}}"#)),
+            Reason::NotANumber,
+        ),
+        (
+            Some("Mosbach"),
+            Some(format!(
+                r#"{{"tempCurrent":-Infinity,"city":"Mosbach",{time}}}"#
+            )),
+            Reason::NotANumber,
+        ),
+        (
+            Some("Mosbach"),
+            Some(r#"{"tempCurrent":1,"city":"Mosbach","timeStamp":1637067660000}"#.into()),
+            Reason::TimeFormat,
+        ),
+        (
+            Some("Mosbach"),
+            Some(r#"{"tempCurrent":1,"city":"Mosbach","timeStamp":"9999-01-01T00:00:00Z"}"#.into()),
+            Reason::TimeInFuture,
+        ),
+        (
+            Some("Mosbach"),
+            Some(r#"{"tempCurrent":1,"city":"Mosbach","timeStamp":-5}"#.into()),
+            Reason::TimeNegative,
+        ),
+        (
+            Some("Mosbach"),
+            Some(format!(r#"{{"windSpeed":468.66,"city":"Mosbach",{time}}}"#)),
+            Reason::OutOfRange,
+        ),
+        (
+            Some("Mosbach"),
+            Some(format!(r#"{{"city":"Mosbach",{time}}}"#)),
+            Reason::NoValues,
+        ),
+        (
+            Some("Ulm"),
+            Some(format!(r#"{{"tempCurrent":1.0,{time},"city":"Mosbach"}}"#)),
+            Reason::WrongKey,
+        ),
+        (
+            None,
+            Some(format!(r#"{{"tempCurrent":1.0,{time},"city":"Mosbach"}}"#)),
+            Reason::WrongKey,
+        ),
     ];
     let mut averages = Averages::new(Settings::default())?;
     for (offset, (key, value, reason)) in bad.iter().enumerate() {
         let offset = 2 * offset as i64;
         averages.pipe_bytes(*key, value.as_ref().map(String::as_bytes))?;
         averages.pipe(&temp("Mosbach", 1, 1.0))?;
-        let letters = averages.driver.output("weather.dlq", CityKey, streams_core::serdes::Nullable(RawBytes));
+        let letters = averages.driver.output(
+            "weather.dlq",
+            CityKey,
+            streams_core::serdes::Nullable(RawBytes),
+        );
         let letters = averages.driver.read_records(&letters)?;
         assert_eq!(letters.len(), 1, "{value:?}");
         let letter = &letters[0];
         assert_eq!(letter.key, key.unwrap_or_default());
-        assert_eq!(letter.value.as_deref(), value.as_ref().map(String::as_bytes));
+        assert_eq!(
+            letter.value.as_deref(),
+            value.as_ref().map(String::as_bytes)
+        );
         let header = |name| dead_letter_header(&letter.headers, name);
-        assert_eq!(header("reason").as_deref(), Some(reason.as_str()), "{value:?}");
+        assert_eq!(
+            header("reason").as_deref(),
+            Some(reason.as_str()),
+            "{value:?}"
+        );
         assert_eq!(header("topic").as_deref(), Some("weather"));
         assert_eq!(header("partition").as_deref(), Some("0"));
         assert_eq!(header("offset"), Some(offset.to_string()));
@@ -158,7 +221,12 @@ fn with_rekey_the_city_is_the_readings() -> Result<()> {
         rekey: true,
         ..Settings::default()
     })?;
-    for (key, minute) in [(None, 0), (Some("station 7"), 1), (Some("Mosbach"), 2), (None, 11)] {
+    for (key, minute) in [
+        (None, 0),
+        (Some("station 7"), 1),
+        (Some("Mosbach"), 2),
+        (None, 11),
+    ] {
         let json = serde_json::to_vec(&temp("Mosbach", minute, 4.0)).expect("JSON");
         averages.pipe_bytes(key, Some(&json))?;
     }
@@ -197,7 +265,11 @@ fn daily_means_of_real_data_equal_independent_figures() -> Result<()> {
         let result = &results[&(city.to_owned(), day)];
         let temp = &result.values[&Attribute::TempCurrent];
         assert_eq!((result.count, temp.count), (count, count), "{city} {day}");
-        assert!((temp.mean - mean).abs() < 5e-7, "{city} {day}: {}", temp.mean);
+        assert!(
+            (temp.mean - mean).abs() < 5e-7,
+            "{city} {day}: {}",
+            temp.mean
+        );
     }
 
     // The hour with the impossible wind is missing in its day, whole.

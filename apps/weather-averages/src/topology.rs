@@ -33,10 +33,13 @@ pub fn topology(settings: &Settings, rejections: &Rejections) -> Result<Topology
     let rekey = settings.rekey;
     let branches = incoming
         .split()
-        .branch("-readings", move |key: &String, value: &Incoming| match rekey {
-            true => value.reading().is_some(),
-            false => is_reading_of(key, value),
-        })
+        .branch(
+            "-readings",
+            move |key: &String, value: &Incoming| match rekey {
+                true => value.reading().is_some(),
+                false => is_reading_of(key, value),
+            },
+        )
         .default_branch("-refused");
 
     let rejections = rejections.clone();

@@ -110,7 +110,11 @@ mod tests {
     fn the_json_is_what_the_topic_promises() {
         let mut state = CityWindow::default();
         for value in [1.0, 2.0] {
-            state.add(&Reading::new("JFK", 0).with(Attribute::TempCurrent, value).with(Attribute::named("co2"), 400.0));
+            state.add(
+                &Reading::new("JFK", 0)
+                    .with(Attribute::TempCurrent, value)
+                    .with(Attribute::named("co2"), 400.0),
+            );
         }
         let averages = WindowAverages::new("JFK", Window::new(0, 600_000), &state);
         let json = serde_json::to_string(&averages).unwrap();
@@ -118,6 +122,9 @@ mod tests {
             json,
             r#"{"city":"JFK","windowStart":"1970-01-01T00:00:00.000+00:00","windowEnd":"1970-01-01T00:10:00.000+00:00","count":2,"values":{"tempCurrent":{"mean":1.5,"min":1.0,"max":2.0,"count":2},"co2":{"mean":400.0,"min":400.0,"max":400.0,"count":2}}}"#
         );
-        assert_eq!(serde_json::from_str::<WindowAverages>(&json).unwrap(), averages);
+        assert_eq!(
+            serde_json::from_str::<WindowAverages>(&json).unwrap(),
+            averages
+        );
     }
 }

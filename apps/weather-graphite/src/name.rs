@@ -76,7 +76,10 @@ fn finish(segment: &str, text: &str) -> String {
     let segment = segment.trim_matches('-');
     if segment.is_empty() {
         let hash = Sha256::digest(text.as_bytes());
-        return format!("x{:02x}{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2], hash[3]);
+        return format!(
+            "x{:02x}{:02x}{:02x}{:02x}",
+            hash[0], hash[1], hash[2], hash[3]
+        );
     }
     let end = segment.len().min(SEGMENT_LENGTH_MAX);
     segment[..end].trim_end_matches('-').to_owned()

@@ -28,7 +28,11 @@ pub struct Source<'a> {
 
 impl fmt::Display for Source<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{} at offset {}", self.topic, self.partition, self.offset)
+        write!(
+            f,
+            "{}-{} at offset {}",
+            self.topic, self.partition, self.offset
+        )
     }
 }
 

@@ -105,7 +105,10 @@ mod tests {
         }
         assert_eq!(Point::new("a", 1.0, -1), Err(PointRefused::TimeNegative));
         for time_s in [1_637_068_200_000, 1_637_068_200_000_000_000] {
-            assert_eq!(Point::new("a", 1.0, time_s), Err(PointRefused::TimeNotSeconds));
+            assert_eq!(
+                Point::new("a", 1.0, time_s),
+                Err(PointRefused::TimeNotSeconds)
+            );
         }
     }
 

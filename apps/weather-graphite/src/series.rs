@@ -148,7 +148,10 @@ fn name(attribute: &Attribute) -> String {
 }
 
 fn belongs_to_results(name: &str) -> bool {
-    name == "count" || ["Avg", "Min", "Max", "Count"].iter().any(|ending| name.ends_with(ending))
+    name == "count"
+        || ["Avg", "Min", "Max", "Count"]
+            .iter()
+            .any(|ending| name.ends_with(ending))
 }
 
 #[cfg(test)]
@@ -197,13 +200,21 @@ mod tests {
             .with(Attribute::TempMin, 7.2)
             .with(Attribute::named("count"), 5.0);
         let points = Series::new("p", 10).of_reading(&reading);
-        assert_eq!(lines(&points), ["p.weather.mosbach.tempCurrent 8.84 1637068280"]);
+        assert_eq!(
+            lines(&points),
+            ["p.weather.mosbach.tempCurrent 8.84 1637068280"]
+        );
     }
 
     #[test]
     fn cities_that_share_a_path_are_counted() {
         let mut series = Series::new("p", 1);
-        for city in ["Bad Mergentheim", "bad mergentheim", "Bad Mergentheim", "Ulm"] {
+        for city in [
+            "Bad Mergentheim",
+            "bad mergentheim",
+            "Bad Mergentheim",
+            "Ulm",
+        ] {
             series.of_reading(&Reading::new(city, 0).with(Attribute::TempCurrent, 1.0));
         }
         assert_eq!(series.collisions(), 1);

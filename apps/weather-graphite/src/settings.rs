@@ -24,7 +24,11 @@ pub struct Settings {
     #[arg(long, env = "WEATHER_TOPIC", default_value = "weather")]
     pub readings: String,
     /// Topic of the results
-    #[arg(long, env = "WEATHER_AVERAGES_TOPIC", default_value = "weather-averages")]
+    #[arg(
+        long,
+        env = "WEATHER_AVERAGES_TOPIC",
+        default_value = "weather-averages"
+    )]
     pub averages: String,
     /// Seconds to whose multiples the times of readings are rounded down: the finest step of carbon's retention
     #[arg(long, env = "GRAPHITE_STEP_S", default_value_t = 1, value_parser = clap::value_parser!(i64).range(1..))]
@@ -139,9 +143,14 @@ mod tests {
     fn a_prefix_is_checked_and_a_user_id_cleaned() {
         let with = |line: &str| Program::parse_from(line.split(' ')).settings.prefix();
         assert_eq!(with("x --prefix a.b-c").unwrap(), "a.b-c");
-        assert_eq!(with("x --user-id Jürgen.M").unwrap(), "vlvs_inf19b.juergen-m");
+        assert_eq!(
+            with("x --user-id Jürgen.M").unwrap(),
+            "vlvs_inf19b.juergen-m"
+        );
         for wrong in ["a..b", ".a", "a.", "a/b", "a;b"] {
-            let message = with(&format!("x --prefix {wrong}")).unwrap_err().to_string();
+            let message = with(&format!("x --prefix {wrong}"))
+                .unwrap_err()
+                .to_string();
             assert!(message.contains("--prefix"), "{message}");
         }
     }

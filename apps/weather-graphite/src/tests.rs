@@ -81,7 +81,11 @@ fn readings_and_results_become_lines() -> Result<()> {
     state.add(&Reading::new("JFK", 0).with(Attribute::TempCurrent, 3.5));
     let window = Window::new(1_356_998_400_000, 1_356_999_000_000);
     let averages = WindowAverages::new("JFK", window, &state);
-    pipe(&mut driver, "weather-averages", &serde_json::to_vec(&averages).unwrap())?;
+    pipe(
+        &mut driver,
+        "weather-averages",
+        &serde_json::to_vec(&averages).unwrap(),
+    )?;
     assert_eq!(
         output.lines(),
         [
@@ -118,7 +122,9 @@ fn an_output_that_failed_stops_the_application() -> Result<()> {
     let mut driver = driver(&output)?;
     driver.advance_wall_clock(Duration::from_secs(2))?;
     output.has_failed.store(true, Ordering::Relaxed);
-    let error = driver.advance_wall_clock(Duration::from_secs(2)).unwrap_err();
+    let error = driver
+        .advance_wall_clock(Duration::from_secs(2))
+        .unwrap_err();
     assert!(error.to_string().contains("Graphite is away"), "{error}");
     Ok(())
 }

@@ -232,7 +232,10 @@ mod tests {
             "x poll --location Ulm=99,0",
             "x --partitions 0 replay",
         ] {
-            assert!(Program::try_parse_from(wrong.split(' ')).is_err(), "{wrong}");
+            assert!(
+                Program::try_parse_from(wrong.split(' ')).is_err(),
+                "{wrong}"
+            );
         }
     }
 }

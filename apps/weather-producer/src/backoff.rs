@@ -60,7 +60,10 @@ mod tests {
         let mut expected = Duration::from_millis(100);
         for _ in 0..30 {
             let wait = backoff.next_wait();
-            assert!(wait <= expected && wait >= expected / 2, "{wait:?} of {expected:?}");
+            assert!(
+                wait <= expected && wait >= expected / 2,
+                "{wait:?} of {expected:?}"
+            );
             expected = (expected * 2).min(Duration::from_secs(10));
         }
     }

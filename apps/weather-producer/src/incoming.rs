@@ -213,8 +213,11 @@ mod tests {
         let serde = IncomingSerde::default();
         let mut value = serde.deserialize(b"hello").unwrap();
         assert_eq!(value.time_ms(), None);
-        serde.deserialize_nullable_into(Some(GOOD), &mut value).unwrap();
-        let expected = Reading::new("Mosbach", 1_637_068_282_000).with(Attribute::TempCurrent, 8.84);
+        serde
+            .deserialize_nullable_into(Some(GOOD), &mut value)
+            .unwrap();
+        let expected =
+            Reading::new("Mosbach", 1_637_068_282_000).with(Attribute::TempCurrent, 8.84);
         assert_eq!(value, Incoming::Reading(expected));
         serde.deserialize_nullable_into(None, &mut value).unwrap();
         assert!(matches!(&value, Incoming::Refused(why, None) if why.reason == Reason::NotJson));
@@ -236,6 +239,9 @@ mod tests {
     #[test]
     fn keys_that_are_no_text_do_not_fail() {
         assert_eq!(CityKey.deserialize_nullable(None).unwrap(), "");
-        assert_eq!(CityKey.deserialize(b"W\xfcrzburg").unwrap(), "W\u{fffd}rzburg");
+        assert_eq!(
+            CityKey.deserialize(b"W\xfcrzburg").unwrap(),
+            "W\u{fffd}rzburg"
+        );
     }
 }

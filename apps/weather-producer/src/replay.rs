@@ -82,7 +82,17 @@ fn parse_line(line: &str) -> Option<Reading> {
             number => Some(number.parse::<f64>().ok()?),
         };
     }
-    let [temp, dewp, humid, wind_dir, wind_speed, wind_gust, precip, pressure, visib] = values;
+    let [
+        temp,
+        dewp,
+        humid,
+        wind_dir,
+        wind_speed,
+        wind_gust,
+        precip,
+        pressure,
+        visib,
+    ] = values;
     let celsius = |fahrenheit: f64| tidy((fahrenheit - 32.0) / 1.8);
     let metres_per_second = |miles_per_hour: f64| tidy(miles_per_hour * 0.447_04);
     let reading = Reading::new(station, time.as_millisecond())
@@ -92,9 +102,15 @@ fn parse_line(line: &str) -> Option<Reading> {
         .with_some(Attribute::WindDirection, wind_dir)
         .with_some(Attribute::WindSpeed, wind_speed.map(metres_per_second))
         .with_some(Attribute::WindGust, wind_gust.map(metres_per_second))
-        .with_some(Attribute::Precipitation, precip.map(|inches| tidy(inches * 25.4)))
+        .with_some(
+            Attribute::Precipitation,
+            precip.map(|inches| tidy(inches * 25.4)),
+        )
         .with_some(Attribute::Pressure, pressure)
-        .with_some(Attribute::Visibility, visib.map(|miles| tidy(miles * 1609.344)));
+        .with_some(
+            Attribute::Visibility,
+            visib.map(|miles| tidy(miles * 1609.344)),
+        );
     Some(reading.with_comment(airport(station)?))
 }
 
@@ -128,7 +144,10 @@ mod tests {
             .collect();
         assert_eq!(broken.len(), 1, "{broken:?}");
         let (reading, why) = &broken[0];
-        assert_eq!((reading.city.as_str(), why.reason), ("EWR", Reason::OutOfRange));
+        assert_eq!(
+            (reading.city.as_str(), why.reason),
+            ("EWR", Reason::OutOfRange)
+        );
         assert_eq!(reading.time_ms, 1_360_656_000_000);
         let wind = reading.values.get(&Attribute::WindSpeed).unwrap();
         assert!((wind - 468.659).abs() < 1e-3, "{wind}");
@@ -142,7 +161,10 @@ mod tests {
         for reading in replay.readings() {
             assert!(reading.time_ms >= last_ms);
             last_ms = reading.time_ms;
-            counts[Replay::CITIES.iter().position(|city| *city == reading.city).unwrap()] += 1;
+            counts[Replay::CITIES
+                .iter()
+                .position(|city| *city == reading.city)
+                .unwrap()] += 1;
         }
         assert_eq!(counts, [8703, 8706, 8706]);
     }
@@ -153,10 +175,15 @@ mod tests {
         let mean = |city: &str, day_ms: i64| {
             let values: Vec<f64> = replay
                 .readings()
-                .filter(|reading| reading.city == city && reading.time_ms / DAY_MS == day_ms / DAY_MS)
+                .filter(|reading| {
+                    reading.city == city && reading.time_ms / DAY_MS == day_ms / DAY_MS
+                })
                 .filter_map(|reading| reading.values.get(&Attribute::TempCurrent))
                 .collect();
-            (values.len(), values.iter().sum::<f64>() / values.len() as f64)
+            (
+                values.len(),
+                values.iter().sum::<f64>() / values.len() as f64,
+            )
         };
         for (city, day_ms, count, expected) in [
             ("JFK", 1_356_998_400_000, 17, 3.847059),

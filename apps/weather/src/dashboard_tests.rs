@@ -53,7 +53,12 @@ fn variables_lead_to_users_and_cities() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|variable| (variable["name"].as_str().unwrap(), variable["query"].as_str().unwrap()))
+        .map(|variable| {
+            (
+                variable["name"].as_str().unwrap(),
+                variable["query"].as_str().unwrap(),
+            )
+        })
         .collect();
     assert_eq!(
         queries,

@@ -14,7 +14,8 @@ use streams_core::embedded::EmbeddedBroker;
 use streams_core::{Error, KafkaStreams, KafkaStreamsHandle, Result, StreamsConfig};
 use weather_graphite::{GraphiteSink, Output};
 use weather_producer::{
-    PARTITIONS, Pace, Rejections, Replay, Sender, Stop, config, create_topics, system_time_ms, topic,
+    PARTITIONS, Pace, Rejections, Replay, Sender, Stop, config, create_topics, system_time_ms,
+    topic,
 };
 
 /// How long `--once` waits for the results.
@@ -80,7 +81,14 @@ pub fn demo(arguments: &DemoArguments) -> Result<()> {
         &Replay::CITIES,
         stop.clone(),
     ));
-    run(arguments, &kafka, directory.path(), &replay, &terminal, &stop)?;
+    run(
+        arguments,
+        &kafka,
+        directory.path(),
+        &replay,
+        &terminal,
+        &stop,
+    )?;
 
     let awaited = terminal.awaited();
     // Nobody else holds it any more: the applications have ended.
@@ -229,7 +237,9 @@ impl Kafka {
         let broker = EmbeddedBroker::builder()
             .default_partitions(PARTITIONS)
             .start()
-            .map_err(|error| Error::fatal("the embedded broker did not start").with_source(error))?;
+            .map_err(|error| {
+                Error::fatal("the embedded broker did not start").with_source(error)
+            })?;
         tracing::info!(
             "using the broker inside this process, at {}; it forgets everything when it stops",
             broker.bootstrap_servers()

@@ -13,6 +13,8 @@ pub(super) const COMMON_DEFAULTS: &[(&str, &str)] = &[
 pub(super) const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     // At its default of a second a full queue holds consumption down to a fifth.
     ("fetch.queue.backoff.ms", "10"),
+    // For each partition; a record takes half a kilobyte here besides its bytes, and what waits long goes cold.
+    ("queued.min.messages", "5000"),
     ("isolation.level", "read_uncommitted"),
     ("allow.auto.create.topics", "false"),
 ];

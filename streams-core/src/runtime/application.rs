@@ -30,6 +30,8 @@ use streams_state::{StoreBackend, StoreResources};
 /// How long input topics may be missing: their producer often starts at the same moment as the application.
 const MISSING_TOPIC_WAIT: Duration = Duration::from_secs(30);
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// How long a starting application waits for one answer, before it says so and asks again.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a starting application looks whether it is to stop.
 const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -212,7 +214,7 @@ impl<B: Broker> Application<B> {
         let deadline = Instant::now() + MISSING_TOPIC_WAIT;
         let mut said = false;
         loop {
-            let timeout = self.settings.request_timeout;
+            let timeout = self.settings.request_timeout.min(QUESTION_TIMEOUT);
             let Some(counts) = self.ask(|| self.broker.partition_counts(&names, timeout))? else {
                 return Ok(None);
             };

@@ -237,6 +237,12 @@ pub trait GroupConsumer: 'static {
     /// The next offset the consumer would deliver for an input, past control records, `None` when unknown.
     fn position(&mut self, partition: &TopicPartition) -> Option<i64>;
 
+    /// Whether the group has taken this member in, be it without a partition. The protocol of KIP-848 sends no assignment to a
+    /// member that gets nothing, so [`GroupEvent::Assigned`] does not tell.
+    fn is_member(&mut self) -> bool {
+        false
+    }
+
     /// Leaves the group.
     ///
     /// # Errors

@@ -177,6 +177,7 @@ impl<B: Broker> Worker<B> {
         self.drop_tasks(&ids);
         self.commit.unblock();
         self.joined = false;
+        self.joining_since = self.context.clock.elapsed();
         let member = join_group(&self.context, &self.name, self.number)?;
         let old = std::mem::replace(&mut self.consumer, member);
         if let Err(error) = old.close() {

@@ -9,7 +9,8 @@ use crate::record::TopicPartition;
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
-/// use streams_core::{RestoreListener, TopicPartition};
+/// use streams_core::TopicPartition;
+/// use streams_core::runtime::RestoreListener;
 ///
 /// #[derive(Default)]
 /// struct Counter(AtomicU64);

@@ -29,6 +29,9 @@ const RECORDS_PER_TURN_MAX: usize = 1024;
 /// How long records are processed before the log is polled again, so that no input runs dry meanwhile.
 const PROCESSING_TIME_MAX: Duration = Duration::from_millis(100);
 
+/// How long after joining a member of the group that has heard nothing has been given nothing.
+const SILENT_JOIN: Duration = Duration::from_secs(6);
+
 /// What all workers of an application share.
 pub(crate) struct WorkerContext<B: Broker> {
     pub(crate) broker: Arc<B>,
@@ -68,6 +71,8 @@ pub(crate) struct Worker<B: Broker> {
     pub(crate) commit: CommitState,
     /// Whether the group has told what this member gets, be it nothing.
     pub(crate) joined: bool,
+    /// When this member began to join.
+    pub(crate) joining_since: Duration,
     records: Vec<(InputSlot, B::Record)>,
     /// How many records a task processes before it is the next one's turn; adapts as in Kafka Streams' `StreamThread`.
     records_per_turn: usize,
@@ -120,7 +125,8 @@ impl<B: Broker> Worker<B> {
         let consumer = join_group(&context, &name, number)?;
         let producer = context.broker.producer(&format!("{name}-producer"), None)?;
         let (restored_sender, restored) = channel();
-        let commit = CommitState::new(context.clock.elapsed());
+        let now = context.clock.elapsed();
+        let commit = CommitState::new(now);
         Ok(Worker {
             context,
             number,
@@ -136,6 +142,7 @@ impl<B: Broker> Worker<B> {
             restored_sender,
             commit,
             joined: false,
+            joining_since: now,
             records: Vec::new(),
             records_per_turn: 1,
             busy: false,
@@ -321,7 +328,15 @@ impl<B: Broker> Worker<B> {
         Ok(())
     }
 
-    fn note_state(&self) {
+    fn note_state(&mut self) {
+        if !self.joined {
+            let waited = self
+                .context
+                .clock
+                .elapsed()
+                .saturating_sub(self.joining_since);
+            self.joined = waited > SILENT_JOIN && self.consumer.is_member();
+        }
         let state = if self.joined && self.pending.is_empty() {
             ThreadState::Running
         } else {

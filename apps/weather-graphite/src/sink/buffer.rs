@@ -93,7 +93,11 @@ impl Buffer {
         let length_before = batch.lines.len();
         point.write_line(&mut batch.lines);
         batch.points += 1;
-        if !batch.first_offsets.iter().any(|(known, _)| *known == source) {
+        if !batch
+            .first_offsets
+            .iter()
+            .any(|(known, _)| *known == source)
+        {
             batch.first_offsets.push((source, offset));
         }
         if batch.lines.len() >= BATCH_BYTES {
@@ -256,8 +260,10 @@ mod tests {
         buffer.give_back(batch.lines, None);
         buffer.disconnected();
         assert_eq!(buffer.settle(start + SETTLE * 2, SETTLE), 0);
-        let again: Vec<_> = std::iter::from_fn(|| write_next(&mut buffer, start + LINGER)).collect();
-        let expected = ["a 1 0\n", "a 1 1\n", "a 1 2\n", "a 1 3\n"].map(|line| (line.to_owned(), true));
+        let again: Vec<_> =
+            std::iter::from_fn(|| write_next(&mut buffer, start + LINGER)).collect();
+        let expected =
+            ["a 1 0\n", "a 1 1\n", "a 1 2\n", "a 1 3\n"].map(|line| (line.to_owned(), true));
         assert_eq!(again, expected);
     }
 

@@ -52,7 +52,11 @@ impl Connection {
             if !rest.is_empty() && Instant::now() > end {
                 return Err(io::Error::new(
                     ErrorKind::TimedOut,
-                    format!("a write of {} bytes took longer than {:?}", lines.len(), self.timeout),
+                    format!(
+                        "a write of {} bytes took longer than {:?}",
+                        lines.len(),
+                        self.timeout
+                    ),
                 ));
             }
         }

@@ -46,7 +46,10 @@ impl Carbon {
                         return;
                     }
                     let stream = stream.unwrap();
-                    connections.lock().unwrap().push(stream.try_clone().unwrap());
+                    connections
+                        .lock()
+                        .unwrap()
+                        .push(stream.try_clone().unwrap());
                     let got = got.clone();
                     std::thread::spawn(move || {
                         for line in BufReader::new(&stream).lines().map_while(Result::ok) {

@@ -111,11 +111,7 @@ fn next(shared: &Shared, alive: Instant) -> Next {
     Next::Watch
 }
 
-fn write(
-    shared: &Shared,
-    connection: &mut Connection,
-    batch: NextBatch,
-) -> std::io::Result<()> {
+fn write(shared: &Shared, connection: &mut Connection, batch: NextBatch) -> std::io::Result<()> {
     let result = connection.write(&batch.lines);
     let written = result.is_ok().then(Instant::now);
     if written.is_some() {

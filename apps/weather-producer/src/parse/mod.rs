@@ -70,7 +70,10 @@ impl Reading {
         if rules.is_in_future(self.time_ms) {
             return Err(Rejection::new(
                 Reason::TimeInFuture,
-                format!("the time is in the future: {}", crate::WireTime(self.time_ms)),
+                format!(
+                    "the time is in the future: {}",
+                    crate::WireTime(self.time_ms)
+                ),
             ));
         }
         for (attribute, value) in self.values.iter() {
@@ -109,9 +112,7 @@ fn impossible(attribute: &Attribute, value: f64) -> Rejection {
     let unit = attribute.unit();
     Rejection::new(
         Reason::OutOfRange,
-        format!(
-            "`{attribute}` is {value} {unit}: only {lowest} to {highest} {unit} can be true"
-        ),
+        format!("`{attribute}` is {value} {unit}: only {lowest} to {highest} {unit} can be true"),
     )
 }
 
@@ -228,7 +229,11 @@ mod tests {
         refused("[]", Reason::NotJson, "JSON object");
         refused("null", Reason::NotJson, "JSON object");
         refused(r#"{"city":"Mosbach""#, Reason::NotJson, "EOF");
-        refused(&(with(r#""tempCurrent":1"#) + "x"), Reason::NotJson, "trailing");
+        refused(
+            &(with(r#""tempCurrent":1"#) + "x"),
+            Reason::NotJson,
+            "trailing",
+        );
         let rejection = Reading::parse(b"{\"city\":\"\xff\"}", &Rules::at(NOW_MS)).unwrap_err();
         assert_eq!(rejection.reason, Reason::NotJson);
     }
@@ -236,7 +241,11 @@ mod tests {
     #[test]
     fn a_reading_without_city_or_time_is_refused() {
         let time = r#""timeStamp":"2021-11-16T13:11:22.000+00:00""#;
-        refused(&format!(r#"{{"tempCurrent":1,{time}}}"#), Reason::NoCity, "`city`");
+        refused(
+            &format!(r#"{{"tempCurrent":1,{time}}}"#),
+            Reason::NoCity,
+            "`city`",
+        );
         for city in [r#"null"#, r#"" ""#, "7", r#"{"name":"x"}"#] {
             let json = format!(r#"{{"tempCurrent":1,{time},"city":{city}}}"#);
             refused(&json, Reason::NoCity, "`city`");
@@ -244,7 +253,11 @@ mod tests {
         let long = "x".repeat(201);
         let json = format!(r#"{{"tempCurrent":1,{time},"city":"{long}"}}"#);
         refused(&json, Reason::NoCity, "201 bytes");
-        refused(r#"{"tempCurrent":1,"city":"Mosbach"}"#, Reason::NoTime, "`timeStamp`");
+        refused(
+            r#"{"tempCurrent":1,"city":"Mosbach"}"#,
+            Reason::NoTime,
+            "`timeStamp`",
+        );
         refused(&at("null"), Reason::NoTime, "`timeStamp`");
     }
 
@@ -258,33 +271,82 @@ mod tests {
         refused(&at("[]"), Reason::TimeFormat, "RFC 3339");
         refused(&at("-1"), Reason::TimeNegative, "1970");
         refused(&at("\"-1\""), Reason::TimeNegative, "1970");
-        refused(&at("\"1969-12-31T23:59:59.999Z\""), Reason::TimeNegative, "1970");
-        refused(&at("\"2021-11-16T15:00:00.001Z\""), Reason::TimeInFuture, "2021-11-16T15:00:00.001");
-        refused(&at("\"9999-01-01T00:00:00Z\""), Reason::TimeInFuture, "9999");
+        refused(
+            &at("\"1969-12-31T23:59:59.999Z\""),
+            Reason::TimeNegative,
+            "1970",
+        );
+        refused(
+            &at("\"2021-11-16T15:00:00.001Z\""),
+            Reason::TimeInFuture,
+            "2021-11-16T15:00:00.001",
+        );
+        refused(
+            &at("\"9999-01-01T00:00:00Z\""),
+            Reason::TimeInFuture,
+            "9999",
+        );
         assert!(parse(&at("\"2021-11-16T15:00:00.000Z\"")).is_ok());
         assert!(parse(&at("\"1970-01-01T00:00:00Z\"")).is_ok());
     }
 
     #[test]
     fn values_must_be_finite_numbers() {
-        for value in [r#""n/a""#, r#""NaN""#, r#""inf""#, r#""-Infinity""#, r#""""#, "true", "[1]", "{}"] {
-            refused(&with(&format!(r#""tempCurrent":{value}"#)), Reason::NotANumber, "`tempCurrent`");
+        for value in [
+            r#""n/a""#,
+            r#""NaN""#,
+            r#""inf""#,
+            r#""-Infinity""#,
+            r#""""#,
+            "true",
+            "[1]",
+            "{}",
+        ] {
+            refused(
+                &with(&format!(r#""tempCurrent":{value}"#)),
+                Reason::NotANumber,
+                "`tempCurrent`",
+            );
         }
         for value in ["NaN", "Infinity", "-Infinity"] {
-            refused(&with(&format!(r#""tempCurrent":{value}"#)), Reason::NotANumber, "`tempCurrent`");
-            refused(&with(&format!(r#""co2":{value}"#)), Reason::NotANumber, "JSON numbers");
+            refused(
+                &with(&format!(r#""tempCurrent":{value}"#)),
+                Reason::NotANumber,
+                "`tempCurrent`",
+            );
+            refused(
+                &with(&format!(r#""co2":{value}"#)),
+                Reason::NotANumber,
+                "JSON numbers",
+            );
         }
-        refused(&with(r#""tempCurrent":1e999"#), Reason::NotJson, "out of range");
+        refused(
+            &with(r#""tempCurrent":1e999"#),
+            Reason::NotJson,
+            "out of range",
+        );
         refused(&with(r#""tempCurrent":NaN,,"#), Reason::NotJson, "line 1");
         assert!(parse(&with(r#""tempCurrent":1,"comment":"NaN \" Infinity""#)).is_ok());
     }
 
     #[test]
     fn values_that_cannot_be_true_are_refused() {
-        refused(&with(r#""windSpeed":468.66"#), Reason::OutOfRange, "0 to 120 m/s");
+        refused(
+            &with(r#""windSpeed":468.66"#),
+            Reason::OutOfRange,
+            "0 to 120 m/s",
+        );
         refused(&with(r#""tempCurrent":-273.15"#), Reason::OutOfRange, "°C");
-        refused(&with(r#""humidity":100.1"#), Reason::OutOfRange, "`humidity`");
-        refused(&with(r#""tempCurrent":null"#), Reason::NoValues, "`tempCurrent`");
+        refused(
+            &with(r#""humidity":100.1"#),
+            Reason::OutOfRange,
+            "`humidity`",
+        );
+        refused(
+            &with(r#""tempCurrent":null"#),
+            Reason::NoValues,
+            "`tempCurrent`",
+        );
         let many: Vec<_> = (0..65).map(|n| format!(r#""v{n}":{n}"#)).collect();
         refused(&with(&many.join(",")), Reason::TooManyValues, "65");
     }
@@ -293,7 +355,9 @@ mod tests {
     fn allocations_are_used_again_without_leaking_values() {
         let rules = Rules::at(NOW_MS);
         let mut reading = parse(&with(r#""co2":1,"comment":"a","cityId":3"#)).unwrap();
-        reading.parse_into(with(r#""tempCurrent":2"#).as_bytes(), &rules).unwrap();
+        reading
+            .parse_into(with(r#""tempCurrent":2"#).as_bytes(), &rules)
+            .unwrap();
         let expected = Reading::new("Mosbach", 1_637_068_282_000).with(Attribute::TempCurrent, 2.0);
         assert_eq!(reading, expected);
     }

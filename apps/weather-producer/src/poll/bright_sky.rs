@@ -108,7 +108,10 @@ mod tests {
     #[test]
     fn another_shape_is_an_error_that_says_so() {
         let message = parse(&mosbach(), r#"{"detail":"no sources"}"#).unwrap_err();
-        assert!(message.contains("Bright Sky") && message.contains("weather"), "{message}");
+        assert!(
+            message.contains("Bright Sky") && message.contains("weather"),
+            "{message}"
+        );
     }
 
     #[test]

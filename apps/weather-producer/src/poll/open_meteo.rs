@@ -61,10 +61,7 @@ pub(super) fn parse(location: &Location, body: &str) -> Result<Reading, String> 
             return Err("the answer has no `current` values: not Open-Meteo's forecast".into());
         }
     };
-    let mut reading = Reading::new(
-        &location.city,
-        time_ms(fields, answer.utc_offset_seconds)?,
-    );
+    let mut reading = Reading::new(&location.city, time_ms(fields, answer.utc_offset_seconds)?);
     if is_older {
         for (name, attribute, unit) in OLDER_FIELDS {
             if let Some(value) = fields.get(name).and_then(|value| value.as_f64()) {
@@ -150,7 +147,10 @@ mod tests {
     fn an_unknown_unit_is_not_guessed() {
         let body = r#"{"current_units":{"wind_speed_10m":"Bft"},"current":{"time":"2025-09-08T07:00","wind_speed_10m":3}}"#;
         let message = parse(&mosbach(), body).unwrap_err();
-        assert!(message.contains("`windSpeed`") && message.contains("Bft"), "{message}");
+        assert!(
+            message.contains("`windSpeed`") && message.contains("Bft"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -75,13 +75,26 @@ fn poller(service: Service, url: &str, cities: &[&str]) -> Poller {
 #[test]
 fn both_services_are_asked_for_the_place_and_answer() {
     for (service, body, path, temp) in [
-        (Service::BrightSky, BRIGHT_SKY, "GET /current_weather?lat=49.35&lon=9.15 ", 15.2),
-        (Service::OpenMeteo, OPEN_METEO, "GET /v1/forecast?latitude=49.35&longitude=9.15&current=temperature_2m,", 14.1),
+        (
+            Service::BrightSky,
+            BRIGHT_SKY,
+            "GET /current_weather?lat=49.35&lon=9.15 ",
+            15.2,
+        ),
+        (
+            Service::OpenMeteo,
+            OPEN_METEO,
+            "GET /v1/forecast?latitude=49.35&longitude=9.15&current=temperature_2m,",
+            14.1,
+        ),
     ] {
         let (url, server) = serve(vec![Answer::Ok(body)]);
         let round = poller(service, &url, &["Mosbach"]).poll(&Stop::new());
         assert_eq!(round.failures, []);
-        assert_eq!(round.readings[0].values.get(&Attribute::TempCurrent), Some(temp));
+        assert_eq!(
+            round.readings[0].values.get(&Attribute::TempCurrent),
+            Some(temp)
+        );
         let requests = server.join().unwrap();
         assert!(requests[0].starts_with(path), "{requests:?}");
     }
@@ -121,7 +134,10 @@ fn tries_end_and_the_other_places_are_asked_all_the_same() {
     assert_eq!(round.readings[0].city, "Stuttgart");
     assert_eq!(round.failures[0].city, "Mosbach");
     let message = round.failures[0].to_string();
-    assert!(message.contains("429") && message.contains("tried 4 times"), "{message}");
+    assert!(
+        message.contains("429") && message.contains("tried 4 times"),
+        "{message}"
+    );
     server.join().unwrap();
 }
 

@@ -46,9 +46,10 @@ impl BrokerCore {
         } else if is_joining {
             Ok(self.groups.get_or_create(&request.group_id))
         } else {
+            // A group that is gone had no members: whoever comes with an epoch has to join again.
             self.groups
                 .get_mut(&request.group_id)
-                .ok_or(ResponseError::GroupIdNotFound)
+                .ok_or(ResponseError::UnknownMemberId)
         };
         let outcome = group
             .and_then(|group| group.become_consumer())

@@ -13,20 +13,43 @@ use super::producers::Producers;
 use super::records::{Record, open, walk};
 use super::topic_config::TopicConfig;
 
-/// Compacts the log if it is due, and says whether it did.
-pub(crate) fn compact(
+/// A log that is due for compaction.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Due {
+    /// How many of the oldest segments take part.
+    segment_count: usize,
+    /// How much of them is new, from 0 to 1.
+    pub(crate) dirty_ratio: f64,
+}
+
+/// Whether it is time to compact the log. Closes the active segment if its first record has waited for longer than
+/// `max.compaction.lag.ms`.
+pub(crate) fn due(
     log: &mut PartitionLog,
     config: &TopicConfig,
     now_ms: i64,
     changes: &mut Changes,
-) -> bool {
+) -> Option<Due> {
     if !config.is_compacted() {
-        return false;
+        return None;
     }
-    roll_overdue(log, config, now_ms, changes);
-    let Some(segment_count) = due_segments(log, config, now_ms) else {
-        return false;
-    };
+    let is_overdue =
+        |first_ms: i64| now_ms.saturating_sub(first_ms) > config.max_compaction_lag_ms();
+    if !log.active().batches.is_empty() && log.active().first_append_ms.is_some_and(is_overdue) {
+        log.roll(changes);
+    }
+    due_segments(log, config, now_ms)
+}
+
+/// Compacts the log.
+pub(crate) fn compact(
+    log: &mut PartitionLog,
+    due: Due,
+    config: &TopicConfig,
+    now_ms: i64,
+    changes: &mut Changes,
+) {
+    let segment_count = due.segment_count;
     let cleanable_end = log.segments[segment_count].base_offset;
     let latest = latest_offsets(log, segment_count);
     let mut pass = Pass {
@@ -61,20 +84,9 @@ pub(crate) fn compact(
         .for_each(|(segment, _)| log.segments.push_front(segment));
     log.producers.forget_aborted_before(cleanable_end);
     log.compacted_to = cleanable_end;
-    true
 }
 
-/// Closes the active segment if its first record has waited for compaction longer than `max.compaction.lag.ms`.
-fn roll_overdue(log: &mut PartitionLog, config: &TopicConfig, now_ms: i64, changes: &mut Changes) {
-    let is_overdue =
-        |first_ms: i64| now_ms.saturating_sub(first_ms) > config.max_compaction_lag_ms();
-    if !log.active().batches.is_empty() && log.active().first_append_ms.is_some_and(is_overdue) {
-        log.roll(changes);
-    }
-}
-
-/// How many of the oldest segments to compact now, if it is time to.
-fn due_segments(log: &PartitionLog, config: &TopicConfig, now_ms: i64) -> Option<usize> {
+fn due_segments(log: &PartitionLog, config: &TopicConfig, now_ms: i64) -> Option<Due> {
     let stable_offset = log.last_stable_offset();
     let is_settled = |index: usize| {
         let next_base_offset = log.segments[index + 1].base_offset;
@@ -100,7 +112,10 @@ fn due_segments(log: &PartitionLog, config: &TopicConfig, now_ms: i64) -> Option
     }
     let dirty_ratio = dirty_bytes as f64 / (clean_bytes + dirty_bytes) as f64;
     let is_overdue = now_ms.saturating_sub(oldest_dirty_ms) > config.max_compaction_lag_ms();
-    (dirty_ratio > config.min_cleanable_dirty_ratio() || is_overdue).then_some(segment_count)
+    (dirty_ratio > config.min_cleanable_dirty_ratio() || is_overdue).then_some(Due {
+        segment_count,
+        dirty_ratio,
+    })
 }
 
 /// The offset of the last record of each key in the segments that have not been compacted yet.
@@ -284,12 +299,12 @@ mod tests {
         }
 
         fn compact(&mut self) -> bool {
-            compact(
-                &mut self.log,
-                &self.config,
-                self.now_ms,
-                &mut Changes::new(false),
-            )
+            let mut changes = Changes::new(false);
+            let Some(due) = due(&mut self.log, &self.config, self.now_ms, &mut changes) else {
+                return false;
+            };
+            compact(&mut self.log, due, &self.config, self.now_ms, &mut changes);
+            true
         }
 
         fn records(&self) -> Vec<(i64, String, Option<String>)> {

@@ -175,6 +175,12 @@ impl Groups {
         self.by_id.iter_mut()
     }
 
+    /// Forgets groups that have neither members nor offsets, so that trying out names leaves nothing behind.
+    pub(crate) fn remove_unused(&mut self) {
+        self.by_id
+            .retain(|_, group| !group.has_no_members() || !group.offsets.is_empty());
+    }
+
     /// Does in every group what is due at this time.
     pub(crate) fn tick(&mut self, now_ms: i64, answers: &mut Answers) {
         let is_due = |group: &Group| {
@@ -211,6 +217,7 @@ mod tests {
         assert!(group.has_no_members());
         assert_eq!(group.state_name(), "Empty");
         assert_eq!(groups.next_deadline_ms(), None);
-        assert!(groups.remove("g").is_some() && groups.get("g").is_none());
+        groups.remove_unused();
+        assert!(groups.get("g").is_none());
     }
 }

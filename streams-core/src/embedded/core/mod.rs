@@ -35,11 +35,13 @@ use kafka_protocol::protocol::StrBytes;
 
 use batch::transaction_marker;
 use changes::{Change, Changes, CommittedOffset, DurableTransaction};
+use compaction::Due;
 use fetches::WaitingFetches;
 use groups::Groups;
 use ids::Ids;
+use log::PartitionLog;
 use topic_config::TopicConfig;
-use topics::Topics;
+use topics::{Topic, Topics};
 use transactions::{EndedTransaction, Transactions};
 
 /// The id of the only node.
@@ -196,21 +198,48 @@ impl BrokerCore {
             self.finish_transaction(&ended, now_ms);
         }
         if self.next_cleaning_ms.is_none_or(|due_ms| due_ms <= now_ms) {
-            self.clean_logs(now_ms);
-            self.next_cleaning_ms = Some(now_ms + self.config.cleaner_interval_ms);
+            let has_more = self.clean_logs(now_ms);
+            self.groups.remove_unused();
+            self.next_cleaning_ms = Some(
+                now_ms
+                    + if has_more {
+                        1
+                    } else {
+                        self.config.cleaner_interval_ms
+                    },
+            );
         }
         self.complete_fetches(now_ms);
     }
 
-    fn clean_logs(&mut self, now_ms: i64) {
-        for topic in self.topics.iter_mut() {
-            for log in &mut topic.partitions {
-                retention::enforce(log, &topic.config, now_ms, &mut self.changes);
-                compaction::compact(log, &topic.config, now_ms, &mut self.changes);
+    /// Deletes what is too old and compacts the log that needs it most. One at a time, because everybody waits meanwhile;
+    /// says whether there may be more to do.
+    fn clean_logs(&mut self, now_ms: i64) -> bool {
+        let mut dirtiest: Option<(Due, &mut PartitionLog, &TopicConfig)> = None;
+        for Topic {
+            partitions, config, ..
+        } in self.topics.iter_mut()
+        {
+            for log in partitions {
+                retention::enforce(log, config, now_ms, &mut self.changes);
                 log.producers
                     .expire(now_ms.saturating_sub(PRODUCER_EXPIRATION_MS));
+                let Some(due) = compaction::due(log, config, now_ms, &mut self.changes) else {
+                    continue;
+                };
+                if dirtiest
+                    .as_ref()
+                    .is_none_or(|(other, ..)| due.dirty_ratio > other.dirty_ratio)
+                {
+                    dirtiest = Some((due, log, config));
+                }
             }
         }
+        let Some((due, log, config)) = dirtiest else {
+            return false;
+        };
+        compaction::compact(log, due, config, now_ms, &mut self.changes);
+        true
     }
 
     /// When [`Self::tick`] has something to do next, if nothing else happens before.

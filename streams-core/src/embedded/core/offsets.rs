@@ -130,6 +130,11 @@ impl GroupOffsets {
             .for_each(|held| held.retain(|(name, _), _| name != topic));
     }
 
+    /// Whether nothing is committed and nothing held back.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.committed.is_empty() && self.pending.is_empty()
+    }
+
     /// Deletes everything.
     pub(crate) fn clear(&mut self, group_id: &str, changes: &mut Changes) {
         let keys: Vec<TopicPartition> = self.committed.keys().cloned().collect();
