@@ -21,6 +21,7 @@ use tempfile::TempDir;
 
 use super::ports;
 use super::supervised::{self, Supervised};
+use configuration::Retentions;
 
 /// Graphite starts in 2 seconds; a machine with all cores busy needs several times that.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -64,7 +65,7 @@ impl RealGraphite {
         static SHARED: OnceLock<Result<RealGraphite, String>> = OnceLock::new();
         let shared = SHARED.get_or_init(|| match env::var("GRAPHITE_HOST") {
             Ok(host) if !host.is_empty() => RealGraphite::elsewhere(&host),
-            _ => RealGraphite::try_start(),
+            _ => RealGraphite::try_start(&Retentions::default()),
         });
         match shared {
             Ok(graphite) => graphite,
@@ -79,7 +80,21 @@ impl RealGraphite {
     ///
     /// When Graphite is missing or does not start; the message says what to do.
     pub fn start() -> RealGraphite {
-        RealGraphite::try_start().unwrap_or_else(|message| panic!("{message}"))
+        RealGraphite::try_start(&Retentions::default())
+            .unwrap_or_else(|message| panic!("{message}"))
+    }
+
+    /// As [`RealGraphite::start`], with these texts as `storage-schemas.conf` and `storage-aggregation.conf`.
+    ///
+    /// # Panics
+    ///
+    /// As [`RealGraphite::start`].
+    pub fn start_with_retentions(schemas: &str, aggregation: &str) -> RealGraphite {
+        let retentions = Retentions {
+            schemas,
+            aggregation,
+        };
+        RealGraphite::try_start(&retentions).unwrap_or_else(|message| panic!("{message}"))
     }
 
     /// Where the receiver of the plaintext protocol is, as `host:port`.
@@ -203,7 +218,7 @@ impl RealGraphite {
         Ok(graphite)
     }
 
-    fn try_start() -> Result<RealGraphite, String> {
+    fn try_start(retentions: &Retentions<'_>) -> Result<RealGraphite, String> {
         for (file, package) in [
             (CARBON, "graphite-carbon"),
             (
@@ -224,8 +239,15 @@ impl RealGraphite {
             .map_err(|error| format!("no directory for Graphite: {error}"))?;
         let root = directory.path();
         let [line_port, pickle_port, query_port, web_port] = ports::free();
-        configuration::write(root, line_port, pickle_port, query_port, web_port)
-            .map_err(|error| format!("Graphite's configuration cannot be written: {error}"))?;
+        configuration::write(
+            root,
+            line_port,
+            pickle_port,
+            query_port,
+            web_port,
+            retentions,
+        )
+        .map_err(|error| format!("Graphite's configuration cannot be written: {error}"))?;
 
         let migrate = django(root, &["migrate", "--run-syncdb", "--verbosity=0"])
             .output()

@@ -11,6 +11,9 @@ use tempfile::TempDir;
 use super::supervised::{self, Supervised};
 use super::wait;
 
+/// What the names of variables begin with that programs of this workspace read.
+const SETTINGS: [&str; 5] = ["STREAMS_", "KAFKA_", "GRAPHITE_", "WEATHER_", "RUST_LOG"];
+
 /// A running program of this workspace. It is killed when this is dropped.
 pub struct Program {
     process: Supervised,
@@ -19,7 +22,8 @@ pub struct Program {
 
 impl Program {
     /// Starts the binary `name` (or the example, as `examples/name`) with arguments and additional environment
-    /// variables, in an empty working directory of its own.
+    /// variables, in an empty working directory of its own. Variables of the tests' own environment that would set
+    /// something up in the program do not reach it.
     ///
     /// # Panics
     ///
@@ -30,6 +34,12 @@ impl Program {
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
             .expect("a directory can be made below target/");
         let mut command = Command::new(path(name));
+        for (variable, _) in env::vars_os() {
+            let name = variable.to_string_lossy();
+            if SETTINGS.iter().any(|prefix| name.starts_with(prefix)) {
+                command.env_remove(&variable);
+            }
+        }
         command
             .args(arguments)
             .envs(environment.iter().copied())

@@ -14,7 +14,7 @@ pub struct Settings {
     /// Graphite's plaintext receiver, as host or host:port
     #[arg(long, env = "GRAPHITE_HOST", default_value = "localhost")]
     pub graphite: String,
-    /// First part of the paths [default: vlvs_inf19b.<user id>]
+    /// First part of the paths [default: vlvs_inf19b. and the user id]
     #[arg(long, env = "GRAPHITE_PREFIX")]
     pub prefix: Option<String>,
     /// Your part of the default prefix

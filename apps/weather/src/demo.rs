@@ -32,7 +32,7 @@ pub struct DemoArguments {
     /// Graphite's plaintext receiver, as host or host:port [default: none, the points are only shown]
     #[arg(long, env = "GRAPHITE_HOST")]
     pub graphite: Option<String>,
-    /// First part of the paths in Graphite [default: vlvs_inf19b.<user id>]
+    /// First part of the paths in Graphite [default: vlvs_inf19b. and the user id]
     #[arg(long, env = "GRAPHITE_PREFIX")]
     pub prefix: Option<String>,
     /// Your part of the default prefix

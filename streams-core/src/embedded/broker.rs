@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use tracing::info;
+
 use super::clock::Clock;
 use super::core::{BrokerCore, CoreConfig};
 use super::server::Server;
@@ -203,6 +205,15 @@ impl EmbeddedBrokerBuilder {
             port: self.port,
             source,
         })?;
+        let address = server.address();
+        match &self.directory {
+            None => {
+                info!(%address, "the embedded broker is up; it keeps everything in memory and nothing beyond that")
+            }
+            Some(directory) => {
+                info!(%address, directory = %directory.display(), "the embedded broker is up")
+            }
+        }
         Ok(EmbeddedBroker { server })
     }
 }

@@ -2,6 +2,10 @@
 //!
 //! The rules are Kafka's `KStreamWindowAggregate`: a window takes records while its end lies behind the operator's own
 //! stream time less the grace period; that time starts unknown and is not restored.
+//!
+//! One rule is not Kafka's. There, results of closed windows are looked for once a second, and after the record that closes
+//! them was put; a window that leaves the store's retention before that is lost, which takes no more than a silence of one
+//! window or a backlog. Here they are forwarded before that record is put, and as soon as a window has closed.
 
 use super::{Change, Flush, StreamOperator, TableChildren};
 use crate::dsl::windows::{EmitStrategy, TimeWindows};
@@ -32,7 +36,8 @@ pub(crate) struct WindowAggregate<F, K, A> {
 pub(crate) struct Times {
     observed_ms: i64,
     last_close_ms: Option<i64>,
-    next_emit_ms: i64,
+    /// The next window closes when the closing time reaches this.
+    next_close_ms: i64,
     forgotten_ms: i64,
 }
 
@@ -41,7 +46,7 @@ impl Default for Times {
         Times {
             observed_ms: UNKNOWN,
             last_close_ms: None,
-            next_emit_ms: i64::MIN,
+            next_close_ms: i64::MIN,
             forgotten_ms: 0,
         }
     }
@@ -56,13 +61,18 @@ where
     #[inline]
     fn process(&mut self, record: Record<'_, K, V>, context: &mut Context) -> Result<()> {
         let cause = context.cause(record.timestamp, record.headers);
-        let (state, io) = context.state::<WindowState<K, A>>(self.store);
+        let (mut state, mut io) = context.state::<WindowState<K, A>>(self.store);
         if !state.set_key(record.key)? {
             context.drop_record("its key is null, so it belongs to no window");
             return Ok(());
         }
         self.times.observed_ms = self.times.observed_ms.max(record.timestamp);
         let close_ms = self.times.observed_ms - self.windows.grace_ms();
+        if self.emit == EmitStrategy::OnWindowClose && close_ms >= self.times.next_close_ms {
+            self.emit_closed(record.headers, close_ms, context)?;
+            (state, io) = context.state::<WindowState<K, A>>(self.store);
+            state.set_key(record.key)?;
+        }
         let mut late = 0u32;
         let mut written = Vec::new();
         for start_ms in self.windows.starts_for(record.timestamp) {
@@ -92,7 +102,7 @@ where
         }
         match self.emit {
             EmitStrategy::OnWindowUpdate => self.forward_updates(record, written, context),
-            EmitStrategy::OnWindowClose => self.emit_closed(record.headers, close_ms, context),
+            EmitStrategy::OnWindowClose => Ok(()),
         }
     }
 }
@@ -126,17 +136,14 @@ impl<F, K: 'static, A: 'static> WindowAggregate<F, K, A> {
     }
 
     /// Forwards the windows that closed since the last emission, in the order of their start, then their key.
-    #[inline]
+    #[cold]
     fn emit_closed(
         &mut self,
         headers: &Headers,
         close_ms: i64,
         context: &mut Context,
     ) -> Result<()> {
-        if context.now_ms < self.times.next_emit_ms {
-            return Ok(());
-        }
-        self.times.next_emit_ms = context.now_ms.saturating_add(context.emit_interval_ms);
+        self.times.next_close_ms = self.next_close_ms(close_ms);
         let last_close_ms = *self.times.last_close_ms.get_or_insert_with(|| {
             let restored = context.processor_metadata.get(&*self.store_name);
             restored.copied().unwrap_or(UNKNOWN)
@@ -163,6 +170,16 @@ impl<F, K: 'static, A: 'static> WindowAggregate<F, K, A> {
             .processor_metadata
             .insert(self.store_name.to_string(), close_ms);
         Ok(())
+    }
+
+    /// When the first window closes that is open at this closing time.
+    fn next_close_ms(&self, close_ms: i64) -> i64 {
+        let newest_closed_ms = close_ms - self.windows.size_ms();
+        if newest_closed_ms < 0 {
+            return self.windows.size_ms();
+        }
+        let start_ms = newest_closed_ms / self.windows.advance_ms() * self.windows.advance_ms();
+        start_ms + self.windows.advance_ms() + self.windows.size_ms()
     }
 
     fn emit_range(

@@ -16,10 +16,6 @@ use std::fmt;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// How long a windowed aggregation that emits on close waits between two looks for closed windows: Kafka Streams'
-/// `__emit.interval.ms.kstreams.windowed.aggregation__`.
-const EMIT_INTERVAL_MS: i64 = 1000;
-
 /// An application: a topology that runs against a Kafka cluster and shares the work with every other instance of the same
 /// `application.id`.
 ///
@@ -81,7 +77,6 @@ impl KafkaStreams {
                 _ => Arc::new(LogAndFail),
             },
             max_task_idle: config.max_task_idle(),
-            emit_interval_ms: EMIT_INTERVAL_MS,
             cache_enabled: config.cache_max_bytes() > 0,
         };
         Ok(KafkaStreams {

@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 use crate::record::{FetchedRecord, TopicPartition};
-use crate::task::effects::ProduceRecord;
+pub use crate::task::effects::ProduceRecord;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

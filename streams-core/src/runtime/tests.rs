@@ -58,7 +58,6 @@ impl Instance {
                 application_id: Arc::clone(&settings.application_id),
                 deserialization_handler: Arc::new(LogAndFail),
                 max_task_idle: None,
-                emit_interval_ms: 1000,
                 cache_enabled: false,
             },
             settings,

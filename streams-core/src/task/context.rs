@@ -37,8 +37,6 @@ pub struct Context {
     pub(crate) schedules: Schedules,
     /// What processors want to remember with the committed offsets.
     pub(crate) processor_metadata: BTreeMap<String, i64>,
-    /// How long to wait between two looks for closed windows.
-    pub(crate) emit_interval_ms: i64,
     /// Records that were dropped by an operator's rule.
     pub(crate) dropped_records: u64,
 }

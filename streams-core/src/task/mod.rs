@@ -57,8 +57,6 @@ pub(crate) struct TaskOptions {
     pub(crate) deserialization_handler: Arc<dyn DeserializationHandler>,
     /// How long to wait for an empty input when others have records; `None` does not wait at all.
     pub(crate) max_task_idle: Option<Duration>,
-    /// How long to wait between two looks for closed windows, milliseconds of the wall clock.
-    pub(crate) emit_interval_ms: i64,
     /// Whether stores that ask for the record cache get it.
     pub(crate) cache_enabled: bool,
 }
@@ -152,7 +150,6 @@ impl<R: FetchedRecord> Task<R> {
                 commit_requested: false,
                 schedules: Default::default(),
                 processor_metadata: BTreeMap::new(),
-                emit_interval_ms: options.emit_interval_ms,
                 dropped_records: 0,
             },
             inputs,

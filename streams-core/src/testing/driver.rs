@@ -123,7 +123,6 @@ impl TopologyTestDriver {
             application_id: Self::APPLICATION_ID.into(),
             deserialization_handler: handler,
             max_task_idle: None,
-            emit_interval_ms: 0,
             cache_enabled: true,
         };
         let mut tasks = Vec::new();

@@ -48,7 +48,6 @@ impl<R: FetchedRecord> RecordPath<R> {
                 application_id: "record-path".into(),
                 deserialization_handler: Arc::new(LogAndFail),
                 max_task_idle: None,
-                emit_interval_ms: 1000,
                 cache_enabled: true,
             },
         )?;

@@ -3,6 +3,28 @@
 use std::fs;
 use std::path::Path;
 
+/// How long carbon keeps what, and how points become coarser ones.
+pub struct Retentions<'a> {
+    /// The text of `storage-schemas.conf`.
+    pub schemas: &'a str,
+    /// The text of `storage-aggregation.conf`.
+    pub aggregation: &'a str,
+}
+
+impl Default for Retentions<'_> {
+    /// A fine step of 10 seconds for the weather, of a second for everything else.
+    fn default() -> Self {
+        Retentions {
+            schemas: "[weather]\npattern = ^vlvs_inf19b\\.\nretentions = 10s:6h,1m:7d,10m:5y\n\
+                      [default]\npattern = .*\nretentions = 1s:1h,1m:1d\n",
+            aggregation: "[sum]\npattern = \\.(count|sum)$\nxFilesFactor = 0\naggregationMethod = sum\n\
+                          [min]\npattern = \\.(min|tempMin)$\nxFilesFactor = 0\naggregationMethod = min\n\
+                          [max]\npattern = \\.(max|tempMax)$\nxFilesFactor = 0\naggregationMethod = max\n\
+                          [average]\npattern = .*\nxFilesFactor = 0\naggregationMethod = average\n",
+        }
+    }
+}
+
 /// Writes everything carbon and the web application read into `root`.
 pub fn write(
     root: &Path,
@@ -10,6 +32,7 @@ pub fn write(
     pickle_port: u16,
     query_port: u16,
     web_port: u16,
+    retentions: &Retentions<'_>,
 ) -> std::io::Result<()> {
     for directory in [
         "conf",
@@ -48,17 +71,10 @@ pub fn write(
              GRAPHITE_URL = http://127.0.0.1:{web_port}\n"
         ),
     )?;
-    fs::write(
-        root.join("conf/storage-schemas.conf"),
-        "[weather]\npattern = ^vlvs_inf19b\\.\nretentions = 10s:6h,1m:7d,10m:5y\n\
-         [default]\npattern = .*\nretentions = 1s:1h,1m:1d\n",
-    )?;
+    fs::write(root.join("conf/storage-schemas.conf"), retentions.schemas)?;
     fs::write(
         root.join("conf/storage-aggregation.conf"),
-        "[sum]\npattern = \\.(count|sum)$\nxFilesFactor = 0\naggregationMethod = sum\n\
-         [min]\npattern = \\.(min|tempMin)$\nxFilesFactor = 0\naggregationMethod = min\n\
-         [max]\npattern = \\.(max|tempMax)$\nxFilesFactor = 0\naggregationMethod = max\n\
-         [average]\npattern = .*\nxFilesFactor = 0\naggregationMethod = average\n",
+        retentions.aggregation,
     )?;
     fs::write(
         root.join("web/local_settings.py"),

@@ -1,8 +1,8 @@
 //! The way to Graphite: every point arrives, though Graphite never says so.
 //!
 //! Carbon does not acknowledge, loses its last second when it stops, and the first write after its death succeeds. So a
-//! point counts as delivered only when it was written [`SinkSettings::settle`] ago on a connection that is still alive
-//! ([`buffer`]). Newer ones are written again, in order, when the connection was lost; carbon keeps the last value of a
+//! point counts as delivered only when it was written [`SinkSettings::settle`] ago on a connection that is still alive.
+//! Newer ones are written again, in order, when the connection was lost; carbon keeps the last value of a
 //! metric and time, so writing twice changes nothing. [`GraphiteSink::oldest_pending`] says up to where Kafka offsets may be
 //! committed.
 
@@ -23,7 +23,7 @@ use streams_core::{Error, Result};
 pub struct SinkSettings {
     /// Carbon's plaintext receiver, as `host:port`.
     pub address: String,
-    /// A point counts as delivered when it was written this long ago on a connection that is still alive
+    /// A point counts as delivered when it was written this long ago on a connection that is still alive.
     /// (`graphite.settle.ms`). Carbon writes to disk once a second; 5 s leaves room.
     pub settle: Duration,
     /// How long lines are collected before they are sent, unless 16 KiB come together first (`graphite.linger.ms`).
