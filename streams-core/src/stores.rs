@@ -1,9 +1,9 @@
 //! Stores of the user's own, for the [Processor API](crate::processor): what to build, and how a processor uses it.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::serdes::{BoxSerde, Serde};
 use crate::task::context::Context;
-use crate::task::stores::{AnyState, Cause, KeyValueState, WindowState};
+use crate::task::stores::{AnyState, Cause, KeyValueState, ScanOrder, WindowState};
 use crate::topology::store::{ChangelogDefinition, Cleanup, StateArguments, StateFactory};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -106,11 +106,18 @@ pub(crate) fn window_parts<K: 'static, V: 'static>(
     spec: WindowSpec,
     timestamped: bool,
 ) -> StoreParts {
+    let scan_order = match spec.order {
+        WindowOrder::ByTime => ScanOrder::ByTime,
+        WindowOrder::ByKey => ScanOrder::BySegment {
+            segment_ms: spec.segment_interval_ms(),
+        },
+    };
     StoreParts {
         window: Some(spec),
         timestamped,
         state: Arc::new(move |arguments: &StateArguments| {
-            let state = WindowState::new(key.clone(), value.clone(), timestamped, arguments);
+            let state =
+                WindowState::new(key.clone(), value.clone(), timestamped, scan_order, arguments);
             Box::new(state) as Box<dyn AnyState>
         }),
     }
@@ -393,7 +400,10 @@ impl<K: 'static, V: 'static> KeyValueAccess<'_, K, V> {
 
     fn write(&mut self, key: &K, value: Option<V>) -> Result<()> {
         let (state, io) = self.context.state::<KeyValueState<K, V>>(self.index);
-        state.put(key, Rc::new(value), self.cause, io)
+        match state.put(key, Rc::new(value), self.cause, io)? {
+            true => Ok(()),
+            false => Err(null_key()),
+        }
     }
 
     /// The entries with keys between the bounds, both included, in the order of the keys' bytes.
@@ -434,9 +444,18 @@ impl<K: 'static, V: 'static> KeyValueAccess<'_, K, V> {
         to: Option<&K>,
         order: Order,
     ) -> Result<impl Iterator<Item = Result<(K, V)>> + use<'_, K, V>> {
-        let (state, io) = self.context.state::<KeyValueState<K, V>>(self.index);
-        let entries = state.range(from, to, order, io)?;
+        let entries = self.entries_with_timestamp(from, to, order)?;
         Ok(entries.map(|entry| entry.map(|(key, value, _)| (key, value))))
+    }
+
+    fn entries_with_timestamp(
+        &mut self,
+        from: Option<&K>,
+        to: Option<&K>,
+        order: Order,
+    ) -> Result<impl Iterator<Item = Result<(K, V, i64)>> + use<'_, K, V>> {
+        let (state, io) = self.context.state::<KeyValueState<K, V>>(self.index);
+        state.range(from, to, order, io)
     }
 
     /// About how many entries there are.
@@ -447,6 +466,11 @@ impl<K: 'static, V: 'static> KeyValueAccess<'_, K, V> {
         let (state, io) = self.context.state::<KeyValueState<K, V>>(self.index);
         state.approximate_len(io)
     }
+}
+
+#[cold]
+fn null_key() -> Error {
+    Error::data("a store takes no null key: filter such records out first")
 }
 
 /// An opened [`TimestampedKeyValueStore`].
@@ -482,6 +506,40 @@ impl<K: 'static, V: 'static> TimestampedKeyValueAccess<'_, K, V> {
     /// As [`KeyValueAccess::put`].
     pub fn delete(&mut self, key: &K) -> Result<()> {
         self.0.write(key, None)
+    }
+
+    /// The entries with keys between the bounds, both included, in the order of the keys' bytes, with their timestamps.
+    ///
+    /// # Errors
+    /// As [`KeyValueAccess::range`].
+    pub fn range(
+        &mut self,
+        from: &K,
+        to: &K,
+    ) -> Result<impl Iterator<Item = Result<(K, V, i64)>> + use<'_, K, V>> {
+        self.0
+            .entries_with_timestamp(Some(from), Some(to), Order::Forward)
+    }
+
+    /// As [`TimestampedKeyValueAccess::range`], the last key first.
+    ///
+    /// # Errors
+    /// As [`KeyValueAccess::range`].
+    pub fn reverse_range(
+        &mut self,
+        from: &K,
+        to: &K,
+    ) -> Result<impl Iterator<Item = Result<(K, V, i64)>> + use<'_, K, V>> {
+        self.0
+            .entries_with_timestamp(Some(from), Some(to), Order::Backward)
+    }
+
+    /// All entries in the order of the keys' bytes, with their timestamps.
+    ///
+    /// # Errors
+    /// As [`KeyValueAccess::range`].
+    pub fn all(&mut self) -> Result<impl Iterator<Item = Result<(K, V, i64)>> + use<'_, K, V>> {
+        self.0.entries_with_timestamp(None, None, Order::Forward)
     }
 }
 
@@ -529,7 +587,10 @@ impl<K: 'static, V: 'static> WindowAccess<'_, K, V> {
 
     fn write(&mut self, key: &K, value: Option<V>, start_ms: i64) -> Result<()> {
         let (state, io) = self.context.state::<WindowState<K, V>>(self.index);
-        state.put(key, start_ms, Rc::new(value), self.cause, io)
+        match state.put(key, start_ms, Rc::new(value), self.cause, io)? {
+            true => Ok(()),
+            false => Err(null_key()),
+        }
     }
 
     /// The windows of a key that start between the bounds, both included, by their start.

@@ -295,7 +295,10 @@ impl StreamsBuilder {
         let mut graph = self.graph.borrow_mut();
         graph.check_name(&store.name);
         let handle = StoreHandle::named(&store.name);
-        let definition = store_definition(store.name, store.parts, store.options, location);
+        let definition = StoreDefinition {
+            elides_tombstones: false,
+            ..store_definition(store.name, store.parts, store.options, location)
+        };
         graph.add_store(definition, Rc::new(Cell::new(true)));
         handle
     }
@@ -321,6 +324,7 @@ pub(crate) fn store_definition(
         spec: parts.spec(&name, options.backend.clone()),
         timestamped: parts.timestamped,
         cached: options.cached,
+        elides_tombstones: true,
         changelog: parts.changelog(options.logging.as_ref()),
         state: parts.state,
         name,

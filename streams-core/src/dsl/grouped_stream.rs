@@ -108,17 +108,36 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
     /// ```
     #[track_caller]
     pub fn count(&self) -> KTable<K, i64, Permanent> {
-        self.count_with(Materialized::new())
+        self.counted(Materialized::new(), Location::caller())
     }
 
     /// As [`KGroupedStream::count`], with a say in how the counts are kept.
     #[track_caller]
-    pub fn count_with(&self, materialized: Materialized<impl ValueSerde<i64>>) -> KTable<K, i64, Permanent> {
+    pub fn count_with(
+        &self,
+        materialized: Materialized<impl ValueSerde<i64>>,
+    ) -> KTable<K, i64, Permanent> {
+        self.burn_index_for(&materialized);
+        self.counted(materialized, Location::caller())
+    }
+
+    /// Java makes a name for an unnamed store of a count twice, and keeps doing so for the sake of existing topologies.
+    pub(crate) fn burn_index_for<S>(&self, materialized: &Materialized<S>) {
+        if materialized.name.is_none() {
+            self.graph.borrow_mut().burn_index();
+        }
+    }
+
+    fn counted(
+        &self,
+        materialized: Materialized<impl ValueSerde<i64>>,
+        location: &'static Location<'static>,
+    ) -> KTable<K, i64, Permanent> {
         self.add(
             |_, _, count| *count.get_or_insert(0) += 1,
             materialized,
             AGGREGATE,
-            Location::caller(),
+            location,
         )
     }
 
@@ -369,7 +388,6 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
                     value: regroup.value.clone(),
                     partition_count: None,
                     partitioner: None,
-                    skip_null_keys: true,
                 },
                 location,
             ),

@@ -570,7 +570,6 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
                 value: repartitioned.value.clone(),
                 partition_count: repartitioned.partition_count,
                 partitioner: repartitioned.partitioner,
-                skip_null_keys: false,
             },
             location,
         );
@@ -712,7 +711,6 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
                         value: V::optional_serde(row.clone()),
                         partition_count: None,
                         partitioner: None,
-                        skip_null_keys: true,
                     },
                     location,
                 );
@@ -728,7 +726,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
             SourceStore {
                 name: store_name,
                 options: materialized.options,
-                wanted: true,
+                wanted: materialized.name.is_some(),
             },
             (key, row),
             location,
@@ -1018,11 +1016,10 @@ pub(crate) struct RepartitionParts<K, V> {
     pub(crate) value: BoxSerde<V>,
     pub(crate) partition_count: Option<i32>,
     pub(crate) partitioner: Option<Arc<dyn StreamPartitioner<K, V>>>,
-    /// Whether records without a key stay behind: nothing that groups or joins could use them.
-    pub(crate) skip_null_keys: bool,
 }
 
-/// Adds filter, sink and source of a repartition topic behind a node, and returns the source.
+/// Adds filter, sink and source of a repartition topic behind a node, and returns the source. Records without a key stay
+/// behind unless something behind the topic makes use of them.
 pub(crate) fn add_repartition<K: 'static, V: 'static>(
     graph: &GraphRef,
     parent: NodeId,
@@ -1057,19 +1054,19 @@ pub(crate) fn add_repartition<K: 'static, V: 'static>(
         location,
     );
     let (key, value, target) = (parts.key.clone(), parts.value.clone(), topic.clone());
-    let (partitioner, skip_null_keys) = (parts.partitioner, parts.skip_null_keys);
+    let partitioner = parts.partitioner;
     graph.add_sink(
         sink_name,
         filter,
         Some(topic.clone()),
-        stream_node::<K, V>(move |scope, _| {
+        stream_node::<K, V>(move |scope, id| {
             Ok(Box::new(Sink {
                 target: Target::Topic(target.full_name(scope.application_id)),
                 key: key.clone(),
                 value: value.clone(),
                 partitioner: partitioner.clone(),
                 partition_count: None,
-                skip_null_keys,
+                skip_null_keys: !scope.node(id).leads_to_null_keys,
             }))
         }),
         location,

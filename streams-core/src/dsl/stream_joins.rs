@@ -48,7 +48,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         self.joined(
             table,
             move |_: &K, value: &V, row: Option<&V2>| row.map(|row| joiner(value, row)),
-            "KSTREAM-JOIN-",
+            Kind::Inner,
             (P::serdes(), None),
             Location::caller(),
         )
@@ -65,7 +65,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         self.joined(
             table,
             move |_: &K, value: &V, row: Option<&V2>| row.map(|row| joiner(value, row)),
-            "KSTREAM-JOIN-",
+            Kind::Inner,
             given::<K, V, P>(joined),
             Location::caller(),
         )
@@ -103,7 +103,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         self.joined(
             table,
             move |_: &K, value: &V, row: Option<&V2>| Some(joiner(value, row)),
-            "KSTREAM-LEFTJOIN-",
+            Kind::Left,
             (P::serdes(), None),
             Location::caller(),
         )
@@ -120,7 +120,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         self.joined(
             table,
             move |_: &K, value: &V, row: Option<&V2>| Some(joiner(value, row)),
-            "KSTREAM-LEFTJOIN-",
+            Kind::Left,
             given::<K, V, P>(joined),
             Location::caller(),
         )
@@ -130,7 +130,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         &self,
         table: &KTable<K, V2, T>,
         joiner: impl Fn(&K, &V, Option<&V2>) -> Option<VOut> + Send + Sync + 'static,
-        prefix: &str,
+        kind: Kind,
         (serdes, name): (Option<(BoxSerde<K>, BoxSerde<V>)>, Option<String>),
         location: &'static Location<'static>,
     ) -> KStream<K, VOut, Partitioned> {
@@ -150,7 +150,6 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
                         value,
                         partition_count: None,
                         partitioner: None,
-                        skip_null_keys: true,
                     },
                     location,
                 );
@@ -159,7 +158,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         };
         let mut graph = self.graph.borrow_mut();
         let stores = (table.parts.stores)(&mut graph);
-        let node_name = graph.name_or(self.take_name().or(name.as_deref()), prefix);
+        let node_name = graph.name_or(self.take_name().or(name.as_deref()), kind.prefix());
         let (getter, joiner) = (table.parts.getter.clone(), Arc::new(joiner));
         let node = graph.add_processor(
             node_name,
@@ -173,6 +172,9 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
             }),
             location,
         );
+        if kind == Kind::Left {
+            graph.take_null_keys(node);
+        }
         for store in stores {
             graph.connect(node, store);
         }
@@ -195,6 +197,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
             table,
             selector,
             move |key: &K, value: &V, row: Option<&V2>| row.map(|row| joiner(key, value, row)),
+            Kind::Inner,
             Location::caller(),
         )
     }
@@ -234,6 +237,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
             table,
             selector,
             move |key: &K, value: &V, row: Option<&V2>| Some(joiner(key, value, row)),
+            Kind::Left,
             Location::caller(),
         )
     }
@@ -243,13 +247,14 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         table: &GlobalKTable<K2, V2>,
         selector: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
         joiner: impl Fn(&K, &V, Option<&V2>) -> Option<VOut> + Send + Sync + 'static,
+        kind: Kind,
         location: &'static Location<'static>,
     ) -> KStream<K, VOut, P> {
         let (index, key, value) = (table.index, table.key.clone(), table.value.clone());
         let (selector, joiner) = (Arc::new(selector), Arc::new(joiner));
         // Java gives both kinds of this join the name of the left one.
         let node = self.add(
-            "KSTREAM-LEFTJOIN-",
+            Kind::Left.prefix(),
             stream_node::<K, V>(move |scope, id| {
                 Ok(Box::new(GlobalTableJoin {
                     table: index,
@@ -263,7 +268,26 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
             }),
             location,
         );
+        if kind == Kind::Left {
+            self.graph.borrow_mut().take_null_keys(node);
+        }
         KStream::new(self.graph.clone(), node, self.key.clone(), None)
+    }
+}
+
+/// What a join makes of a record without a row, and of one without a key: nothing, or a result all the same.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Inner,
+    Left,
+}
+
+impl Kind {
+    fn prefix(self) -> &'static str {
+        match self {
+            Kind::Inner => "KSTREAM-JOIN-",
+            Kind::Left => "KSTREAM-LEFTJOIN-",
+        }
     }
 }
 

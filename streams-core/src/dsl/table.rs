@@ -188,11 +188,12 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
             name,
             vec![parts.node],
             table_node::<K, V>(move |scope, id| {
-                let children = result_children(scope, id, &made, true)?;
+                let knows_old = trusts_old || scope.node(id).sends_old_values;
+                let children = result_children(scope, id, &made, knows_old)?;
                 Ok(Box::new(TableFilter {
                     predicate: filter.clone(),
                     keep,
-                    sends_old_values: trusts_old && made.is_none(),
+                    sends_old_values: knows_old && made.is_none(),
                     children,
                 }))
             }),
@@ -569,7 +570,7 @@ pub(crate) fn add_table_source<K: 'static, V: 'static>(
     let parts = key_value_parts(key.clone(), value.clone(), true);
     let definition = store_definition(store.name, parts, store.options, location);
     let index = graph.add_store(definition, wanted.clone());
-    let row = value.clone();
+    let (row_key, row) = (key.clone(), value.clone());
     let node = graph.add_processor(
         name,
         vec![parent],
@@ -577,6 +578,8 @@ pub(crate) fn add_table_source<K: 'static, V: 'static>(
             // The store belongs to the node only if somebody wanted it by the time the topology was built.
             if scope.node(id).stores.is_empty() {
                 return Ok(Box::new(PassingTable {
+                    key: row_key.clone(),
+                    bytes: Vec::new(),
                     children: scope.table_children(id)?,
                 }));
             }

@@ -91,7 +91,7 @@ impl<K: 'static, V: 'static> TimeWindowedKStream<K, V> {
     /// Counts the records of each key and window; see [`KGroupedStream::windowed_by`] for an example.
     #[track_caller]
     pub fn count(&self) -> KTable<Windowed<K>, i64, Permanent> {
-        self.count_with(Materialized::new())
+        self.counted(Materialized::new(), Location::caller())
     }
 
     /// As [`TimeWindowedKStream::count`], with a say in how the counts are kept.
@@ -100,11 +100,20 @@ impl<K: 'static, V: 'static> TimeWindowedKStream<K, V> {
         &self,
         materialized: Materialized<impl ValueSerde<i64>>,
     ) -> KTable<Windowed<K>, i64, Permanent> {
+        self.grouped.burn_index_for(&materialized);
+        self.counted(materialized, Location::caller())
+    }
+
+    fn counted(
+        &self,
+        materialized: Materialized<impl ValueSerde<i64>>,
+        location: &'static Location<'static>,
+    ) -> KTable<Windowed<K>, i64, Permanent> {
         self.add(
             |_, _, count| *count.get_or_insert(0) += 1,
             materialized,
             AGGREGATE,
-            Location::caller(),
+            location,
         )
     }
 

@@ -80,7 +80,7 @@ impl<K: 'static, V: 'static> StreamOperator<K, V> for Sink<K, V> {
             Partitions::Default => {
                 let partition = match writer.key() {
                     Some(key) => {
-                        partition_for_key(self.key.partition_bytes(key), count)
+                        partition_for_key((*self.key).partition_bytes(key), count)
                     }
                     None => Effects::ANY_PARTITION,
                 };

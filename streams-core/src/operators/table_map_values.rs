@@ -51,18 +51,21 @@ impl<K: 'static, V: 'static> TableOperator<K, V> for Materialize<K, V> {
         };
         let cause = context.cause(change.timestamp, change.headers);
         let (state, io) = context.state::<KeyValueState<K, V>>(self.store);
-        let old = match self.sends_old_values {
+        let old = match self.sends_old_values || self.skips_absent {
             true => state.get(change.key, io)?.map(|found| found.value),
             false => None,
         };
-        if self.sends_old_values && self.skips_absent && copy.is_none() && old.is_none() {
+        if self.skips_absent && copy.is_none() && old.is_none() {
             return Ok(());
         }
         state.put(change.key, Rc::new(copy), cause, io)?;
         if state.is_cached() {
             return Ok(());
         }
-        let old = old.unwrap_or_default();
+        let old = match self.sends_old_values {
+            true => old.unwrap_or_default(),
+            false => Rc::default(),
+        };
         self.children
             .forward(change.with_values(change.new, &old), context)
     }

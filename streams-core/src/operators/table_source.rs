@@ -12,13 +12,22 @@ use crate::task::context::Context;
 use crate::task::stores::KeyValueState;
 use std::rc::Rc;
 
+const NULL_KEY: &str = "its key is null, so it is no row";
+
 /// A table that nobody looks into: its changes only pass.
 pub(crate) struct PassingTable<K, V> {
+    pub(crate) key: BoxSerde<K>,
+    pub(crate) bytes: Vec<u8>,
     pub(crate) children: TableChildren<K, V>,
 }
 
-impl<K, V> StreamOperator<K, Option<V>> for PassingTable<K, V> {
+impl<K: 'static, V> StreamOperator<K, Option<V>> for PassingTable<K, V> {
     fn process(&mut self, record: Record<'_, K, Option<V>>, context: &mut Context) -> Result<()> {
+        self.bytes.clear();
+        if !self.key.serialize_nullable(record.key, &mut self.bytes)? {
+            context.drop_record(NULL_KEY);
+            return Ok(());
+        }
         self.children.forward(
             Change {
                 key: record.key,
@@ -66,7 +75,10 @@ impl<K: 'static, V: 'static> StreamOperator<K, Option<V>> for StoredTable<K, V> 
             }
             None => None,
         };
-        state.put(record.key, Rc::new(copy), cause, io)?;
+        if !state.put(record.key, Rc::new(copy), cause, io)? {
+            context.drop_record(NULL_KEY);
+            return Ok(());
+        }
         if state.is_cached() {
             return Ok(());
         }

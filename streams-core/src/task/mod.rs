@@ -110,6 +110,7 @@ impl<R: FetchedRecord> Task<R> {
                 index,
                 changelog: changelog.clone().filter(|_| logs),
                 cached: store.cached && options.cache_enabled,
+                elides_tombstones: store.elides_tombstones,
             }));
             changelogs.push(changelog);
         }

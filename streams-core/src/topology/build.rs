@@ -153,6 +153,8 @@ impl Graph {
             children: Vec::new(),
             stores: Vec::new(),
             sends_old_values: false,
+            takes_null_keys: false,
+            leads_to_null_keys: false,
             location,
         });
         id
@@ -261,6 +263,11 @@ impl Graph {
         self.nodes[node].sends_old_values = true;
     }
 
+    /// A node makes something of records without a key, so repartition topics in front of it keep those.
+    pub(crate) fn take_null_keys(&mut self, node: NodeId) {
+        self.nodes[node].takes_null_keys = true;
+    }
+
     /// Registers a repartition topic's name once.
     #[track_caller]
     pub(crate) fn internal_topic(
@@ -308,6 +315,7 @@ impl Graph {
                 }
             }
         }
+        mark_ways_of_null_keys(&mut nodes);
         let mut sub_topologies = Vec::new();
         let mut global_stores: Vec<GlobalStoreDefinition> = Vec::new();
         let mut pending_globals = graph.global_stores;
@@ -339,5 +347,28 @@ impl Graph {
         };
         validate::validate(&parts, &|store: usize| graph.stores[store].wanted.get())?;
         Ok(Topology::new(parts))
+    }
+}
+
+/// Marks every node from which records without a key get to one that takes them (Kafka's
+/// `NodesWithRelaxedNullKeyJoinDownstream`).
+fn mark_ways_of_null_keys(nodes: &mut [NodeDefinition]) {
+    let mut open: Vec<NodeId> = (0..nodes.len())
+        .filter(|id| nodes[*id].takes_null_keys)
+        .collect();
+    while let Some(id) = open.pop() {
+        let mut before = nodes[id].parents.clone();
+        if let NodeKind::Source { topics, .. } = &nodes[id].kind {
+            before.extend((0..nodes.len()).filter(|sink| {
+                matches!(&nodes[*sink].kind, NodeKind::Sink { topic: Some(topic @ TopicName::Internal(_)), .. }
+                    if topics.contains(topic))
+            }));
+        }
+        for id in before {
+            if !nodes[id].leads_to_null_keys {
+                nodes[id].leads_to_null_keys = true;
+                open.push(id);
+            }
+        }
     }
 }

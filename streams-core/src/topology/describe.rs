@@ -2,7 +2,6 @@
 
 use super::TopologyParts;
 use super::node::{NodeId, NodeKind};
-use std::collections::BTreeSet;
 use std::fmt::Write;
 
 pub(super) fn describe(parts: &TopologyParts) -> String {
@@ -69,12 +68,12 @@ fn describe_nodes(parts: &TopologyParts, id: u32, members: &[NodeId]) -> String 
         let node = &parts.nodes[node];
         let _ = match &node.kind {
             NodeKind::Source { topics, .. } => {
-                let topics: BTreeSet<String> = topics.iter().map(ToString::to_string).collect();
+                let topics = hash_order(topics.iter().map(ToString::to_string).collect());
                 writeln!(
                     text,
                     "    Source: {} (topics: [{}])\n      --> {}",
                     node.name,
-                    topics.into_iter().collect::<Vec<_>>().join(", "),
+                    topics.join(", "),
                     names(&node.children)
                 )
             }
@@ -91,11 +90,12 @@ fn describe_nodes(parts: &TopologyParts, id: u32, members: &[NodeId]) -> String 
                 )
             }
             NodeKind::Processor { .. } | NodeKind::Global { .. } | NodeKind::GlobalProcessor => {
-                let stores: Vec<&str> = node
-                    .stores
-                    .iter()
-                    .map(|store| parts.stores[*store].name.as_str())
-                    .collect();
+                let stores = hash_order(
+                    node.stores
+                        .iter()
+                        .map(|store| parts.stores[*store].name.clone())
+                        .collect(),
+                );
                 writeln!(
                     text,
                     "    Processor: {} (stores: [{}])\n      --> {}\n      <-- {}",
@@ -121,4 +121,16 @@ fn subtree_sizes(parts: &TopologyParts, members: &[NodeId]) -> Vec<u64> {
             .sum::<u64>()
     }
     members.iter().map(|node| size(parts, *node)).collect()
+}
+
+/// The order in which Java's `HashSet` gives names out again: stores and topics of a node are printed so.
+fn hash_order(mut names: Vec<String>) -> Vec<String> {
+    let buckets = (names.len() * 4 / 3 + 1).max(16).next_power_of_two();
+    names.sort_by_key(|name| {
+        let hash = name
+            .encode_utf16()
+            .fold(0u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into()));
+        (hash ^ (hash >> 16)) as usize & (buckets - 1)
+    });
+    names
 }

@@ -12,9 +12,9 @@ mod validate;
 pub use topic::OffsetReset;
 
 pub(crate) use node::{NodeDefinition, NodeId, NodeKind, Scope};
-pub(crate) use store::{ChangelogDefinition, Cleanup, GlobalStoreDefinition, StoreDefinition};
+pub(crate) use store::{Cleanup, GlobalStoreDefinition, StoreDefinition};
 pub(crate) use sub_topology::SubTopology;
-pub(crate) use topic::{InternalTopic, SourceTopic, TopicName};
+pub(crate) use topic::TopicName;
 
 use std::fmt;
 use std::sync::Arc;

@@ -35,6 +35,10 @@ pub(crate) struct NodeDefinition {
     pub(crate) stores: Vec<usize>,
     /// Whether a table node must tell its children the value before a change.
     pub(crate) sends_old_values: bool,
+    /// Whether it makes something of a record without a key: a left join with a table does (KIP-962).
+    pub(crate) takes_null_keys: bool,
+    /// Whether such a node is behind this one, be it behind a repartition topic. Set when the topology is built.
+    pub(crate) leads_to_null_keys: bool,
     pub(crate) location: &'static Location<'static>,
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct StateArguments {
     pub(crate) changelog: Option<(Arc<str>, i32)>,
     /// Whether the record cache is on for this store in this task.
     pub(crate) cached: bool,
+    /// Whether a flush of that cache leaves out the deletion of what the store does not have.
+    pub(crate) elides_tombstones: bool,
 }
 
 pub(crate) struct StoreDefinition {
@@ -25,6 +27,8 @@ pub(crate) struct StoreDefinition {
     /// Values are stored behind their timestamp; their changelog records carry it as the record's own.
     pub(crate) timestamped: bool,
     pub(crate) cached: bool,
+    /// Set for the stores of tables, whose cache has a listener downstream; not for stores of processors.
+    pub(crate) elides_tombstones: bool,
     pub(crate) changelog: Option<ChangelogDefinition>,
     pub(crate) state: StateFactory,
     /// Who added it.

@@ -128,6 +128,15 @@ impl<V> Cache<V> {
         }
     }
 
+    /// The changed entries, in no particular order; they stay changed.
+    pub(crate) fn changed_entries(&self) -> impl Iterator<Item = &Entry<V>> {
+        self.changed
+            .iter()
+            .chain(&self.flushing)
+            .map(|slot| &self.entries[*slot as usize])
+            .filter(|entry| entry.changed != 0)
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

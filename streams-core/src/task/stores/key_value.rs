@@ -1,8 +1,9 @@
 //! The typed view of a key-value store, timestamped or plain.
 
+use super::merged::Merged;
 use super::view::{Below, Cause, Updated, View};
 use super::{AnyState, Flushed, Found, StoreIo};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::serdes::BoxSerde;
 use crate::topology::store::StateArguments;
 use std::any::Any;
@@ -49,20 +50,17 @@ impl<K: 'static, V: 'static> KeyValueState<K, V> {
         }
     }
 
-    /// Sets the value of a key; `None` deletes.
-    ///
-    /// # Errors
-    /// For a null key.
+    /// Sets the value of a key, `None` deletes; false for a null key, which is left to the caller.
     pub(crate) fn put(
         &mut self,
         key: &K,
         value: Rc<Option<V>>,
         cause: Cause<'_>,
         io: &mut StoreIo,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         match self.set_key(key)? {
-            true => self.view.put(value, cause, io),
-            false => Err(null_key()),
+            true => self.view.put(value, cause, io).map(|()| true),
+            false => Ok(false),
         }
     }
 
@@ -97,8 +95,7 @@ impl<K: 'static, V: 'static> KeyValueState<K, V> {
         }
     }
 
-    /// All entries with keys between the bounds (inclusive), in the order of their bytes. What the cache holds back is
-    /// written first, so that the store below has everything.
+    /// All entries with keys between the bounds (inclusive), in the order of their bytes, with what the cache holds back.
     pub(crate) fn range<'a>(
         &'a mut self,
         from: Option<&K>,
@@ -106,7 +103,6 @@ impl<K: 'static, V: 'static> KeyValueState<K, V> {
         order: Order,
         io: &'a mut StoreIo,
     ) -> Result<impl Iterator<Item = Result<(K, V, i64)>> + use<'a, K, V>> {
-        self.view.write_changed(io)?;
         let bound = |key: Option<&K>| -> Result<Option<Vec<u8>>> {
             let Some(key) = key else { return Ok(None) };
             let mut bytes = Vec::new();
@@ -114,13 +110,18 @@ impl<K: 'static, V: 'static> KeyValueState<K, V> {
             Ok(Some(bytes))
         };
         let (from, to) = (bound(from)?, bound(to)?);
+        let changes = self.view.changes(|key| {
+            let inside = from.as_deref().is_none_or(|from| from <= key)
+                && to.as_deref().is_none_or(|to| key <= to);
+            inside.then(|| key.to_vec())
+        })?;
         let entries = io.stores.key_value(self.view.index).range(
             from.as_deref(),
             to.as_deref(),
             order,
         )?;
         let (key_serde, view) = (&self.key, &self.view);
-        Ok(entries.map(move |entry| {
+        Ok(Merged::new(entries, changes, order).map(move |entry| {
             let (key, value) = entry?;
             let (value, timestamp) = view.read_value(&value)?;
             Ok((key_serde.deserialize(&key)?, value, timestamp))
@@ -131,11 +132,6 @@ impl<K: 'static, V: 'static> KeyValueState<K, V> {
     pub(crate) fn approximate_len(&self, io: &StoreIo) -> Result<u64> {
         Ok(io.stores.key_value(self.view.index).approximate_len()?)
     }
-}
-
-#[cold]
-fn null_key() -> Error {
-    Error::data("a store takes no null key: filter such records out first")
 }
 
 impl<K: 'static, V: 'static> AnyState for KeyValueState<K, V> {

@@ -5,13 +5,14 @@
 
 mod cache;
 mod key_value;
+mod merged;
 mod view;
 mod window;
 
 pub(crate) use cache::Origin;
 pub(crate) use key_value::KeyValueState;
 pub(crate) use view::{Cause, Updated};
-pub(crate) use window::WindowState;
+pub(crate) use window::{ScanOrder, WindowState};
 
 use super::effects::Effects;
 use crate::record::Headers;

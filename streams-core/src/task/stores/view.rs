@@ -3,10 +3,11 @@
 //! A window's key bytes are the key and its start behind it; its changelog key has a sequence number of 0 behind that.
 
 use super::cache::{Cache, Origin};
+use super::merged::Changes;
 use super::{Changelog, Flushed, Found, StoreIo};
 use crate::error::Result;
 use crate::record::Headers;
-use crate::serdes::BoxSerde;
+use crate::serdes::{BoxSerde, Serde};
 use crate::topology::store::StateArguments;
 use std::rc::Rc;
 use streams_state::timestamped;
@@ -25,6 +26,8 @@ pub(super) struct View<V> {
     timestamped: bool,
     changelog: Option<Changelog>,
     pub(super) cache: Option<Cache<V>>,
+    /// Whether a flush leaves out the deletion of what the store does not have.
+    elides_tombstones: bool,
     /// The key of the call under way.
     pub(super) key_bytes: Vec<u8>,
     value_bytes: Vec<u8>,
@@ -64,6 +67,7 @@ impl<V: 'static> View<V> {
             timestamped,
             changelog: arguments.changelog.clone().map(Changelog::new),
             cache: arguments.cached.then(Cache::new),
+            elides_tombstones: arguments.elides_tombstones,
             key_bytes: Vec::new(),
             value_bytes: Vec::new(),
             absent: Rc::new(None),
@@ -239,10 +243,12 @@ impl<V: 'static> View<V> {
         let bytes = match value {
             None => None,
             Some(value) => {
-                if self.timestamped {
-                    self.value_bytes.extend_from_slice(&timestamp.to_be_bytes());
-                }
-                self.value.serialize(value, &mut self.value_bytes)?;
+                encode(
+                    &*self.value,
+                    self.timestamped.then_some(timestamp),
+                    value,
+                    &mut self.value_bytes,
+                )?;
                 Some(self.value_bytes.as_slice())
             }
         };
@@ -275,8 +281,8 @@ impl<V: 'static> View<V> {
     }
 
     /// Writes the next changed entry and returns it for whoever is downstream, its key in `key_bytes`; `None` when the
-    /// flush is done. A tombstone for a key that the store does not have is neither written nor returned, as
-    /// `CachingKeyValueStore` has it.
+    /// flush is done. In a table's store, a tombstone for a key that the store does not have is neither written nor
+    /// returned, as `CachingKeyValueStore` has it for stores with a flush listener.
     pub(super) fn flush_next(
         &mut self,
         with_old: bool,
@@ -299,7 +305,7 @@ impl<V: 'static> View<V> {
             } else {
                 None
             };
-            if new.is_none() && old.is_none() {
+            if self.elides_tombstones && new.is_none() && old.is_none() {
                 continue;
             }
             self.write(new.as_ref().as_ref(), timestamp, origin.timestamp, io)?;
@@ -319,6 +325,30 @@ impl<V: 'static> View<V> {
         }
     }
 
+    /// What the cache holds back, as the store would have it, for the keys that are wanted.
+    pub(super) fn changes<K>(
+        &self,
+        mut wanted: impl FnMut(&[u8]) -> Option<K>,
+    ) -> Result<Changes<K>> {
+        let mut changes = Vec::new();
+        for entry in self.cache.iter().flat_map(Cache::changed_entries) {
+            let Some(key) = wanted(&entry.key) else {
+                continue;
+            };
+            let value = match entry.value.as_ref() {
+                None => None,
+                Some(value) => {
+                    let mut bytes = Vec::new();
+                    let timestamp = self.timestamped.then_some(entry.timestamp);
+                    encode(&*self.value, timestamp, value, &mut bytes)?;
+                    Some(bytes)
+                }
+            };
+            changes.push((key, value));
+        }
+        Ok(changes)
+    }
+
     /// Writes all changed entries without telling anybody.
     pub(super) fn write_changed(&mut self, io: &mut StoreIo) -> Result<()> {
         while self.flush_next(false, io)?.is_some() {}
@@ -334,6 +364,19 @@ impl<V: 'static> View<V> {
             cache.forget_clean();
         }
     }
+}
+
+/// A value as the store has it: behind its timestamp if the store keeps one.
+fn encode<V>(
+    serde: &dyn Serde<V>,
+    timestamp: Option<i64>,
+    value: &V,
+    bytes: &mut Vec<u8>,
+) -> Result<()> {
+    if let Some(timestamp) = timestamp {
+        bytes.extend_from_slice(&timestamp.to_be_bytes());
+    }
+    Ok(serde.serialize(value, bytes)?)
 }
 
 /// The key and the window's start of a binary window key.

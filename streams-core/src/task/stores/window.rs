@@ -1,5 +1,6 @@
 //! The typed view of a window store: a value for each key and window start.
 
+use super::merged::Merged;
 use super::view::{Below, Cause, Updated, View, split_window_key};
 use super::{AnyState, Flushed, Found, StoreIo};
 use crate::error::Result;
@@ -12,6 +13,29 @@ use streams_state::{Order, WindowEntries};
 pub(crate) struct WindowState<K, V> {
     key: BoxSerde<K>,
     view: View<V>,
+    scan_order: ScanOrder,
+}
+
+/// How the store below orders windows when it scans them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ScanOrder {
+    /// By start, then key.
+    ByTime,
+    /// By segment, then key, then start.
+    BySegment { segment_ms: i64 },
+}
+
+/// The place of a window in a scan: segment or start, key, start.
+type Place = (i64, Vec<u8>, i64);
+
+impl ScanOrder {
+    fn place(self, key: Vec<u8>, start_ms: i64) -> Place {
+        let first = match self {
+            ScanOrder::ByTime => start_ms,
+            ScanOrder::BySegment { segment_ms } => start_ms.div_euclid(segment_ms),
+        };
+        (first, key, start_ms)
+    }
 }
 
 impl<K: 'static, V: 'static> WindowState<K, V> {
@@ -20,10 +44,12 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
         key: BoxSerde<K>,
         value: BoxSerde<V>,
         timestamped: bool,
+        scan_order: ScanOrder,
         arguments: &StateArguments,
     ) -> Self {
         WindowState {
             key,
+            scan_order,
             view: View::new(Below::Window, value, timestamped, arguments),
         }
     }
@@ -59,7 +85,7 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
         self.view.get(io)
     }
 
-    /// Sets the value of a key's window; `None` deletes. A null key is ignored.
+    /// Sets the value of a key's window, `None` deletes; false for a null key, which is left to the caller.
     pub(crate) fn put(
         &mut self,
         key: &K,
@@ -67,12 +93,12 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
         value: Rc<Option<V>>,
         cause: Cause<'_>,
         io: &mut StoreIo,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         if !self.set_key(key)? {
-            return Ok(());
+            return Ok(false);
         }
         self.set_start(start_ms);
-        self.view.put(value, cause, io)
+        self.view.put(value, cause, io).map(|()| true)
     }
 
     /// Changes the value of one window of the key given to [`WindowState::set_key`].
@@ -104,7 +130,7 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
         }
     }
 
-    /// Windows that start between the bounds (inclusive), of one key or of all; what the cache holds back is written first.
+    /// Windows that start between the bounds (inclusive), of one key or of all, with what the cache holds back.
     pub(crate) fn fetch<'a>(
         &'a mut self,
         key: Option<&K>,
@@ -113,26 +139,31 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
         order: Order,
         io: &'a mut StoreIo,
     ) -> Result<impl Iterator<Item = Result<(K, i64, V, i64)>> + use<'a, K, V>> {
-        self.view.write_changed(io)?;
         let store = io.stores.window(self.view.index);
+        let mut only = None;
         let entries: WindowEntries<'a> = match key {
             Some(key) => {
-                let mut bytes = Vec::new();
-                self.key.serialize(key, &mut bytes)?;
-                store.fetch(&bytes, from_ms, to_ms, order)?
+                let bytes = only.insert(Vec::new());
+                self.key.serialize(key, bytes)?;
+                store.fetch(bytes, from_ms, to_ms, order)?
             }
             None => store.fetch_all(from_ms, to_ms, order)?,
         };
+        let scan_order = self.scan_order;
+        let changes = self.view.changes(|window| {
+            let (key, start_ms) = split_window_key(window);
+            let wanted = (from_ms..=to_ms).contains(&start_ms)
+                && only.as_deref().is_none_or(|only| only == key);
+            wanted.then(|| scan_order.place(key.to_vec(), start_ms))
+        })?;
+        let entries = entries.map(move |entry| {
+            entry.map(|(window, value)| (scan_order.place(window.key, window.start_ms), value))
+        });
         let (key_serde, view) = (&self.key, &self.view);
-        Ok(entries.map(move |entry| {
-            let (window, value) = entry?;
+        Ok(Merged::new(entries, changes, order).map(move |entry| {
+            let ((_, key, start_ms), value) = entry?;
             let (value, timestamp) = view.read_value(&value)?;
-            Ok((
-                key_serde.deserialize(&window.key)?,
-                window.start_ms,
-                value,
-                timestamp,
-            ))
+            Ok((key_serde.deserialize(&key)?, start_ms, value, timestamp))
         }))
     }
 
