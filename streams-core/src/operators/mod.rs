@@ -163,10 +163,6 @@ impl<K, V> StreamChildren<K, V> {
             .process(record, context)
             .map_err(|error| error.at_node(&child.name))
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 #[cold]

@@ -367,7 +367,7 @@ impl<V: 'static> View<V> {
 }
 
 /// A value as the store has it: behind its timestamp if the store keeps one.
-fn encode<V>(
+fn encode<V: 'static>(
     serde: &dyn Serde<V>,
     timestamp: Option<i64>,
     value: &V,
