@@ -78,7 +78,7 @@ fn two_instances_give_what_a_plain_fold_gives_and_graphite_shows_it() {
 
     // One instance leaves in the middle of the readings, and comes back.
     let mut results = Results::new(world.reader(&world.averages()), WINDOW_MS);
-    results.wait_for(1, DEADLINE);
+    results.wait_for(8 * CITIES.len(), DEADLINE);
     stop(&second);
     let at_stop = world
         .committed(&world.averages_id(), &world.readings())

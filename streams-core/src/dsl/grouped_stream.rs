@@ -7,7 +7,7 @@ use super::table::{Deletable, KTable, Permanent, RowState, TableParts};
 use super::windowed_stream::TimeWindowedKStream;
 use super::windows::TimeWindows;
 use super::{GraphRef, stream_node};
-use crate::operators::aggregate::Aggregate;
+use crate::operators::aggregate::{Aggregate, Initial};
 use crate::operators::table_getter::StoreGetter;
 use crate::operators::{Flush, Reached, StreamOperator};
 use crate::serdes::BoxSerde;
@@ -135,6 +135,7 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
     ) -> KTable<K, i64, Permanent> {
         self.add(
             |_, _, count| *count.get_or_insert(0) += 1,
+            Arc::new(|| Some(0)),
             materialized,
             AGGREGATE,
             location,
@@ -184,6 +185,7 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
     {
         self.add(
             reducing(reducer),
+            Arc::new(|| None),
             materialized,
             REDUCE,
             Location::caller(),
@@ -230,8 +232,11 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         aggregator: impl Fn(&K, &V, &mut A) + Send + Sync + 'static,
         materialized: Materialized<impl ValueSerde<A>>,
     ) -> KTable<K, A, Permanent> {
+        let initializer = Arc::new(initializer);
+        let initial = initializer.clone();
         self.add(
-            aggregating(initializer, aggregator),
+            aggregating(move || initializer(), aggregator),
+            Arc::new(move || Some(initial())),
             materialized,
             AGGREGATE,
             Location::caller(),
@@ -269,7 +274,13 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         aggregator: impl Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static,
         materialized: Materialized<impl ValueSerde<A>>,
     ) -> KTable<K, A, Deletable> {
-        self.add(aggregator, materialized, AGGREGATE, Location::caller())
+        self.add(
+            aggregator,
+            Arc::new(|| None),
+            materialized,
+            AGGREGATE,
+            Location::caller(),
+        )
     }
 
     /// Aggregates each key over windows of time.
@@ -305,6 +316,7 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
     fn add<A: 'static, T: RowState>(
         &self,
         aggregator: impl Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static,
+        initial: Initial<A>,
         materialized: Materialized<impl ValueSerde<A>>,
         prefixes: Prefixes,
         location: &'static Location<'static>,
@@ -326,6 +338,7 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
                 let local = scope.local_store(store);
                 let node = Rc::new(RefCell::new(Aggregate {
                     aggregator: aggregator.clone(),
+                    initial: initial.clone(),
                     store: local,
                     sends_old_values: scope.node(id).sends_old_values,
                     children: scope.table_children(id)?,

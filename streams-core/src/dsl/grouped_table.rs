@@ -180,18 +180,9 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
             // Java calls the store of a reduce so, too.
             None => graph.new_name("KTABLE-AGGREGATE-STATE-STORE-"),
         };
-        let generated = (
-            graph.new_name("KSTREAM-SINK-"),
-            graph.new_name("KSTREAM-SOURCE-"),
-        );
+        let sink_name = graph.new_name("KSTREAM-SINK-");
+        let source_name = graph.new_name("KSTREAM-SOURCE-");
         let name = graph.new_name(prefix);
-        let (sink_name, source_name) = match &self.name {
-            None => generated,
-            Some(base) => (
-                format!("{base}-repartition-sink"),
-                format!("{base}-repartition-source"),
-            ),
-        };
         let topic = TopicName::Internal(
             graph.internal_topic(self.name.as_deref().unwrap_or(&store_name), None),
         );

@@ -108,6 +108,18 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         graph.add_processor(name, vec![self.node], factory, location)
     }
 
+    /// Adds the node of user code, named as asked.
+    fn add_processor(
+        &self,
+        prefix: &str,
+        factory: OperatorFactory,
+        location: &'static Location<'static>,
+    ) -> NodeId {
+        let mut graph = self.graph.borrow_mut();
+        let name = graph.name_or_new(self.name.as_deref(), prefix);
+        graph.add_processor(name, vec![self.node], factory, location)
+    }
+
     pub(crate) fn take_name(&self) -> Option<&str> {
         self.name.as_deref()
     }
@@ -743,7 +755,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         stores: &[&str],
     ) -> KStream<K2, V2, Rekeyed> {
         let location = Location::caller();
-        let node = self.add(
+        let node = self.add_processor(
             "KSTREAM-PROCESSOR-",
             stream_node::<K, V>(move |scope, id| {
                 let process = Process {
@@ -816,7 +828,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         stores: &[&str],
     ) -> KStream<K, V2, P> {
         let location = Location::caller();
-        let node = self.add(
+        let node = self.add_processor(
             "KSTREAM-PROCESSVALUES-",
             stream_node::<K, V>(move |scope, id| {
                 let process = Process {

@@ -138,7 +138,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
             None => (self.node, self.known_key()),
             Some((key, value)) => {
                 let base = match &name {
-                    Some(name) => format!("{name}-left"),
+                    Some(name) => name.clone(),
                     None => self.graph.borrow().name_of(self.node).to_string(),
                 };
                 let source = add_repartition(

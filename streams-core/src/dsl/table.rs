@@ -158,7 +158,7 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         self.filtered(predicate, false, None, Location::caller())
     }
 
-    /// As [`KTable::filter`], with the result in a store of its own.
+    /// As [`KTable::filter`], with the result in a store of its own if `materialized` names one.
     #[track_caller]
     pub fn filter_with(
         &self,
@@ -166,8 +166,8 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         materialized: Materialized<impl ValueSerde<V>>,
     ) -> KTable<K, V, Deletable> {
         let location = Location::caller();
-        let store = self.result_store(materialized, "KTABLE-FILTER-STATE-STORE-", location);
-        self.filtered(predicate, true, Some(store), location)
+        let store = self.named_store(materialized, location);
+        self.filtered(predicate, true, store, location)
     }
 
     fn filtered(
@@ -248,7 +248,7 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         self.mapped(mapper, None, Location::caller())
     }
 
-    /// As [`KTable::map_values_with_key`], with the result in a store of its own.
+    /// As [`KTable::map_values_with_key`], with the result in a store of its own if `materialized` names one.
     #[track_caller]
     pub fn map_values_with<V2: 'static>(
         &self,
@@ -256,8 +256,8 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         materialized: Materialized<impl ValueSerde<V2>>,
     ) -> KTable<K, V2, T> {
         let location = Location::caller();
-        let store = self.result_store(materialized, "KTABLE-MAPVALUES-STATE-STORE-", location);
-        self.mapped(mapper, Some(store), location)
+        let store = self.named_store(materialized, location);
+        self.mapped(mapper, store, location)
     }
 
     fn mapped<V2: 'static>(
@@ -347,7 +347,7 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         })
     }
 
-    /// Adds the store of a computed table.
+    /// Adds the store of a joined table.
     pub(crate) fn result_store<V2: 'static>(
         &self,
         materialized: Materialized<impl ValueSerde<V2>>,
@@ -369,6 +369,19 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
             index: graph.add_store(definition, Rc::new(Cell::new(true))),
             value,
         }
+    }
+
+    /// Adds the store of a filtered or mapped table if it has a name; in Java an unnamed one only uses up a number.
+    fn named_store<V2: 'static>(
+        &self,
+        materialized: Materialized<impl ValueSerde<V2>>,
+        location: &'static Location<'static>,
+    ) -> Option<ResultStore<V2>> {
+        if materialized.name.is_none() {
+            self.parts.graph.borrow_mut().burn_index();
+            return None;
+        }
+        Some(self.result_store(materialized, "", location))
     }
 
     /// Groups the rows by another key and value, to be aggregated: each change of a row is taken out of the group it leaves

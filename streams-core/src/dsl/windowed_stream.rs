@@ -5,6 +5,7 @@ use super::options::{Materialized, ValueSerde};
 use super::stream_node;
 use super::table::{KTable, Permanent, TableParts};
 use super::windows::{EmitStrategy, TimeWindows};
+use crate::operators::aggregate::Initial;
 use crate::operators::table_getter::WindowStoreGetter;
 use crate::operators::window_aggregate::WindowAggregate;
 use crate::operators::{Flush, Reached, StreamOperator};
@@ -111,6 +112,7 @@ impl<K: 'static, V: 'static> TimeWindowedKStream<K, V> {
     ) -> KTable<Windowed<K>, i64, Permanent> {
         self.add(
             |_, _, count| *count.get_or_insert(0) += 1,
+            Arc::new(|| Some(0)),
             materialized,
             AGGREGATE,
             location,
@@ -164,6 +166,7 @@ impl<K: 'static, V: 'static> TimeWindowedKStream<K, V> {
     {
         self.add(
             reducing(reducer),
+            Arc::new(|| None),
             materialized,
             REDUCE,
             Location::caller(),
@@ -200,8 +203,11 @@ impl<K: 'static, V: 'static> TimeWindowedKStream<K, V> {
         aggregator: impl Fn(&K, &V, &mut A) + Send + Sync + 'static,
         materialized: Materialized<impl ValueSerde<A>>,
     ) -> KTable<Windowed<K>, A, Permanent> {
+        let initializer = Arc::new(initializer);
+        let initial = initializer.clone();
         self.add(
-            aggregating(initializer, aggregator),
+            aggregating(move || initializer(), aggregator),
+            Arc::new(move || Some(initial())),
             materialized,
             AGGREGATE,
             Location::caller(),
@@ -211,6 +217,7 @@ impl<K: 'static, V: 'static> TimeWindowedKStream<K, V> {
     fn add<A: 'static>(
         &self,
         aggregator: impl Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static,
+        initial: Initial<A>,
         materialized: Materialized<impl ValueSerde<A>>,
         prefixes: Prefixes,
         location: &'static Location<'static>,
@@ -255,6 +262,7 @@ impl<K: 'static, V: 'static> TimeWindowedKStream<K, V> {
                     windows,
                     emit,
                     aggregator: aggregator.clone(),
+                    initial: initial.clone(),
                     store: local,
                     store_name: store_name.clone(),
                     sends_old_values: scope.node(id).sends_old_values,

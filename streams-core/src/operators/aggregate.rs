@@ -10,9 +10,14 @@ use crate::task::context::Context;
 use crate::task::stores::{AnyState, Cause, KeyValueState, Updated};
 use std::sync::Arc;
 
+/// Makes the aggregate there is before the first value, `None` for operations that begin with nothing.
+pub(crate) type Initial<A> = Arc<dyn Fn() -> Option<A> + Send + Sync>;
+
 pub(crate) struct Aggregate<F, K, A> {
     /// Changes the aggregate of a key by a record's value; `None` is no aggregate yet, or none any more.
     pub(crate) aggregator: Arc<F>,
+    /// What Java's initializer makes; without a cache that, not nothing, is the old value of a new aggregate.
+    pub(crate) initial: Initial<A>,
     pub(crate) store: usize,
     pub(crate) sends_old_values: bool,
     pub(crate) children: TableChildren<K, A>,
@@ -46,7 +51,7 @@ where
                 Change {
                     key: record.key,
                     new: &new,
-                    old: &old,
+                    old: &old.or_else(|| self.sends_old_values.then(&*self.initial).flatten()),
                     timestamp,
                     headers: record.headers,
                 },

@@ -7,6 +7,7 @@
 //! them was put; a window that leaves the store's retention before that is lost, which takes no more than a silence of one
 //! window or a backlog. Here they are forwarded before that record is put, and as soon as a window has closed.
 
+use super::aggregate::Initial;
 use super::{Change, Flush, StreamOperator, TableChildren};
 use crate::dsl::windows::{EmitStrategy, TimeWindows};
 use crate::error::Result;
@@ -24,6 +25,8 @@ pub(crate) struct WindowAggregate<F, K, A> {
     pub(crate) emit: EmitStrategy,
     /// Changes the aggregate of a key's window by a record's value.
     pub(crate) aggregator: Arc<F>,
+    /// What Java's initializer makes; without a cache that, not nothing, is the old value of a new aggregate.
+    pub(crate) initial: Initial<A>,
     pub(crate) store: usize,
     /// Under this name the time of the last emission travels with the committed offsets.
     pub(crate) store_name: Arc<str>,
@@ -125,7 +128,7 @@ impl<F, K: 'static, A: 'static> WindowAggregate<F, K, A> {
                 Change {
                     key: &key,
                     new: &new,
-                    old: &old,
+                    old: &old.or_else(|| self.sends_old_values.then(&*self.initial).flatten()),
                     timestamp,
                     headers: record.headers,
                 },

@@ -59,6 +59,17 @@ impl Graph {
         }
     }
 
+    /// A given name, or `PREFIX` and the next number; a given name uses no number up, as with `process` in Java.
+    pub(crate) fn name_or_new(&mut self, name: Option<&str>, prefix: &str) -> String {
+        match name {
+            Some(name) => {
+                self.check_name(name);
+                name.to_owned()
+            }
+            None => self.new_name(prefix),
+        }
+    }
+
     /// Remembers the first mistake.
     #[cold]
     pub(crate) fn fail(&mut self, error: Error) {

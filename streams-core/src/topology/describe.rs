@@ -1,7 +1,9 @@
 //! The text form of a topology, as Kafka's `TopologyDescription#toString` prints it.
 
 use super::TopologyParts;
+use super::java_order::{TreeSet, hash_order};
 use super::node::{NodeId, NodeKind};
+use std::cmp::Ordering;
 use std::fmt::Write;
 
 pub(super) fn describe(parts: &TopologyParts) -> String {
@@ -42,39 +44,36 @@ pub(super) fn describe(parts: &TopologyParts) -> String {
 }
 
 fn describe_nodes(parts: &TopologyParts, id: u32, members: &[NodeId]) -> String {
-    let sizes = subtree_sizes(parts, members);
-    let size = |node: NodeId| sizes[members.iter().position(|m| *m == node).unwrap_or(0)];
-    let sorted = |nodes: &[NodeId]| {
-        let mut nodes = nodes.to_vec();
-        nodes.sort_by(|a, b| {
-            size(*b)
-                .cmp(&size(*a))
-                .then_with(|| parts.nodes[*a].name.cmp(&parts.nodes[*b].name))
-        });
-        nodes
-    };
-    let names = |nodes: &[NodeId]| {
-        let names: Vec<&str> = sorted(nodes)
+    let neighbours = Neighbours::of(parts, members);
+    let names = |nodes: &TreeSet| {
+        let names: Vec<&str> = nodes
+            .items()
             .into_iter()
-            .map(|node| &*parts.nodes[node].name)
+            .map(|node| &*parts.nodes[members[node]].name)
             .collect();
         match names.is_empty() {
             true => String::from("none"),
             false => names.join(", "),
         }
     };
+    let mut sorted: Vec<usize> = (0..members.len()).collect();
+    sorted.sort_by(|a, b| neighbours.compare(*a, *b));
     let mut text = format!("Sub-topology: {id}\n");
-    for node in sorted(members) {
-        let node = &parts.nodes[node];
+    for member in sorted {
+        let node = &parts.nodes[members[member]];
+        let (parents, children) = (
+            names(&neighbours.parents[member]),
+            names(&neighbours.children[member]),
+        );
         let _ = match &node.kind {
             NodeKind::Source { topics, .. } => {
-                let topics = hash_order(topics.iter().map(ToString::to_string).collect());
+                let topics = hash_set(topics.iter().map(ToString::to_string).collect());
                 writeln!(
                     text,
                     "    Source: {} (topics: [{}])\n      --> {}",
                     node.name,
-                    topics.join(", "),
-                    names(&node.children)
+                    topics,
+                    children
                 )
             }
             NodeKind::Sink { topic, .. } => {
@@ -86,11 +85,11 @@ fn describe_nodes(parts: &TopologyParts, id: u32, members: &[NodeId]) -> String 
                     text,
                     "    Sink: {} ({target})\n      <-- {}",
                     node.name,
-                    names(&node.parents)
+                    parents
                 )
             }
             NodeKind::Processor { .. } | NodeKind::Global { .. } | NodeKind::GlobalProcessor => {
-                let stores = hash_order(
+                let stores = hash_set(
                     node.stores
                         .iter()
                         .map(|store| parts.stores[*store].name.clone())
@@ -100,9 +99,9 @@ fn describe_nodes(parts: &TopologyParts, id: u32, members: &[NodeId]) -> String 
                     text,
                     "    Processor: {} (stores: [{}])\n      --> {}\n      <-- {}",
                     node.name,
-                    stores.join(", "),
-                    names(&node.children),
-                    names(&node.parents)
+                    stores,
+                    children,
+                    parents
                 )
             }
         };
@@ -111,26 +110,69 @@ fn describe_nodes(parts: &TopologyParts, id: u32, members: &[NodeId]) -> String 
     text
 }
 
-/// The size of the part of the graph behind each node, counted along every path, as Java counts it.
-fn subtree_sizes(parts: &TopologyParts, members: &[NodeId]) -> Vec<u64> {
-    fn size(parts: &TopologyParts, node: NodeId) -> u64 {
-        1 + parts.nodes[node]
-            .children
-            .iter()
-            .map(|child| size(parts, *child))
-            .sum::<u64>()
-    }
-    members.iter().map(|node| size(parts, *node)).collect()
+/// The nodes before and behind each node of a sub-topology, as positions in it, in the order they are printed.
+struct Neighbours<'a> {
+    names: Vec<&'a str>,
+    /// How large the part of the graph behind each node is, counted along every path.
+    sizes: Vec<u64>,
+    parents: Vec<TreeSet>,
+    children: Vec<TreeSet>,
 }
 
-/// The order in which Java's `HashSet` gives names out again: stores and topics of a node are printed so.
-fn hash_order(mut names: Vec<String>) -> Vec<String> {
-    let buckets = (names.len() * 4 / 3 + 1).max(16).next_power_of_two();
-    names.sort_by_key(|name| {
-        let hash = name
-            .encode_utf16()
-            .fold(0u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into()));
-        (hash ^ (hash >> 16)) as usize & (buckets - 1)
-    });
-    names
+impl<'a> Neighbours<'a> {
+    /// `InternalTopologyBuilder#describeSubtopology`: sizes grow while neighbours are being sorted by them.
+    fn of(parts: &'a TopologyParts, members: &[NodeId]) -> Self {
+        let names: Vec<&str> = members
+            .iter()
+            .map(|member| &*parts.nodes[*member].name)
+            .collect();
+        let order = hash_order(&names);
+        let mut neighbours = Neighbours {
+            names,
+            sizes: vec![1; members.len()],
+            parents: members.iter().map(|_| TreeSet::default()).collect(),
+            children: members.iter().map(|_| TreeSet::default()).collect(),
+        };
+        for node in order {
+            for parent in &parts.nodes[members[node]].parents {
+                let Some(parent) = members.iter().position(|member| member == parent) else {
+                    continue;
+                };
+                neighbours.connect(parent, node);
+            }
+        }
+        neighbours
+    }
+
+    fn connect(&mut self, parent: usize, node: usize) {
+        let mut parents = std::mem::take(&mut self.parents[node]);
+        parents.insert(parent, |a, b| self.compare(a, b));
+        self.parents[node] = parents;
+        let mut children = std::mem::take(&mut self.children[parent]);
+        children.insert(node, |a, b| self.compare(a, b));
+        self.children[parent] = children;
+        self.grow(parent, self.sizes[node]);
+    }
+
+    fn grow(&mut self, node: usize, by: u64) {
+        self.sizes[node] += by;
+        for parent in self.parents[node].items() {
+            self.grow(parent, by);
+        }
+    }
+
+    /// The larger one first.
+    fn compare(&self, a: usize, b: usize) -> Ordering {
+        self.sizes[b]
+            .cmp(&self.sizes[a])
+            .then_with(|| self.names[a].cmp(self.names[b]))
+    }
+}
+
+fn hash_set(names: Vec<String>) -> String {
+    let names: Vec<&str> = hash_order(&names)
+        .into_iter()
+        .map(|position| names[position].as_str())
+        .collect();
+    names.join(", ")
 }

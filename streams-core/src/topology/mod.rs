@@ -3,6 +3,7 @@
 
 pub(crate) mod build;
 mod describe;
+mod java_order;
 pub(crate) mod node;
 pub(crate) mod store;
 mod sub_topology;
