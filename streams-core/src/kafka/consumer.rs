@@ -336,6 +336,12 @@ impl GroupConsumer for KafkaConsumer {
         Some(position(self.client(), partition, start))
     }
 
+    fn is_member(&mut self) -> bool {
+        self.client()
+            .group_metadata()
+            .is_some_and(|group| group.generation() > 0)
+    }
+
     fn close(mut self) -> Result<()> {
         self.leave(CLOSE_MAX)
     }

@@ -75,14 +75,6 @@ impl KafkaBroker {
         })
     }
 
-    /// A reader of global topics: as [`Broker::reader`], with the settings for global consumers.
-    ///
-    /// # Errors
-    /// When a setting is refused.
-    pub fn global_reader(&self, client_id: &str) -> Result<KafkaReader> {
-        self.reader_for(Role::GlobalConsumer, client_id)
-    }
-
     fn reader_for(&self, role: Role, client_id: &str) -> Result<KafkaReader> {
         let mut resolved = self.settings.resolve(role)?;
         resolved.config.set("client.id", client_id);
@@ -131,6 +123,10 @@ impl Broker for KafkaBroker {
 
     fn reader(&self, client_id: &str) -> Result<KafkaReader> {
         self.reader_for(Role::RestoreConsumer, client_id)
+    }
+
+    fn global_reader(&self, client_id: &str) -> Result<KafkaReader> {
+        self.reader_for(Role::GlobalConsumer, client_id)
     }
 
     fn producer(&self, client_id: &str, transactional_id: Option<&str>) -> Result<KafkaProducer> {

@@ -32,6 +32,12 @@ unsafe impl Send for GroupMetadata {}
 unsafe impl Sync for GroupMetadata {}
 
 impl GroupMetadata {
+    /// The group's generation or the member's epoch: above 0 once the group has taken the member in.
+    pub(in crate::kafka) fn generation(&self) -> i32 {
+        // SAFETY: the pointer is valid as long as this value, and the function only reads.
+        unsafe { sys::rd_kafka_consumer_group_metadata_generation_id(self.0.as_ptr()) }
+    }
+
     pub(super) fn ptr(&self) -> *const sys::rd_kafka_consumer_group_metadata_t {
         self.0.as_ptr()
     }
