@@ -337,8 +337,7 @@ impl<KOut: 'static, VOut: 'static> ProcessorContext<'_, KOut, VOut> {
     /// that time is known and then at multiples of the interval; on the wall clock first after one interval. Missed calls
     /// are made up for by one.
     pub fn schedule(&mut self, interval: Duration, clock: PunctuationType) -> Schedule {
-        self.context
-            .schedule(self.node.punctuated, interval, clock)
+        self.context.schedule(self.node.punctuated, interval, clock)
     }
 
     /// Ends a schedule.

@@ -116,8 +116,13 @@ pub(crate) fn window_parts<K: 'static, V: 'static>(
         window: Some(spec),
         timestamped,
         state: Arc::new(move |arguments: &StateArguments| {
-            let state =
-                WindowState::new(key.clone(), value.clone(), timestamped, scan_order, arguments);
+            let state = WindowState::new(
+                key.clone(),
+                value.clone(),
+                timestamped,
+                scan_order,
+                arguments,
+            );
             Box::new(state) as Box<dyn AnyState>
         }),
     }

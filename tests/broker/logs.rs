@@ -50,7 +50,9 @@ pub fn many_records_come_back_in_order(bootstrap: &str) {
 }
 
 pub fn offsets_are_found_by_time(bootstrap: &str) {
-    let topic = new_topic(bootstrap, 1);
+    let topic = unique("times");
+    // The records are of 1970: by default a broker deletes them when it next looks.
+    create_topic(bootstrap, &topic, 1, &[("retention.ms", "-1")]);
     let writer = producer(bootstrap, &[("linger.ms", "50")]);
     for timestamp in [1_000, 2_000, 3_000, 2_500, 5_000] {
         let record = BaseRecord::<str, str>::to(&topic)

@@ -1,8 +1,6 @@
 //! `count`, `reduce` and `aggregate` of grouped streams.
 
-use crate::transcript::{
-    check, grouped, nullable_strings, numbers, stream, strings,
-};
+use crate::transcript::{check, grouped, nullable_strings, numbers, stream, strings};
 use std::time::Duration;
 use streams_core::serdes::{I64, Nullable, Utf8};
 use streams_core::{Grouped, Materialized, StreamsBuilder, TimeWindows};
@@ -43,7 +41,9 @@ fn aggregations_cached() {
 
 #[test]
 fn aggregations_uncached() {
-    check("aggregations_uncached", |builder| aggregations(builder, false));
+    check("aggregations_uncached", |builder| {
+        aggregations(builder, false)
+    });
 }
 
 #[test]
@@ -72,7 +72,10 @@ fn names_by_number() {
             .count_with(Materialized::new().with_value(I64))
             .to_stream()
             .to("o2", numbers());
-        by_key.reduce(|_, y| y.clone()).to_stream().to("o3", strings());
+        by_key
+            .reduce(|_, y| y.clone())
+            .to_stream()
+            .to("o3", strings());
         by_key
             .reduce_with(|_, y| y.clone(), Materialized::new().with_value(Utf8))
             .to_stream()
@@ -107,7 +110,10 @@ fn names_by_number() {
             .to("oA", strings());
         let twice = a.group_by(|_, value| Some(value.repeat(2)), grouped());
         twice.count().to_stream().to("oB", numbers());
-        twice.reduce(|x, _| x.clone()).to_stream().to("oC", strings());
+        twice
+            .reduce(|x, _| x.clone())
+            .to_stream()
+            .to("oC", strings());
         let windowed = a.group_by_key().windowed_by(ten());
         windowed
             .count()

@@ -30,7 +30,10 @@ fn stream_table() {
                 joined().named("filtered"),
             )
             .to("filtered-out", strings());
-        let mapped = table.map_values_with(|_, value| format!("{value}!"), Materialized::named("mapped"));
+        let mapped = table.map_values_with(
+            |_, value| format!("{value}!"),
+            Materialized::named("mapped"),
+        );
         records.left_join(&mapped, left).to("mapped-out", strings());
     });
 }
@@ -85,7 +88,11 @@ fn global_table() {
             .to("inner", strings());
         records
             .named("left-global")
-            .left_join_global(&table, |key, _| key.clone(), |_, value, row| left(value, row))
+            .left_join_global(
+                &table,
+                |key, _| key.clone(),
+                |_, value, row| left(value, row),
+            )
             .to("left", strings());
         let other = builder.global_table(
             "u",

@@ -57,7 +57,9 @@ impl Processor<String, Option<String>, String, String> for Everything {
         context.forward_to("first", record.with_value(&place))?;
         let mut own = Headers::new();
         own.add("own", Some(b"1"));
-        let later = record.with_value(value).with_timestamp(record.timestamp + 100);
+        let later = record
+            .with_value(value)
+            .with_timestamp(record.timestamp + 100);
         context.forward_to("second", later.with_headers(&own))?;
         let mut text = String::new();
         let mut windows = context.store(&self.windows)?;
@@ -160,7 +162,8 @@ fn process_values(builder: &StreamsBuilder, cached: bool) {
         true => store.with_caching_enabled(),
         false => store,
     });
-    let nullable = |topic: &str| builder.stream(topic, Consumed::with(Nullable(Utf8), Nullable(Utf8)));
+    let nullable =
+        |topic: &str| builder.stream(topic, Consumed::with(Nullable(Utf8), Nullable(Utf8)));
     let handle = sums.clone();
     nullable("a")
         .named("summing")
@@ -176,12 +179,16 @@ fn process_values(builder: &StreamsBuilder, cached: bool) {
 
 #[test]
 fn process_values_cached() {
-    check("process_values_cached", |builder| process_values(builder, true));
+    check("process_values_cached", |builder| {
+        process_values(builder, true)
+    });
 }
 
 #[test]
 fn process_values_uncached() {
-    check("process_values_uncached", |builder| process_values(builder, false));
+    check("process_values_uncached", |builder| {
+        process_values(builder, false)
+    });
 }
 
 /// Forwards all rows of a table's store.

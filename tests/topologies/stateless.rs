@@ -1,6 +1,6 @@
 //! Verbs that look at one record at a time, and tables made of streams.
 
-use crate::transcript::{check, grouped, numbers, nullable_strings, rows, stream, strings};
+use crate::transcript::{check, grouped, nullable_strings, numbers, rows, stream, strings};
 use streams_core::serdes::{Nullable, Utf8};
 use streams_core::{
     Consumed, KStream, Materialized, Produced, Repartitioned, StreamsBuilder,
@@ -96,11 +96,7 @@ fn repartition() {
         let a = nullable(builder);
         let repartitioned = || Repartitioned::with(Nullable(Utf8), Nullable(Utf8));
         a.select_key(|_, value| value.clone())
-            .repartition(
-                repartitioned()
-                    .named("mine")
-                    .with_number_of_partitions(4),
-            )
+            .repartition(repartitioned().named("mine").with_number_of_partitions(4))
             .map_values(|value| format!("{}!", or_null(value)))
             .to("named", strings());
         a.filter(|_, value| value.is_some())

@@ -92,7 +92,9 @@ fn stored_cached() {
 
 #[test]
 fn stored_uncached() {
-    check("table_joins_stored_uncached", |builder| stored(builder, false));
+    check("table_joins_stored_uncached", |builder| {
+        stored(builder, false)
+    });
 }
 
 #[test]
@@ -119,6 +121,8 @@ fn chained() {
             )
             .to_stream()
             .to("grouped", nullable_strings());
-        stream(builder, "s").join(&joined, both).to("joined", strings());
+        stream(builder, "s")
+            .join(&joined, both)
+            .to("joined", strings());
     });
 }

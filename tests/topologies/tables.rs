@@ -1,8 +1,6 @@
 //! Verbs of tables, and their regrouping.
 
-use crate::transcript::{
-    check, grouped, nullable_numbers, nullable_strings, numbers, rows, stream,
-};
+use crate::transcript::{check, grouped, nullable_numbers, nullable_strings, rows, stream};
 use streams_core::serdes::{I64, Nullable, Utf8};
 use streams_core::{Grouped, Materialized, StreamsBuilder};
 
@@ -26,7 +24,10 @@ fn not_stored() {
     check("tables_not_stored", |builder| {
         let table = builder.table("t", rows(), Materialized::new());
         table.to_stream().to("all", nullable_strings());
-        table.filter(is_long).to_stream().to("long", nullable_strings());
+        table
+            .filter(is_long)
+            .to_stream()
+            .to("long", nullable_strings());
         table
             .filter_not(is_long)
             .to_stream()
@@ -54,7 +55,10 @@ fn stored(builder: &StreamsBuilder, cached: bool) {
     let named = |name: &str| caching(Materialized::named(name), cached);
     let table = builder.table("t", rows(), named("stored"));
     table.to_stream().to("all", nullable_strings());
-    table.filter(is_long).to_stream().to("long", nullable_strings());
+    table
+        .filter(is_long)
+        .to_stream()
+        .to("long", nullable_strings());
     table
         .filter_with(is_long, named("long"))
         .to_stream()
@@ -114,12 +118,16 @@ fn stored_later(builder: &StreamsBuilder, cached: bool) {
 
 #[test]
 fn stored_later_cached() {
-    check("tables_stored_later_cached", |builder| stored_later(builder, true));
+    check("tables_stored_later_cached", |builder| {
+        stored_later(builder, true)
+    });
 }
 
 #[test]
 fn stored_later_uncached() {
-    check("tables_stored_later_uncached", |builder| stored_later(builder, false));
+    check("tables_stored_later_uncached", |builder| {
+        stored_later(builder, false)
+    });
 }
 
 fn by_first(_: &Option<String>, value: &String) -> (Option<String>, String) {
@@ -151,11 +159,11 @@ fn regrouped() {
     check("tables_grouped", |builder| {
         let table = builder.table("t", rows(), Materialized::new());
         let groups = table.group_by(by_first, grouped());
-        groups.count().to_stream().to("count", numbers());
+        groups.count().to_stream().to("count", nullable_numbers());
         groups
             .count_with(Materialized::named("counts").with_caching_disabled())
             .to_stream()
-            .to("count-stored", numbers());
+            .to("count-stored", nullable_numbers());
         table
             .group_by(by_first, grouped().named("by-first"))
             .reduce(plus, minus)
@@ -218,6 +226,6 @@ fn of_aggregations() {
             )
             .count_with(Materialized::named("by-count").with_caching_disabled())
             .to_stream()
-            .to("histogram", numbers());
+            .to("histogram", nullable_numbers());
     });
 }

@@ -19,7 +19,9 @@ pub fn check(name: &str, write_down: impl FnOnce(&StreamsBuilder)) {
     assert!(version.starts_with("Kafka Streams "), "{path}: {version}");
     let builder = StreamsBuilder::new();
     write_down(&builder);
-    let topology = builder.build().unwrap_or_else(|error| panic!("{name}: {error}"));
+    let topology = builder
+        .build()
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
     let mut text = format!("{version}\n\n{}\n", topology.describe().trim_end());
     let mut driver = TopologyTestDriver::new(&topology).expect("the driver");
     drain(&mut driver, &mut text);
@@ -69,7 +71,13 @@ fn give(driver: &mut TopologyTestDriver, input: &str) -> streams_core::Result<()
         let (key, value) = word.split_once('=').expect("key=value");
         headers.add(key, read_bytes(value).as_deref());
     }
-    driver.pipe_bytes(topic, read_bytes(key), read_bytes(value), timestamp, headers)
+    driver.pipe_bytes(
+        topic,
+        read_bytes(key),
+        read_bytes(value),
+        timestamp,
+        headers,
+    )
 }
 
 fn drain(driver: &mut TopologyTestDriver, text: &mut String) {
@@ -85,7 +93,12 @@ fn drain(driver: &mut TopologyTestDriver, text: &mut String) {
                 record.timestamp
             );
             for header in &record.headers {
-                let _ = write!(text, " {}={}", header.key, show_bytes(header.value.as_deref()));
+                let _ = write!(
+                    text,
+                    " {}={}",
+                    header.key,
+                    show_bytes(header.value.as_deref())
+                );
             }
             text.push('\n');
         }
@@ -115,7 +128,9 @@ fn show_bytes(bytes: Option<&[u8]>) -> String {
 
 /// The other way round; inputs have visible ASCII only.
 fn read_bytes(text: &str) -> Option<Vec<u8>> {
-    let quoted = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let quoted = text
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
     match quoted {
         Some(bytes) => Some(bytes.as_bytes().to_vec()),
         None => {

@@ -73,11 +73,7 @@ fn windows_emit_on_close() {
         grouped
             .windowed_by(TimeWindows::of_size_and_grace(ms(12), ms(1)).advance_by(ms(5)))
             .emit_strategy(EmitStrategy::on_window_close())
-            .aggregate(
-                String::new,
-                append,
-                Materialized::named("hopping").with_caching_disabled(),
-            )
+            .aggregate(String::new, append, Materialized::named("hopping"))
             .to_stream()
             .to("hopping-out", produced(12, Utf8));
     });

@@ -12,6 +12,8 @@ use crate::world::{DEADLINE, World, now_ms, reading, rfc3339, stop, wait_until_r
 
 const CITY: &str = "Bad Mergentheim";
 const WINDOW_MS: i64 = 10 * MINUTE_MS;
+/// How much later than other bad records those with a wrong key are, when there is no good one.
+const MISPLACED_AFTER_MS: i64 = 6 * MINUTE_MS;
 
 /// Keys, values and the reasons they are refused for.
 fn bad_records(time_ms: i64) -> Vec<(Option<&'static str>, Option<String>, &'static str)> {
@@ -23,6 +25,7 @@ fn bad_records(time_ms: i64) -> Vec<(Option<&'static str>, Option<String>, &'sta
         ))
     };
     let milliseconds = time_ms.to_string();
+    let misplaced = reading(CITY, time_ms + MISPLACED_AFTER_MS, r#""tempCurrent":-1"#);
     let key = Some(CITY);
     vec![
         (key, Some("hello".to_owned()), "not-json"),
@@ -59,7 +62,7 @@ fn bad_records(time_ms: i64) -> Vec<(Option<&'static str>, Option<String>, &'sta
             "time-in-future",
         ),
         (key, at(r#""1969-12-31T23:59:59Z""#), "time-negative"),
-        (key, at("-1"), "time-format"),
+        (key, at("-1"), "time-negative"),
         // 1,048 miles per hour, in metres per second.
         (
             key,
@@ -68,8 +71,8 @@ fn bad_records(time_ms: i64) -> Vec<(Option<&'static str>, Option<String>, &'sta
         ),
         (key, with(r#""tempCurrent":-273.5"#), "out-of-range"),
         (key, with(r#""comment":"nothing measured""#), "no-values"),
-        (None, with(r#""tempCurrent":1"#), "wrong-key"),
-        (Some("Ulm"), with(r#""tempCurrent":1"#), "wrong-key"),
+        (None, Some(misplaced.clone()), "wrong-key"),
+        (Some("Ulm"), Some(misplaced), "wrong-key"),
     ]
 }
 
@@ -129,6 +132,13 @@ fn bad_records_are_set_aside_and_the_next_good_one_counts() {
         .collect();
     let mut expected = points::of_readings(&prefix, &fold::readings(&good));
     expected.extend(points::of_windows(&prefix, &windows));
+    // Under a wrong key a reading is in no window, but it still says what was measured where and when.
+    let temperature = format!("{prefix}.weather.bad-mergentheim.tempCurrent");
+    let misplaced_s = (start_ms + MINUTE_MS + MISPLACED_AFTER_MS) / 1000;
+    expected
+        .entry(temperature)
+        .or_default()
+        .insert(misplaced_s, -1.0);
     points::wait_for(graphite, &prefix, &expected, DEADLINE);
     stop(&writer);
 }
@@ -141,18 +151,25 @@ fn check_letters(
 ) {
     assert_eq!(letters.len(), bad.len());
     for (key, value, reason) in bad {
-        let key = key.map(str::as_bytes);
-        let value = value.as_deref().map(str::as_bytes);
         let found: Vec<_> = letters
             .iter()
             .map(|(_, letter)| letter)
             .filter(|letter| {
-                letter.key.as_deref() == key
-                    && (letter.value.as_deref() == value || *reason == "wrong-key")
+                text(&letter.key).as_deref() == *key
+                    && (text(&letter.value) == *value || *reason == "wrong-key")
                     && header(letter, "reason") == *reason
             })
             .collect();
-        assert_eq!(found.len(), 1, "{reason}: {value:?} under the key {key:?}");
+        let reasons: Vec<_> = letters
+            .iter()
+            .filter(|(_, letter)| text(&letter.value) == *value)
+            .map(|(_, letter)| (header(letter, "reason"), header(letter, "message")))
+            .collect();
+        assert_eq!(
+            found.len(),
+            1,
+            "{reason}: {value:?} under the key {key:?} was refused for {reasons:?}"
+        );
         assert!(header(found[0], "message").len() > 10);
         assert_eq!(header(found[0], "topic"), world.readings());
     }
@@ -185,4 +202,10 @@ fn is_letter(letters: &[(i32, OwnedRecord)], partition: i32, offset: i64) -> boo
 fn header(letter: &OwnedRecord, name: &str) -> String {
     let value = letter.headers.last(name).unwrap_or_default();
     String::from_utf8_lossy(value).into_owned()
+}
+
+fn text(bytes: &Option<Vec<u8>>) -> Option<String> {
+    bytes
+        .as_deref()
+        .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
 }

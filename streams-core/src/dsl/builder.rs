@@ -8,13 +8,15 @@ use super::{GlobalKTable, GraphRef};
 use crate::error::Result;
 use crate::operators::StreamChildren;
 use crate::serdes::{BoxSerde, Nullable};
-use crate::stores::{StoreBuilder, StoreHandle, StoreOptions, StoreParts, StoreType, key_value_parts};
+use crate::stores::{
+    StoreBuilder, StoreHandle, StoreOptions, StoreParts, StoreType, key_value_parts,
+};
 use crate::task::source::{Input, TypedInput};
 use crate::timestamp_extractor::TimestampExtractor;
 use crate::topology::build::Graph;
 use crate::topology::node::SourceFactory;
 use crate::topology::{
-    GlobalStoreDefinition, NodeId, OffsetReset, Scope, StoreDefinition, Topology, TopicName,
+    GlobalStoreDefinition, NodeId, OffsetReset, Scope, StoreDefinition, TopicName, Topology,
 };
 use std::cell::{Cell, RefCell};
 use std::panic::Location;

@@ -2,7 +2,7 @@
 
 use super::builder::{add_source, store_definition};
 use super::options::{Materialized, ValueSerde};
-use super::table::{Deletable, KTable, Permanent, RowState, TableParts};
+use super::table::{Deletable, KTable, TableParts};
 use super::{GraphRef, stream_node};
 use crate::operators::sink::{Sink, Target};
 use crate::operators::table_aggregate::TableAggregate;
@@ -48,8 +48,10 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
     }
 
     /// Counts the rows of each group; see [`KTable::group_by`] for an example.
+    ///
+    /// A group that loses its last row has the count 0. A row that leaves a group which has no count is a deletion.
     #[track_caller]
-    pub fn count(&self) -> KTable<K, i64, Permanent> {
+    pub fn count(&self) -> KTable<K, i64, Deletable> {
         self.count_with(Materialized::new())
     }
 
@@ -58,7 +60,7 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
     pub fn count_with(
         &self,
         materialized: Materialized<impl ValueSerde<i64>>,
-    ) -> KTable<K, i64, Permanent> {
+    ) -> KTable<K, i64, Deletable> {
         self.add(
             |_, _, count| *count.get_or_insert(0) += 1,
             |_, _, count| *count -= 1,
@@ -163,14 +165,14 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
         )
     }
 
-    fn add<A: 'static, T: RowState>(
+    fn add<A: 'static>(
         &self,
         adder: impl Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static,
         subtractor: impl Fn(&K, &V, &mut A) + Send + Sync + 'static,
         materialized: Materialized<impl ValueSerde<A>>,
         prefix: &str,
         location: &'static Location<'static>,
-    ) -> KTable<K, A, T> {
+    ) -> KTable<K, A, Deletable> {
         let mut graph = self.graph.borrow_mut();
         let store_name = match materialized.name {
             Some(name) => {

@@ -84,10 +84,7 @@ impl<K: 'static, V: 'static> Consumed<K, V> {
     }
 
     /// Takes event time from elsewhere than the record's timestamp.
-    pub fn with_timestamp_extractor(
-        mut self,
-        extractor: impl TimestampExtractor<K, V>,
-    ) -> Self {
+    pub fn with_timestamp_extractor(mut self, extractor: impl TimestampExtractor<K, V>) -> Self {
         self.extractor = Arc::new(extractor);
         self
     }

@@ -585,11 +585,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
             },
             location,
         );
-        self.behind(
-            source,
-            Some(repartitioned.key),
-            Some(repartitioned.value),
-        )
+        self.behind(source, Some(repartitioned.key), Some(repartitioned.value))
     }
 
     /// Writes the stream to a topic, which must exist.

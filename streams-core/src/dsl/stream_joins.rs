@@ -131,7 +131,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         table: &KTable<K, V2, T>,
         joiner: impl Fn(&K, &V, Option<&V2>) -> Option<VOut> + Send + Sync + 'static,
         kind: Kind,
-        (serdes, name): (Option<(BoxSerde<K>, BoxSerde<V>)>, Option<String>),
+        (serdes, name): Repartitioning<K, V>,
         location: &'static Location<'static>,
     ) -> KStream<K, VOut, Partitioned> {
         let (parent, key) = match serdes {
@@ -291,10 +291,11 @@ impl Kind {
     }
 }
 
+/// Key and value serdes if a repartition topic is needed, and the name given to it and the join.
+type Repartitioning<K, V> = (Option<(BoxSerde<K>, BoxSerde<V>)>, Option<String>);
+
 /// The serdes a caller gave, if a repartition topic is needed, and the name.
-fn given<K, V, P: Partitioning>(
-    joined: Joined<K, V>,
-) -> (Option<(BoxSerde<K>, BoxSerde<V>)>, Option<String>) {
+fn given<K, V, P: Partitioning>(joined: Joined<K, V>) -> Repartitioning<K, V> {
     (
         P::REKEYED.then_some((joined.key, joined.value)),
         joined.name,

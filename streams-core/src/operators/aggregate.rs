@@ -34,13 +34,9 @@ where
         let cause = context.cause(record.timestamp, record.headers);
         let (state, io) = context.state::<KeyValueState<K, A>>(self.store);
         let aggregator = &self.aggregator;
-        let updated = state.update(
-            record.key,
-            cause,
-            self.sends_old_values,
-            io,
-            |aggregate| aggregator(record.key, record.value, aggregate),
-        )?;
+        let updated = state.update(record.key, cause, self.sends_old_values, io, |aggregate| {
+            aggregator(record.key, record.value, aggregate)
+        })?;
         match updated {
             Some(Updated::Cached) => Ok(()),
             Some(Updated::Written {

@@ -4,8 +4,8 @@ use super::{Punctuate, StreamChildren, StreamOperator};
 use crate::error::Result;
 use crate::operators::sink::NO_HEADERS;
 use crate::processor::{
-    FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, NodeReference, Processor,
-    ProcessorContext, Schedule,
+    FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, NodeReference, Processor, ProcessorContext,
+    Schedule,
 };
 use crate::record::{Headers, Record};
 use crate::task::context::Context;

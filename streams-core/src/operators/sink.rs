@@ -4,7 +4,7 @@ use super::StreamOperator;
 use crate::error::{Error, Result};
 use crate::partitioner::{Partitions, StreamPartitioner, partition_for_key};
 use crate::record::{Headers, Record};
-use crate::serdes::BoxSerde;
+use crate::serdes::{BoxSerde, Serde};
 use crate::task::context::Context;
 use crate::task::effects::Effects;
 use std::sync::Arc;
@@ -57,9 +57,7 @@ impl<K: 'static, V: 'static> StreamOperator<K, V> for Sink<K, V> {
         let count = self.count(&topic, context)?;
         let chosen = match &self.partitioner {
             None => Partitions::Default,
-            Some(partitioner) => {
-                partitioner.partitions(&topic, record.key, record.value, count)
-            }
+            Some(partitioner) => partitioner.partitions(&topic, record.key, record.value, count),
         };
         let mut writer = context.io.effects.write();
         let key_present = self
@@ -79,9 +77,7 @@ impl<K: 'static, V: 'static> StreamOperator<K, V> for Sink<K, V> {
         match chosen {
             Partitions::Default => {
                 let partition = match writer.key() {
-                    Some(key) => {
-                        partition_for_key((*self.key).partition_bytes(key), count)
-                    }
+                    Some(key) => default_partition(&*self.key, key, count),
                     None => Effects::ANY_PARTITION,
                 };
                 writer.finish(&topic, partition, timestamp, record.headers);
@@ -104,6 +100,11 @@ impl<K: 'static, V: 'static> StreamOperator<K, V> for Sink<K, V> {
         }
         Ok(())
     }
+}
+
+/// Kafka's choice by the bytes of the key; of a windowed key, by those of the key in it.
+fn default_partition<K: 'static>(serde: &dyn Serde<K>, key: &[u8], count: i32) -> i32 {
+    partition_for_key(serde.partition_bytes(key), count)
 }
 
 fn check_partition(partition: i32, count: i32, topic: &str) -> Result<()> {
@@ -132,3 +133,23 @@ fn unwritable(part: &str, topic: &str, error: crate::serdes::SerdeError) -> Erro
 
 /// Where records without headers point to.
 pub(crate) static NO_HEADERS: Headers = Headers::new();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serdes::{TimeWindowed, Utf8};
+    use crate::windowed::{Window, Windowed};
+    use std::time::Duration;
+
+    #[test]
+    fn all_windows_of_a_key_go_to_one_partition() {
+        let serde: BoxSerde<Windowed<String>> =
+            Arc::new(TimeWindowed::new(Utf8, Duration::from_millis(10)));
+        for start_ms in [0, 10, 20, 30] {
+            let key = Windowed::new("a".to_owned(), Window::new(start_ms, start_ms + 10));
+            let mut bytes = Vec::new();
+            serde.serialize(&key, &mut bytes).expect("a key");
+            assert_eq!(default_partition(&*serde, &bytes, 10), 4);
+        }
+    }
+}

@@ -22,7 +22,9 @@ where
 {
     fn process(&mut self, record: Record<'_, K, V>, context: &mut Context) -> Result<()> {
         let found = self.table.get(record.key, context)?;
-        let row = found.as_ref().and_then(|found| found.value.as_ref().as_ref());
+        let row = found
+            .as_ref()
+            .and_then(|found| found.value.as_ref().as_ref());
         match (self.joiner)(record.key, record.value, row) {
             Some(joined) => self.children.forward(record.with_value(&joined), context),
             None => Ok(()),

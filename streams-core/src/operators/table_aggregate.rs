@@ -20,31 +20,30 @@ pub(crate) struct TableAggregate<Add, Subtract, K, A> {
     pub(crate) children: TableChildren<K, A>,
 }
 
-impl<K, V, A, Add, Subtract> StreamOperator<K, GroupChange<V>> for TableAggregate<Add, Subtract, K, A>
+impl<K, V, A, Add, Subtract> StreamOperator<K, GroupChange<V>>
+    for TableAggregate<Add, Subtract, K, A>
 where
     K: 'static,
     A: 'static,
     Add: Fn(&K, &V, &mut Option<A>),
     Subtract: Fn(&K, &V, &mut A),
 {
-    fn process(&mut self, record: Record<'_, K, GroupChange<V>>, context: &mut Context) -> Result<()> {
+    fn process(
+        &mut self,
+        record: Record<'_, K, GroupChange<V>>,
+        context: &mut Context,
+    ) -> Result<()> {
         let cause = context.cause(record.timestamp, record.headers);
         let (state, io) = context.state::<KeyValueState<K, A>>(self.store);
         let (adder, subtractor) = (&self.adder, &self.subtractor);
-        let updated = state.update(
-            record.key,
-            cause,
-            self.sends_old_values,
-            io,
-            |aggregate| {
-                if let (Some(old), Some(aggregate)) = (&record.value.old, &mut *aggregate) {
-                    subtractor(record.key, old, aggregate);
-                }
-                if let Some(new) = &record.value.new {
-                    adder(record.key, new, aggregate);
-                }
-            },
-        )?;
+        let updated = state.update(record.key, cause, self.sends_old_values, io, |aggregate| {
+            if let (Some(old), Some(aggregate)) = (&record.value.old, &mut *aggregate) {
+                subtractor(record.key, old, aggregate);
+            }
+            if let Some(new) = &record.value.new {
+                adder(record.key, new, aggregate);
+            }
+        })?;
         match updated {
             Some(Updated::Cached) | None => Ok(()),
             Some(Updated::Written {

@@ -158,8 +158,8 @@ fn read_varint(bytes: &[u8]) -> Result<(usize, &[u8]), SerdeError> {
         value |= u32::from(byte & 0x7f) << (7 * position);
         if byte & 0x80 == 0 {
             let decoded = (value >> 1) as i32 ^ -((value & 1) as i32);
-            let decoded = usize::try_from(decoded)
-                .map_err(|_| SerdeError::new("a length is negative"))?;
+            let decoded =
+                usize::try_from(decoded).map_err(|_| SerdeError::new("a length is negative"))?;
             return Ok((decoded, &bytes[position + 1..]));
         }
     }
@@ -199,7 +199,14 @@ mod tests {
 
     #[test]
     fn broken_bytes_are_errors() {
-        for bytes in [&b""[..], b"\x02", b"\x7f\x02", b"\xff\xff\x02", b"x\x09", b"\x03"] {
+        for bytes in [
+            &b""[..],
+            b"\x02",
+            b"\x7f\x02",
+            b"\xff\xff\x02",
+            b"x\x09",
+            b"\x03",
+        ] {
             assert!(serde().deserialize(bytes).is_err(), "{bytes:?}");
         }
     }

@@ -13,8 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// Makes a result from the row of this side and that of the other; at least one of them is there.
-pub(crate) type Joiner<V1, V2, VOut> =
-    Arc<dyn Fn(Option<&V1>, Option<&V2>) -> VOut + Send + Sync>;
+pub(crate) type Joiner<V1, V2, VOut> = Arc<dyn Fn(Option<&V1>, Option<&V2>) -> VOut + Send + Sync>;
 
 /// Which rows a result needs, seen from one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +24,8 @@ pub(crate) struct Needs {
 
 impl Needs {
     fn has_result(self, this: bool, other: bool) -> bool {
-        (this || other) && (this || !self.this) && (other || !self.other)
+        let satisfied = |there: bool, needed: bool| there || !needed;
+        (this || other) && satisfied(this, self.this) && satisfied(other, self.other)
     }
 }
 
@@ -46,7 +46,9 @@ impl<K, V1, V2, VOut> TableOperator<K, V1> for JoinSide<K, V1, V2, VOut> {
             None if change.new.is_none() && change.old.is_none() => return Ok(()),
             None => change.timestamp,
         };
-        let row = other.as_ref().and_then(|found| found.value.as_ref().as_ref());
+        let row = other
+            .as_ref()
+            .and_then(|found| found.value.as_ref().as_ref());
         let join = |value: &Option<V1>| {
             self.needs
                 .has_result(value.is_some(), row.is_some())
@@ -98,7 +100,8 @@ impl<K, V1, V2, VOut> TableGetter<K, VOut> for JoinGetter<K, V1, V2, VOut> {
         }
         let timestamp = |found: Option<i64>| found.unwrap_or(-1);
         let joined = (self.joiner)(
-            this.as_ref().and_then(|found| found.value.as_ref().as_ref()),
+            this.as_ref()
+                .and_then(|found| found.value.as_ref().as_ref()),
             other
                 .as_ref()
                 .and_then(|found| found.value.as_ref().as_ref()),

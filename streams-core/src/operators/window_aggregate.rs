@@ -84,13 +84,10 @@ where
                 continue;
             }
             let aggregator = &self.aggregator;
-            let updated = state.update(
-                start_ms,
-                cause,
-                self.sends_old_values,
-                io,
-                |aggregate| aggregator(record.key, record.value, aggregate),
-            )?;
+            let updated =
+                state.update(start_ms, cause, self.sends_old_values, io, |aggregate| {
+                    aggregator(record.key, record.value, aggregate)
+                })?;
             if let Updated::Written {
                 new,
                 old,

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::kafka::{KafkaBroker, KafkaSettings};
 use crate::runtime::application::Application;
 use crate::runtime::lifecycle::{Lifecycle, State};
+use crate::runtime::memory_split::MemorySplit;
 use crate::runtime::restore_listener::RestoreListener;
 use crate::runtime::settings::RuntimeSettings;
 use crate::runtime::shutdown::SignalWatch;
@@ -21,7 +22,9 @@ use tokio::sync::oneshot;
 ///
 /// Stream threads are threads of the operating system; [`run`](Self::run) is a future that waits for them under any
 /// executor. It resolves when the application has stopped: `Ok` after SIGTERM, SIGINT or [`KafkaStreamsHandle::close`],
-/// the first unhandled error otherwise. Return that error from `main` and the process ends with a non-zero code.
+/// the first unhandled error otherwise. Return that error from `main` and the process ends with a non-zero code. A second
+/// SIGTERM or SIGINT while the application stops ends the process at once, with code 143 or 130: what was not committed is
+/// processed again at the next start.
 ///
 /// ```no_run
 /// use streams_core::serdes::Utf8;
@@ -81,7 +84,7 @@ impl KafkaStreams {
         };
         Ok(KafkaStreams {
             topology,
-            broker: KafkaBroker::new(client_settings(&config))?,
+            broker: KafkaBroker::new(client_settings(&config, &settings.memory))?,
             settings,
             lifecycle,
             task_options,
@@ -89,7 +92,8 @@ impl KafkaStreams {
         })
     }
 
-    /// Calls `listener` with the new and the old state at every change, on the thread that changed it; it must not block.
+    /// Calls `listener` with the new and the old state at every change, one change after the other, on a thread that changed
+    /// it; it must not block.
     #[must_use]
     pub fn with_state_listener(
         self,
@@ -202,6 +206,12 @@ impl KafkaStreamsHandle {
     pub fn state(&self) -> State {
         self.0.state()
     }
+
+    /// How many records operators and deserialization handlers have dropped since the start, over all tasks this instance has
+    /// had: records that came too late for their window, null keys, what cannot be read. The log names the tasks.
+    pub fn dropped_records(&self) -> u64 {
+        self.0.dropped_records()
+    }
 }
 
 impl fmt::Debug for KafkaStreamsHandle {
@@ -221,9 +231,9 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// What each kind of client is set to. Their queues take a quarter of the memory the application may use, unless the user
+/// What each kind of client is set to. Their queues take their part of the memory the application may use, unless the user
 /// sets their sizes.
-fn client_settings(config: &StreamsConfig) -> KafkaSettings {
+fn client_settings(config: &StreamsConfig, memory: &MemorySplit) -> KafkaSettings {
     let mut settings = KafkaSettings {
         consumer: config.client_settings(ClientKind::MainConsumer),
         restore_consumer: config.client_settings(ClientKind::RestoreConsumer),
@@ -232,15 +242,20 @@ fn client_settings(config: &StreamsConfig) -> KafkaSettings {
         admin: config.client_settings(ClientKind::Admin),
         ..KafkaSettings::default()
     };
-    let queue_kbytes = config.memory_max_bytes() / 8 / config.num_stream_threads() / 1024;
-    let bound = queue_kbytes.max(1024).to_string();
-    for (client, name) in [
-        (&mut settings.consumer, "queued.max.messages.kbytes"),
-        (&mut settings.producer, "queue.buffering.max.kbytes"),
+    let fetched = "queued.max.messages.kbytes";
+    for (client, name, bytes) in [
+        (&mut settings.consumer, fetched, memory.consumer_bytes_per_thread),
+        (&mut settings.restore_consumer, fetched, memory.reader_bytes_each),
+        (&mut settings.global_consumer, fetched, memory.reader_bytes_each),
+        (
+            &mut settings.producer,
+            "queue.buffering.max.kbytes",
+            memory.producer_bytes_per_thread,
+        ),
     ] {
         client
             .entry(name.to_owned())
-            .or_insert_with(|| bound.clone());
+            .or_insert_with(|| (bytes / 1024).to_string());
     }
     settings
 }

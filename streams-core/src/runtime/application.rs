@@ -83,6 +83,7 @@ impl<B: Broker> Application<B> {
         let settings = &self.settings;
         let application_id = &settings.application_id;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        settings.memory.log();
         let directory = self.state_directory()?;
         let client_id = settings
             .client_id
@@ -98,7 +99,7 @@ impl<B: Broker> Application<B> {
             self.make_topics_ready(&plan, &tasks)?;
         }
 
-        let resources = StoreResources::new(settings.store_bytes_max);
+        let resources = StoreResources::new(settings.memory.stores_bytes);
         let Some(globals) =
             self.start_globals(&client_id, &directory, &resources, global_counts, threads)?
         else {
@@ -108,6 +109,7 @@ impl<B: Broker> Application<B> {
             Arc::clone(&self.broker),
             plan.counts.clone(),
             settings.request_timeout,
+            Arc::clone(&self.lifecycle),
         ));
         let purge = Arc::new(PurgeList::default());
         let sources = plan.counts.keys().cloned().collect();
@@ -306,6 +308,7 @@ impl<B: Broker> Application<B> {
             handler: Arc::clone(&self.task_options.deserialization_handler),
             partition_counts,
             request_timeout: self.settings.request_timeout,
+            task_timeout: self.settings.task_timeout,
             poll_interval: self.settings.poll_interval,
             lifecycle: Arc::clone(&self.lifecycle),
         };

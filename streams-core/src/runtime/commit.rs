@@ -68,6 +68,11 @@ impl CommitState {
         )
     }
 
+    /// Whether a commit was refused and is to be tried again.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused.is_some()
+    }
+
     /// Forgets a refusal: the group has spoken since.
     pub(crate) fn unblock(&mut self) {
         self.refused = None;
@@ -106,12 +111,12 @@ impl<B: Broker> Worker<B> {
             .commit
             .until_due(now, settings.commit_interval)
             .is_zero();
-        let cache_full = self.cache_bytes() > settings.cache_bytes_max;
+        let cache_full = self.cache_bytes() > settings.memory.cache_bytes_per_thread;
         // A refused commit is tried again at its own pace, whatever asks for one.
-        let wanted = self.commit.refused.is_none()
+        let wanted = !self.commit.is_refused()
             && (cache_full
                 || self.tasks.iter().any(|r| r.task.commit_requested())
-                || self.uncommitted_bytes() > settings.uncommitted_bytes_max);
+                || self.uncommitted_bytes() > settings.memory.uncommitted_bytes_per_thread);
         if !interval_passed && !wanted {
             return Ok(false);
         }
@@ -279,19 +284,12 @@ impl<B: Broker> Worker<B> {
             }
             std::thread::sleep(RETRY_INTERVAL);
         }
-        let now = self.context.clock.elapsed();
-        for running in self.take_tasks(ids)? {
-            let RunningTask {
-                task,
-                id,
-                directory,
-                ..
-            } = running;
-            task.close()
-                .map_err(|error| error.context(format!("task {id}")))?;
-            directory.release(now);
+        let (tasks, mut result) = self.take_tasks(ids);
+        // Every task is closed, whatever becomes of the others.
+        for running in tasks {
+            result = result.and(self.close_task(running));
         }
-        Ok(())
+        result
     }
 }
 

@@ -16,6 +16,7 @@ use streams_state::{StoreResources, TaskStores};
 
 const RECORDS_PER_POLL_MAX: usize = 8192;
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What the thread of the global tables needs.
 pub(crate) struct GlobalContext<B> {
@@ -29,6 +30,8 @@ pub(crate) struct GlobalContext<B> {
     /// The partition count of each global topic.
     pub(crate) partition_counts: BTreeMap<String, i32>,
     pub(crate) request_timeout: Duration,
+    /// How long the brokers may go on without an answer.
+    pub(crate) task_timeout: Duration,
     pub(crate) poll_interval: Duration,
     pub(crate) lifecycle: Arc<Lifecycle>,
 }
@@ -49,8 +52,11 @@ pub(crate) fn run<B: Broker>(
     context: &GlobalContext<B>,
     ready: &Sender<Arc<GlobalStores>>,
 ) -> Result<()> {
-    let (mut reader, stores, mut inputs) = open(context)?;
+    let Some((mut reader, stores, mut inputs)) = open(context)? else {
+        return Ok(());
+    };
     let started = Instant::now();
+    let mut failing_since: Option<Instant> = None;
     let mut records = Vec::new();
     let mut progress_at = started;
     let mut restored: u64 = 0;
@@ -69,9 +75,10 @@ pub(crate) fn run<B: Broker>(
             tracing::info!(records = restored, remaining, "reading global tables");
         }
         match reader.poll(context.poll_interval, RECORDS_PER_POLL_MAX, &mut records) {
-            Ok(()) => {}
+            Ok(()) => failing_since = None,
             Err(error) if error.is_retriable() => {
-                tracing::warn!(%error, "global tables wait for the broker");
+                let since = *failing_since.get_or_insert_with(Instant::now);
+                retry_or_fail(context, since, error)?;
             }
             Err(error) if error.kind() == ErrorKind::Data => {
                 return Err(error.context(
@@ -126,10 +133,51 @@ fn apply<R: crate::record::FetchedRecord>(
     Ok(())
 }
 
-/// Opens the tables and starts to read behind what they hold; a table whose position is gone from its topic is read anew.
-fn open<B: Broker>(
+/// Waits a moment after a question the brokers did not answer; the error when they have not answered since `since`, for
+/// longer than `task.timeout.ms`.
+fn retry_or_fail<B: Broker>(
     context: &GlobalContext<B>,
-) -> Result<(B::Reader, Arc<GlobalStores>, Vec<GlobalInput>)> {
+    since: Instant,
+    error: Error,
+) -> Result<()> {
+    if since.elapsed() > context.task_timeout {
+        return Err(error.context(format_args!(
+            "global tables have waited for the brokers for {} s (task.timeout.ms)",
+            since.elapsed().as_secs()
+        )));
+    }
+    tracing::warn!(%error, "global tables wait for the brokers");
+    context.lifecycle.wait_for_stop(RETRY_INTERVAL);
+    Ok(())
+}
+
+/// The ends of partitions, asked for as long as `task.timeout.ms` allows; `None` when the application is to stop meanwhile.
+fn bounds<B: Broker>(
+    context: &GlobalContext<B>,
+    reader: &mut B::Reader,
+    partitions: &[TopicPartition],
+) -> Result<Option<Vec<(i64, i64)>>> {
+    let since = Instant::now();
+    while !context.lifecycle.is_stopping() {
+        match reader.offsets(partitions, context.request_timeout) {
+            Ok(bounds) => return Ok(Some(bounds)),
+            Err(error) if error.is_retriable() => retry_or_fail(context, since, error)?,
+            Err(error) => return Err(error.context("looking up the ends of global topics")),
+        }
+    }
+    Ok(None)
+}
+
+/// What the thread of the global tables works with.
+type OpenGlobals<B> = (
+    <B as Broker>::Reader,
+    Arc<GlobalStores>,
+    Vec<GlobalInput>,
+);
+
+/// Opens the tables and starts to read behind what they hold; a table whose position is gone from its topic is read anew.
+/// `None` when the application is to stop before the brokers say where the topics end.
+fn open<B: Broker>(context: &GlobalContext<B>) -> Result<Option<OpenGlobals<B>>> {
     let mut reader = context.broker.global_reader(&context.client_id)?;
     let directory = context.directory.as_deref();
     let mut partitions = Vec::new();
@@ -139,9 +187,9 @@ fn open<B: Broker>(
         partitions.extend((0..count).map(|p| (store, TopicPartition::new(topic.clone(), p))));
     }
     let topics: Vec<TopicPartition> = partitions.iter().map(|(_, p)| p.clone()).collect();
-    let bounds = reader
-        .offsets(&topics, context.request_timeout)
-        .map_err(|error| error.context("looking up the ends of global topics"))?;
+    let Some(bounds) = bounds(context, &mut reader, &topics)? else {
+        return Ok(None);
+    };
 
     let open_stores = || {
         GlobalStores::open(
@@ -193,7 +241,7 @@ fn open<B: Broker>(
         })
         .collect();
     reader.add_inputs(&added)?;
-    Ok((reader, stores, inputs))
+    Ok(Some((reader, stores, inputs)))
 }
 
 fn wipe(directory: Option<&Path>) -> Result<()> {

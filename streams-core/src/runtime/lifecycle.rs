@@ -1,8 +1,9 @@
 //! The state of the application and of its threads: who changed it, who wants to know, who asked it to stop.
 
 use crate::error::Error;
+use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -67,7 +68,7 @@ impl fmt::Display for State {
     }
 }
 
-/// Called with the new and the old state, on the thread that changed it; it must not block.
+/// Called with the new and the old state, one change after the other, on a thread that changed it; it must not block.
 pub(crate) type StateListener = Arc<dyn Fn(State, State) + Send + Sync>;
 
 /// What one stream thread contributes to the state of the application.
@@ -88,12 +89,31 @@ pub(crate) struct Lifecycle {
     /// Notified when the application is to stop.
     stop: Condvar,
     listener: RwLock<Option<StateListener>>,
+    dropped_records: AtomicU64,
 }
 
 struct Inner {
     state: State,
     threads: Vec<ThreadState>,
     failure: Option<Error>,
+    /// Changes the listener has not been told of, as (new, old).
+    untold: VecDeque<(State, State)>,
+    /// Whether a thread is telling the listener: it tells what is added meanwhile, so that changes arrive in order.
+    telling: bool,
+}
+
+impl Inner {
+    /// Moves to `next` unless that is no step from where the application is; says whether it moved.
+    fn step(&mut self, next: State) -> bool {
+        let old = self.state;
+        if !old.may_become(next) {
+            return false;
+        }
+        self.state = next;
+        tracing::info!(from = %old, to = %next, "state changed");
+        self.untold.push_back((next, old));
+        true
+    }
 }
 
 impl Lifecycle {
@@ -104,10 +124,13 @@ impl Lifecycle {
                 state: State::Created,
                 threads: vec![ThreadState::Rebalancing; thread_count],
                 failure: None,
+                untold: VecDeque::new(),
+                telling: false,
             }),
             stopping: AtomicBool::new(false),
             stop: Condvar::new(),
             listener: RwLock::new(None),
+            dropped_records: AtomicU64::new(0),
         })
     }
 
@@ -131,43 +154,70 @@ impl Lifecycle {
 
     /// Moves to `next` unless that is no step from where the application is; says whether it moved.
     pub(crate) fn set(&self, next: State) -> bool {
-        let old = {
-            let mut inner = self.lock();
-            let old = inner.state;
-            if !old.may_become(next) {
-                return false;
-            }
-            inner.state = next;
-            old
-        };
-        tracing::info!(from = %old, to = %next, "state changed");
-        // Called on a copy, so that a listener may ask for the state or set another listener.
-        let listener = self
-            .listener
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        if let Some(listener) = listener {
-            listener(next, old);
+        let moved = self.lock().step(next);
+        self.tell_listener();
+        moved
+    }
+
+    /// Tells the listener of changes in their order, without the lock, so that it may ask for the state.
+    fn tell_listener(&self) {
+        let mut inner = self.lock();
+        if inner.telling {
+            return;
         }
-        true
+        while let Some((new, old)) = inner.untold.pop_front() {
+            inner.telling = true;
+            drop(inner);
+            let told = Telling(self);
+            // Called on a copy, so that a listener may set another one.
+            let listener = self
+                .listener
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            if let Some(listener) = listener {
+                listener(new, old);
+            }
+            drop(told);
+            inner = self.lock();
+            if inner.telling {
+                return;
+            }
+        }
     }
 
     /// Notes what a thread is doing; the application runs when all its threads do.
     pub(crate) fn set_thread(&self, thread: usize, state: ThreadState) {
-        let next = {
+        {
+            // What follows from the threads is decided and written under one lock: another thread's later word would
+            // otherwise be overwritten by an earlier one, for ever.
             let mut inner = self.lock();
             if inner.threads[thread] == state {
                 return;
             }
             inner.threads[thread] = state;
-            if inner.threads.iter().all(|&t| t == ThreadState::Running) {
+            // A thread ends because the application stops or fails, which sets the state itself.
+            if state == ThreadState::Dead || self.is_stopping() {
+                return;
+            }
+            let running = inner.threads.iter().all(|&t| t == ThreadState::Running);
+            inner.step(if running {
                 State::Running
             } else {
                 State::Rebalancing
-            }
-        };
-        self.set(next);
+            });
+        }
+        self.tell_listener();
+    }
+
+    /// Counts records that operators or handlers dropped.
+    pub(crate) fn add_dropped_records(&self, count: u64) {
+        self.dropped_records.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// How many records were dropped since the start.
+    pub(crate) fn dropped_records(&self) -> u64 {
+        self.dropped_records.load(Ordering::Relaxed)
     }
 
     /// Asks every thread to stop.
@@ -213,9 +263,46 @@ impl Lifecycle {
     }
 }
 
+/// Ends a call of the listener, also when that panics: other threads must still be able to tell it.
+struct Telling<'a>(&'a Lifecycle);
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        self.0.lock().telling = false;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn threads_that_change_at_once_leave_the_state_they_make_up() {
+        let lifecycle = Lifecycle::new(4);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let listener = {
+            let seen = Arc::clone(&seen);
+            Arc::new(move |new: State, old: State| seen.lock().unwrap().push((new, old)))
+        };
+        lifecycle.set_listener(listener);
+        lifecycle.set(State::Rebalancing);
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let lifecycle = &lifecycle;
+                scope.spawn(move || {
+                    for _ in 0..200 {
+                        lifecycle.set_thread(thread, ThreadState::Running);
+                        lifecycle.set_thread(thread, ThreadState::Rebalancing);
+                    }
+                    lifecycle.set_thread(thread, ThreadState::Running);
+                });
+            }
+        });
+        assert_eq!(lifecycle.state(), State::Running);
+        let seen = seen.lock().unwrap();
+        assert!(seen.windows(2).all(|pair| pair[0].0 == pair[1].1));
+        assert_eq!(seen.last().unwrap().0, State::Running);
+    }
 
     #[test]
     fn it_runs_when_all_threads_run_and_stops_once() {

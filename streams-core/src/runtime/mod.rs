@@ -41,6 +41,7 @@ mod state_directory;
 
 mod clock;
 mod lifecycle;
+mod memory_split;
 mod shutdown;
 
 #[cfg(test)]

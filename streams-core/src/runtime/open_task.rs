@@ -11,10 +11,14 @@ use crate::runtime::restore_request::{OpenStores, RestoreRequest, StoreToRestore
 use crate::runtime::worker::{Changelog, RunningTask, TaskInput, Worker};
 use crate::task::{Task, TaskId};
 use crate::topology::{OffsetReset, SubTopology, TopicName};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+/// How long a question about tasks to open may keep the tasks that run waiting, at first and at most.
+const OPEN_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+const OPEN_TIMEOUT_MAX: Duration = Duration::from_secs(5);
 
 /// A task that was assigned and is not processed yet.
 pub(crate) struct PendingTask {
@@ -68,11 +72,16 @@ impl<B: Broker> Worker<B> {
             .filter(|pending| is_new(pending))
             .flat_map(|pending| pending.inputs.iter().flatten().cloned())
             .collect();
-        let timeout = self.context.settings.request_timeout;
-        let mut committed = match self.consumer.committed(&inputs, timeout) {
-            Ok(committed) => committed.into_iter(),
+        let timeout = self.open_timeout();
+        let committed = match self.consumer.committed(&inputs, timeout) {
+            Ok(committed) => committed,
             Err(error) => return self.on_open_failure(error),
         };
+        let mut starts = match self.start_offsets(&inputs, &committed, timeout)? {
+            Ok(starts) => starts.into_iter(),
+            Err(error) => return self.on_open_failure(error),
+        };
+        let mut committed = committed.into_iter();
         for index in 0..self.pending.len() {
             if !is_new(&self.pending[index]) {
                 continue;
@@ -83,11 +92,11 @@ impl<B: Broker> Worker<B> {
                 .map(|input| input.as_ref().and_then(|_| committed.next().flatten()))
                 .collect();
             let id = self.pending[index].id;
-            let partitions = self.pending[index].inputs.clone();
-            let starts = match self.start_offsets(id, &partitions, &committed) {
-                Ok(starts) => starts,
-                Err(error) => return self.on_open_failure(error),
-            };
+            let starts = self.pending[index]
+                .inputs
+                .iter()
+                .map(|input| input.as_ref().and_then(|_| starts.next()).unwrap_or(0))
+                .collect();
             let ticket = self.next_ticket;
             self.next_ticket += 1;
             let cancelled = Arc::new(AtomicBool::new(false));
@@ -111,8 +120,16 @@ impl<B: Broker> Worker<B> {
         Ok(())
     }
 
-    /// The coordinator did not answer: the next turn asks again, as long as `task.timeout.ms` allows.
-    fn on_open_failure(&self, error: Error) -> Result<()> {
+    /// How long one question about tasks to open may keep the tasks that run waiting: longer for a cluster that has not
+    /// answered for longer.
+    fn open_timeout(&self) -> Duration {
+        (self.open_waited() / 2)
+            .clamp(OPEN_TIMEOUT_MIN, OPEN_TIMEOUT_MAX)
+            .min(self.context.settings.request_timeout)
+    }
+
+    /// For how long the task that was assigned first has waited to be opened.
+    fn open_waited(&self) -> Duration {
         let now = self.context.clock.elapsed();
         let oldest = self
             .pending
@@ -122,12 +139,16 @@ impl<B: Broker> Worker<B> {
                 Stage::Restoring { .. } => None,
             })
             .min();
-        let waited = oldest.map_or(Duration::ZERO, |since| now.saturating_sub(since));
-        if error.is_retriable() && waited <= self.context.settings.task_timeout {
-            tracing::warn!(thread = %self.name, %error, "committed offsets are not known yet");
+        oldest.map_or(Duration::ZERO, |since| now.saturating_sub(since))
+    }
+
+    /// The brokers did not answer: the next turn asks again, as long as `task.timeout.ms` allows.
+    fn on_open_failure(&self, error: Error) -> Result<()> {
+        if error.is_retriable() && self.open_waited() <= self.context.settings.task_timeout {
+            tracing::warn!(thread = %self.name, %error, "where assigned tasks start is not known yet");
             return Ok(());
         }
-        Err(error.context("reading committed offsets"))
+        Err(error.context("looking up where assigned tasks start"))
     }
 
     fn stores_to_restore(
@@ -186,8 +207,7 @@ impl<B: Broker> Worker<B> {
             let Some(index) = self.pending.iter().position(of_ticket) else {
                 // The task moved on meanwhile; what was restored is kept for its next time here.
                 if let Ok(open) = outcome.result {
-                    open.stores.close()?;
-                    open.directory.release(self.context.clock.elapsed());
+                    open.close(outcome.task, self.context.clock.elapsed());
                 }
                 continue;
             };
@@ -264,36 +284,82 @@ impl<B: Broker> Worker<B> {
             inputs,
             changelogs,
             directory,
+            dropped_counted: 0,
+            dropped_logged: 0,
         });
         self.tasks.sort_by_key(|running| running.id);
         self.index_slots();
         self.consumer.add_inputs(&added)
     }
 
-    /// Where each input starts: what is committed, else what the source's reset policy says.
+    /// Where each of these inputs starts: what is committed, else what the source's reset policy says, asked for all at once.
+    /// The inner error is the brokers', the outer one the configuration's.
     fn start_offsets(
         &mut self,
-        id: TaskId,
-        partitions: &[Option<TopicPartition>],
+        inputs: &[TopicPartition],
         committed: &[Option<CommittedOffset>],
-    ) -> Result<Vec<i64>> {
-        let mut starts = Vec::with_capacity(partitions.len());
-        for (number, (partition, committed)) in partitions.iter().zip(committed).enumerate() {
-            starts.push(match (partition, committed) {
-                (_, Some(committed)) => committed.offset,
-                (None, None) => 0,
-                (Some(partition), None) => self.reset_offset(id, number, partition)?,
-            });
+        timeout: Duration,
+    ) -> Result<Result<Vec<i64>>> {
+        let mut policies = BTreeMap::new();
+        for pending in &self.pending {
+            for (number, input) in pending.inputs.iter().enumerate() {
+                if let Some(partition) = input {
+                    policies.insert(partition, (pending.id, number));
+                }
+            }
         }
-        Ok(starts)
+        let mut unknown = Vec::new();
+        let mut reset = Vec::new();
+        for (partition, committed) in inputs.iter().zip(committed) {
+            if committed.is_none()
+                && let Some(&(id, number)) = policies.get(partition)
+            {
+                reset.push(self.reset_policy(id, number, partition)?);
+                unknown.push(partition.clone());
+            }
+        }
+        let bounds = if unknown.is_empty() {
+            Vec::new()
+        } else {
+            match self.consumer.offsets(&unknown, timeout) {
+                Ok(bounds) => bounds,
+                Err(error) => return Ok(Err(error)),
+            }
+        };
+        let mut of_unknown = bounds.into_iter().zip(reset).map(at_policy);
+        Ok(Ok(committed
+            .iter()
+            .map(|committed| match committed {
+                Some(committed) => committed.offset,
+                None => of_unknown.next().unwrap_or(0),
+            })
+            .collect()))
     }
 
+    /// Where an input starts whose position is not in the log.
     pub(crate) fn reset_offset(
         &mut self,
         id: TaskId,
         input: usize,
         partition: &TopicPartition,
     ) -> Result<i64> {
+        let policy = self.reset_policy(id, input, partition)?;
+        let timeout = self.context.settings.request_timeout;
+        let offsets = self
+            .consumer
+            .offsets(std::slice::from_ref(partition), timeout)?;
+        let bounds = offsets.first().copied().ok_or_else(|| {
+            Error::fatal(format!("the broker does not say where {partition} starts"))
+        })?;
+        Ok(at_policy((bounds, policy)))
+    }
+
+    fn reset_policy(
+        &self,
+        id: TaskId,
+        input: usize,
+        partition: &TopicPartition,
+    ) -> Result<OffsetReset> {
         let source = &self.sub_topology(id)?.sources[input];
         let policy = match (&source.topic, source.auto_offset_reset) {
             // What the application wrote for itself is always wanted.
@@ -301,22 +367,11 @@ impl<B: Broker> Worker<B> {
             (TopicName::External(_), Some(policy)) => Some(policy),
             (TopicName::External(_), None) => self.context.settings.offset_reset,
         };
-        let Some(policy) = policy else {
-            return Err(Error::config(format!(
+        policy.ok_or_else(|| {
+            Error::config(format!(
                 "{partition} has no committed offset, or one that is no longer in the log, and auto.offset.reset is none: \
                  set it to earliest or latest, or give the group an offset"
-            )));
-        };
-        let timeout = self.context.settings.request_timeout;
-        let offsets = self
-            .consumer
-            .offsets(std::slice::from_ref(partition), timeout)?;
-        let (first, end) = offsets.first().copied().ok_or_else(|| {
-            Error::fatal(format!("the broker does not say where {partition} starts"))
-        })?;
-        Ok(match policy {
-            OffsetReset::Earliest => first,
-            OffsetReset::Latest => end,
+            ))
         })
     }
 
@@ -371,5 +426,13 @@ impl<B: Broker> Worker<B> {
                 },
             })
             .collect())
+    }
+}
+
+/// The end of a log, (first offset, next offset), that a policy starts at.
+fn at_policy(((first, end), policy): ((i64, i64), OffsetReset)) -> i64 {
+    match policy {
+        OffsetReset::Earliest => first,
+        OffsetReset::Latest => end,
     }
 }

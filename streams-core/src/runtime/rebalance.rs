@@ -122,11 +122,12 @@ impl<B: Broker> Worker<B> {
         }
     }
 
-    /// Stops reading for these tasks and takes them out.
+    /// Stops reading for these tasks and takes them out, whether or not the client agrees.
     pub(crate) fn take_tasks(
         &mut self,
         ids: &BTreeSet<TaskId>,
-    ) -> Result<Vec<RunningTask<B::Record>>> {
+    ) -> (Vec<RunningTask<B::Record>>, Result<()>) {
+        self.count_dropped_records();
         let (taken, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.tasks)
             .into_iter()
             .partition(|running| ids.contains(&running.id));
@@ -136,24 +137,55 @@ impl<B: Broker> Worker<B> {
             .iter()
             .flat_map(|running| running.inputs.iter().filter_map(|i| i.partition.clone()))
             .collect();
-        if !inputs.is_empty() {
-            self.consumer.remove_inputs(&inputs)?;
-        }
-        Ok(taken)
+        let removed = if inputs.is_empty() {
+            Ok(())
+        } else {
+            self.consumer.remove_inputs(&inputs)
+        };
+        (taken, removed)
+    }
+
+    /// Ends the processors of a task and closes its stores; what was not committed is lost.
+    pub(crate) fn close_task(&self, mut running: RunningTask<B::Record>) -> Result<()> {
+        self.log_dropped_records(&mut running);
+        let RunningTask {
+            task,
+            id,
+            directory,
+            ..
+        } = running;
+        let closed = task.close();
+        directory.release(self.context.clock.elapsed());
+        closed.map_err(|error| error.context(format!("task {id}")))
     }
 
     /// Closes tasks without a commit: their stores go back to the last one.
     pub(crate) fn drop_tasks(&mut self, ids: &BTreeSet<TaskId>) {
-        match self.take_tasks(ids) {
-            Ok(tasks) => {
-                let now = self.context.clock.elapsed();
-                for running in tasks {
-                    drop(running.task);
-                    running.directory.release(now);
-                }
+        let (tasks, removed) = self.take_tasks(ids);
+        if let Err(error) = removed {
+            tracing::warn!(thread = %self.name, %error, "inputs of closed tasks could not be removed");
+        }
+        for running in tasks {
+            if let Err(error) = self.close_task(running) {
+                tracing::warn!(thread = %self.name, %error, "a task did not close cleanly; it will be restored further back");
             }
-            Err(error) => {
-                tracing::warn!(thread = %self.name, %error, "inputs of closed tasks could not be removed");
+        }
+    }
+
+    /// Closes without a commit everything this worker has: its tasks, and those that are restored and wait to be started.
+    pub(crate) fn drop_everything(&mut self) {
+        self.cancel_pending(&|_| true);
+        let ids: BTreeSet<TaskId> = self.tasks.iter().map(|running| running.id).collect();
+        self.drop_tasks(&ids);
+        self.drop_restored();
+    }
+
+    /// Closes the stores that have been restored for nobody.
+    pub(crate) fn drop_restored(&self) {
+        let now = self.context.clock.elapsed();
+        while let Ok(outcome) = self.restored.try_recv() {
+            if let Ok(open) = outcome.result {
+                open.close(outcome.task, now);
             }
         }
     }
@@ -172,9 +204,7 @@ impl<B: Broker> Worker<B> {
     /// Leaves the group and joins it anew, because it no longer knows this member.
     pub(crate) fn rejoin(&mut self, reason: &Error) -> Result<()> {
         tracing::warn!(thread = %self.name, %reason, "joining the group again");
-        self.cancel_pending(&|_| true);
-        let ids: BTreeSet<TaskId> = self.tasks.iter().map(|running| running.id).collect();
-        self.drop_tasks(&ids);
+        self.drop_everything();
         self.commit.unblock();
         self.joined = false;
         self.joining_since = self.context.clock.elapsed();

@@ -5,14 +5,15 @@
 //! it on threads.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::broker::{Broker, InputSlot, LogReader};
+use crate::record::TopicPartition;
+use crate::runtime::broker::{Broker, Input, InputSlot, LogReader, StartOffset};
 use crate::runtime::clock::Clock;
 use crate::runtime::restore_listener::RestoreListener;
 use crate::runtime::restore_request::{OpenStores, RestoreRequest};
 use crate::runtime::restoring_store::RestoringStore;
 use crate::runtime::state_directory::StateDirectory;
 use crate::task::TaskId;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -129,10 +130,8 @@ impl<B: Broker> Restorer<B> {
                 listener.on_restore_suspended(&store.name, &store.changelog, store.records_total);
             }
         }
-        if let Err(error) = task.open.stores.close() {
-            tracing::warn!(task = %task.request.task, %error, "stores did not close cleanly; they will be restored further back");
-        }
-        task.open.directory.release(self.context.clock.elapsed());
+        task.open
+            .close(task.request.task, self.context.clock.elapsed());
         task.request
     }
 
@@ -146,7 +145,7 @@ impl<B: Broker> Restorer<B> {
             && !partitions.is_empty()
             && let Err(error) = reader.remove_inputs(&partitions)
         {
-            // A new reader is made when it is needed again, so nothing is read twice.
+            // A new one is made for what is still read.
             tracing::debug!(%error, "reader dropped");
             self.reader = None;
         }
@@ -159,10 +158,23 @@ impl<B: Broker> Restorer<B> {
         now.saturating_sub(since) > self.context.task_timeout
     }
 
-    /// The reader all restorations share, made when it is needed.
+    /// The reader all restorations share, made when it is needed: from where they stand, should they have had another one.
     pub(crate) fn reader(&mut self) -> Result<&mut B::Reader> {
         if self.reader.is_none() {
-            self.reader = Some(self.context.broker.reader(&self.client_id)?);
+            let mut reader = self.context.broker.reader(&self.client_id)?;
+            let stores = self.active.iter().flat_map(|task| &task.changelogs);
+            let inputs: Vec<Input> = stores
+                .filter(|store| !store.done)
+                .map(|store| Input {
+                    partition: store.changelog.clone(),
+                    slot: store.slot,
+                    offset: StartOffset::At(store.position),
+                })
+                .collect();
+            if !inputs.is_empty() {
+                reader.add_inputs(&inputs)?;
+            }
+            self.reader = Some(reader);
         }
         self.reader
             .as_mut()
@@ -178,13 +190,15 @@ impl<B: Broker> Restorer<B> {
         let polled = self
             .reader()?
             .poll(POLL_TIMEOUT, RECORDS_PER_POLL_MAX, &mut records);
-        let applied = polled.and_then(|()| {
+        if polled.is_ok() {
             self.failing_since = None;
-            self.apply(&records)
-        });
+        }
+        // Other partitions may have delivered beside one that fails, and go on from behind these records.
+        let applied = self.apply(&records);
         records.clear();
         self.records = records;
         applied?;
+        polled?;
         self.mark_done()
     }
 
@@ -277,12 +291,50 @@ impl<B: Broker> Restorer<B> {
                     "restored"
                 );
             }
-            request.answer(Ok(open));
+            let now = self.context.clock.elapsed();
+            if request.cancelled.load(Ordering::Acquire) {
+                open.close(request.task, now);
+            } else {
+                request.answer(Ok(open), now);
+            }
         }
         if self.len() == 0 {
             self.reader = None;
             self.failing_since = None;
         }
+    }
+
+    /// The tasks with a changelog that no longer holds what is to be read next; none when the broker cannot be asked.
+    fn tasks_out_of_range(&mut self) -> BTreeSet<TaskId> {
+        let stores = |task: &RestoringTask| {
+            let id = task.request.task;
+            let reading = task.changelogs.iter().filter(|store| !store.done);
+            let reading = reading.map(|store| (id, store.changelog.clone(), store.position));
+            reading.collect::<Vec<_>>()
+        };
+        let stores: Vec<(TaskId, TopicPartition, i64)> =
+            self.active.iter().flat_map(stores).collect();
+        let partitions: Vec<TopicPartition> = stores.iter().map(|(_, p, _)| p.clone()).collect();
+        let timeout = self.context.request_timeout;
+        let Some(reader) = &mut self.reader else {
+            return BTreeSet::new();
+        };
+        let bounds = match reader.offsets(&partitions, timeout) {
+            Ok(bounds) => bounds,
+            Err(error) => {
+                tracing::debug!(%error, "the bounds of changelogs are not known");
+                return BTreeSet::new();
+            }
+        };
+        let mut gone = BTreeSet::new();
+        for ((task, partition, applied), (first, end)) in stores.into_iter().zip(bounds) {
+            // The reader is past gaps that compaction left; what was applied last may be far behind them.
+            let position = reader.position(&partition).unwrap_or(applied);
+            if position < first || position > end {
+                gone.insert(task);
+            }
+        }
+        gone
     }
 
     fn on_read_error(&mut self, error: Error) {
@@ -292,26 +344,36 @@ impl<B: Broker> Restorer<B> {
             }
             // The broker deleted what was to be read next: look again at what there is, from the start if need be.
             ErrorKind::Data => {
-                tracing::warn!(%error, "restoring starts over");
-                let tasks = std::mem::take(&mut self.active);
-                for task in tasks {
+                let gone = self.tasks_out_of_range();
+                // When the broker does not say whose records are gone, all look again.
+                let concerned = |task: &RestoringTask| {
+                    gone.is_empty() || gone.contains(&task.request.task)
+                };
+                let (concerned, active): (Vec<_>, Vec<_>) = std::mem::take(&mut self.active)
+                    .into_iter()
+                    .partition(concerned);
+                self.active = active;
+                for task in concerned {
                     let mut request = self.suspend(task);
+                    tracing::warn!(task = %request.task, %error, "restoring starts over");
                     request.restarts += 1;
                     if request.restarts > RESTARTS_MAX {
-                        request.answer(Err(Error::fatal(format!(
-                            "changelogs cannot be read: {error}"
-                        ))));
+                        let error = Error::fatal(format!("changelogs cannot be read: {error}"));
+                        request.answer(Err(error), self.context.clock.elapsed());
                     } else {
                         self.waiting.push(request);
                     }
                 }
-                self.reader = None;
+                if self.active.is_empty() {
+                    self.reader = None;
+                }
             }
             kind => {
                 let message = error.to_string();
                 for task in std::mem::take(&mut self.active) {
                     let request = self.suspend(task);
-                    request.answer(Err(Error::new(kind, message.clone())));
+                    let error = Error::new(kind, message.clone());
+                    request.answer(Err(error), self.context.clock.elapsed());
                 }
                 self.reader = None;
             }

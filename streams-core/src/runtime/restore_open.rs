@@ -13,7 +13,8 @@ impl<B: Broker> Restorer<B> {
     /// Opens the stores of requests whose folders are free and starts to read their changelogs.
     pub(crate) fn open_waiting(&mut self) {
         for request in std::mem::take(&mut self.waiting) {
-            let directory = match self.context.directory.lock_task(request.task) {
+            let now = self.context.clock.elapsed();
+            let directory = match self.context.directory.lock_task(request.task, now) {
                 Ok(Some(directory)) => directory,
                 // Another thread of this process is still closing it.
                 Ok(None) => {
@@ -21,24 +22,27 @@ impl<B: Broker> Restorer<B> {
                     continue;
                 }
                 Err(error) => {
-                    request.answer(Err(error));
+                    request.answer(Err(error), now);
                     continue;
                 }
             };
-            match self.start(&request, directory) {
-                Ok((open, changelogs)) => self.active.push(RestoringTask {
+            match self.start(&request, &directory) {
+                Ok((stores, changelogs)) => self.active.push(RestoringTask {
                     request,
-                    open,
+                    open: OpenStores { stores, directory },
                     changelogs,
                     started: self.context.clock.elapsed(),
                 }),
                 Err(error) if error.is_retriable() && !self.timed_out() => {
                     tracing::warn!(task = %request.task, %error, "cannot start restoring yet");
+                    // The state is wanted again in a moment, so it counts as used until now.
+                    directory.release(self.context.clock.elapsed());
                     self.waiting.push(request);
                 }
                 Err(error) => {
+                    directory.release(self.context.clock.elapsed());
                     let context = format!("opening the stores of task {}", request.task);
-                    request.answer(Err(error.context(context)));
+                    request.answer(Err(error.context(context)), now);
                 }
             }
         }
@@ -47,8 +51,8 @@ impl<B: Broker> Restorer<B> {
     fn start(
         &mut self,
         request: &RestoreRequest,
-        directory: TaskDirectory,
-    ) -> Result<(OpenStores, Vec<RestoringStore>)> {
+        directory: &TaskDirectory,
+    ) -> Result<(TaskStores, Vec<RestoringStore>)> {
         let specs: Vec<StoreSpec> = request
             .stores
             .iter()
@@ -130,7 +134,7 @@ impl<B: Broker> Restorer<B> {
             self.reader()?.add_inputs(&inputs)?;
             self.slots.extend(reading);
         }
-        Ok((OpenStores { stores, directory }, changelogs))
+        Ok((stores, changelogs))
     }
 
     fn bounds(&mut self, logged: &[(usize, TopicPartition)]) -> Result<Vec<(i64, i64)>> {

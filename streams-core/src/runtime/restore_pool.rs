@@ -19,6 +19,7 @@ const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// Takes restore requests.
 pub(crate) struct RestorePool {
     threads: Vec<RestoreThread>,
+    lifecycle: Arc<Lifecycle>,
 }
 
 struct RestoreThread {
@@ -55,10 +56,13 @@ impl RestorePool {
             threads.spawn(name, thread)?;
             pool.push(RestoreThread { requests, load });
         }
-        Ok(Arc::new(RestorePool { threads: pool }))
+        Ok(Arc::new(RestorePool {
+            threads: pool,
+            lifecycle: Arc::clone(lifecycle),
+        }))
     }
 
-    /// Hands over a request; its outcome comes through the channel in it.
+    /// Hands over a request; its outcome comes through the channel in it, none when the application stops.
     pub(crate) fn submit(&self, request: RestoreRequest) -> Result<()> {
         let thread = self
             .threads
@@ -66,10 +70,12 @@ impl RestorePool {
             .min_by_key(|thread| thread.load.load(Ordering::Relaxed))
             .ok_or_else(|| Error::fatal("there is no restore thread"))?;
         thread.load.fetch_add(1, Ordering::Relaxed);
-        thread
-            .requests
-            .send(request)
-            .map_err(|_| Error::fatal("the restore thread has stopped"))
+        match thread.requests.send(request) {
+            Ok(()) => Ok(()),
+            // Restore threads end as soon as the application is to stop, stream threads at the end of their turn.
+            Err(_) if self.lifecycle.is_stopping() => Ok(()),
+            Err(_) => Err(Error::fatal("the restore thread has stopped")),
+        }
     }
 }
 
@@ -108,4 +114,46 @@ fn run<B: Broker>(
         }
     }
     restorer.abandon();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::clock::SystemClock;
+    use crate::runtime::memory_broker::MemoryBroker;
+    use crate::runtime::state_directory::StateDirectory;
+    use crate::task::TaskId;
+    use std::sync::atomic::AtomicBool;
+    use streams_state::StoreResources;
+
+    #[test]
+    fn a_request_to_a_stopping_application_is_no_error() {
+        let lifecycle = Lifecycle::new(1);
+        let context = Arc::new(RestoreContext {
+            broker: Arc::new(MemoryBroker::default()),
+            directory: StateDirectory::in_memory(),
+            resources: StoreResources::in_memory(),
+            listener: None,
+            clock: Arc::new(SystemClock::new()),
+            request_timeout: Duration::from_secs(1),
+            task_timeout: Duration::from_secs(1),
+        });
+        let mut threads = Threads::default();
+        let pool = RestorePool::start(1, &context, "app", &lifecycle, &mut threads).unwrap();
+        lifecycle.request_stop();
+        threads.join(Duration::from_secs(20)).unwrap();
+        let (reply, _outcomes) = channel();
+        pool.submit(RestoreRequest {
+            task: TaskId {
+                sub_topology: 0,
+                partition: 0,
+            },
+            ticket: 0,
+            stores: Vec::new(),
+            cancelled: Arc::new(AtomicBool::new(false)),
+            reply,
+            restarts: 0,
+        })
+        .unwrap();
+    }
 }

@@ -8,6 +8,7 @@ use crate::topology::StoreDefinition;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 use streams_state::TaskStores;
 
 /// A task whose stores are to be opened and restored.
@@ -47,17 +48,29 @@ pub(crate) struct OpenStores {
     pub(crate) directory: TaskDirectory,
 }
 
+impl OpenStores {
+    /// Closes the stores, so that what was restored so far is kept, and gives the folder back, unused since `now`.
+    pub(crate) fn close(self, task: TaskId, now: Duration) {
+        if let Err(error) = self.stores.close() {
+            tracing::warn!(%task, %error, "stores did not close cleanly; they will be restored further back");
+        }
+        self.directory.release(now);
+    }
+}
+
 impl RestoreRequest {
-    /// Tells the worker what became of the request.
-    pub(crate) fn answer(self, result: Result<OpenStores>) {
+    /// Tells the worker what became of the request; stores that nobody waits for any more are closed, unused since `now`.
+    pub(crate) fn answer(self, result: Result<OpenStores>, now: Duration) {
         let outcome = RestoreOutcome {
             task: self.task,
             ticket: self.ticket,
             result,
         };
-        // The worker is gone when nobody listens: dropping the outcome closes the stores.
-        if self.reply.send(outcome).is_err() {
+        if let Err(unsent) = self.reply.send(outcome) {
             tracing::debug!(task = %self.task, "nobody waits for the restored task any more");
+            if let Ok(open) = unsent.0.result {
+                open.close(self.task, now);
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::config::{AutoOffsetReset, ClientKind, ProcessingGuarantee, StreamsConfig};
 use crate::error::{Error, Result};
 use crate::runtime::internal_topics::InternalTopicSettings;
+use crate::runtime::memory_split::MemorySplit;
 use crate::topology::OffsetReset;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,8 +22,8 @@ pub(crate) struct RuntimeSettings {
     pub(crate) thread_count: usize,
     /// How many restore threads the stream threads share.
     pub(crate) restore_thread_count: usize,
-    /// How many bytes block caches and write buffers of all stores may take.
-    pub(crate) store_bytes_max: usize,
+    /// How `memory.max.bytes` is shared out: a thread whose caches or uncommitted writes outgrow their part commits early.
+    pub(crate) memory: MemorySplit,
     /// `commit.interval.ms`.
     pub(crate) commit_interval: Duration,
     /// `poll.ms`.
@@ -37,10 +38,6 @@ pub(crate) struct RuntimeSettings {
     pub(crate) buffered_records_max: usize,
     /// `max.poll.records`: how many records one poll may bring.
     pub(crate) poll_records_max: usize,
-    /// How much the record caches of one thread may hold (`statestore.cache.max.bytes`, shared out) before it commits early.
-    pub(crate) cache_bytes_max: usize,
-    /// How many bytes of uncommitted writes one thread may hold before it commits early.
-    pub(crate) uncommitted_bytes_max: usize,
     /// `auto.offset.reset`; `None` fails when there is no committed offset.
     pub(crate) offset_reset: Option<OffsetReset>,
     /// `repartition.purge.interval.ms`.
@@ -83,14 +80,14 @@ impl RuntimeSettings {
         let additional_retention = config.windowstore_changelog_additional_retention();
         let thread_count = config.num_stream_threads();
         let parallelism = std::thread::available_parallelism().map_or(1, usize::from);
-        let memory_max = config.memory_max_bytes();
+        let restore_thread_count = parallelism.clamp(1, 4);
         Ok(RuntimeSettings {
             application_id: config.application_id().into(),
             client_id: config.client_id().map(str::to_owned),
             instance_id: main.get("group.instance.id").cloned(),
             thread_count,
-            restore_thread_count: parallelism.clamp(1, 4),
-            store_bytes_max: memory_max / 2,
+            restore_thread_count,
+            memory: MemorySplit::new(config, restore_thread_count),
             commit_interval: config.commit_interval(),
             poll_interval: config.poll_interval(),
             task_timeout: config.task_timeout(),
@@ -98,8 +95,6 @@ impl RuntimeSettings {
             close_timeout: CLOSE_TIMEOUT,
             buffered_records_max: config.buffered_records_per_partition(),
             poll_records_max: config.max_poll_records(),
-            cache_bytes_max: config.cache_max_bytes() / thread_count,
-            uncommitted_bytes_max: memory_max / 8 / thread_count,
             offset_reset: match config.auto_offset_reset() {
                 AutoOffsetReset::Earliest => Some(OffsetReset::Earliest),
                 AutoOffsetReset::Latest => Some(OffsetReset::Latest),

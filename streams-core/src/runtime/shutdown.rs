@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 const JOIN_POLL: Duration = Duration::from_millis(5);
@@ -72,7 +73,8 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("no message")
 }
 
-/// Asks the application to stop at SIGTERM or SIGINT, until it is dropped.
+/// Asks the application to stop at SIGTERM or SIGINT, until it is dropped. A second signal ends the process at once, with
+/// the code a shell gives a process that the signal killed: 143 for SIGTERM, 130 for SIGINT.
 pub(crate) struct SignalWatch {
     _cancel: oneshot::Sender<()>,
 }
@@ -86,15 +88,15 @@ impl SignalWatch {
             .enable_io()
             .build()
             .map_err(failed)?;
-        let watch = move || {
+        let signals = [
+            ("SIGTERM", SignalKind::terminate()),
+            ("SIGINT", SignalKind::interrupt()),
+        ];
+        let body = move || {
             runtime.block_on(async {
                 tokio::select! {
-                    signal = stop_signal() => match signal {
-                        Ok(name) => {
-                            tracing::info!(signal = name, "stopping");
-                            lifecycle.request_stop();
-                        }
-                        Err(error) => tracing::warn!(%error, "signals cannot be waited for; stop through the handle"),
+                    watched = watch(&lifecycle, signals, |code| std::process::exit(code)) => if let Err(error) = watched {
+                        tracing::warn!(%error, "signals cannot be waited for; stop through the handle");
                     },
                     _ = cancelled => {}
                 }
@@ -102,20 +104,37 @@ impl SignalWatch {
         };
         thread::Builder::new()
             .name("streams-signals".to_owned())
-            .spawn(watch)
+            .spawn(body)
             .map_err(failed)?;
         Ok(SignalWatch { _cancel: cancel })
     }
 }
 
-async fn stop_signal() -> std::io::Result<&'static str> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
+/// Waits for a first signal, asks to stop, waits for a second one and calls `exit` with the code for it.
+async fn watch(
+    lifecycle: &Lifecycle,
+    [first, second]: [(&'static str, SignalKind); 2],
+    exit: impl Fn(i32),
+) -> std::io::Result<()> {
+    // Both are kept for both waits: a signal that comes between them is not lost.
+    let mut of_first = signal(first.1)?;
+    let mut of_second = signal(second.1)?;
+    let mut next = async || {
+        tokio::select! {
+            _ = of_first.recv() => first,
+            _ = of_second.recv() => second,
+        }
+    };
+    let (name, _) = next().await;
+    tracing::info!(signal = name, "stopping; a second signal ends the process at once");
+    lifecycle.request_stop();
+    let (name, kind) = next().await;
+    tracing::warn!(
+        signal = name,
+        "ending at once; what was not committed is processed again at the next start"
+    );
+    exit(128 + kind.as_raw_value());
+    Ok(())
 }
 
 #[cfg(test)]
@@ -137,6 +156,40 @@ mod tests {
             error,
             "thread app-StreamThread-1 panicked: division by zero"
         );
+    }
+
+    #[test]
+    fn a_second_signal_ends_the_process_with_its_code() {
+        use rustix::process::{Signal, getpid, kill_process};
+        use std::sync::atomic::{AtomicI32, Ordering};
+
+        let lifecycle = Lifecycle::new(1);
+        let code = AtomicI32::new(0);
+        let signals = [
+            ("SIGUSR1", SignalKind::user_defined1()),
+            ("SIGUSR2", SignalKind::user_defined2()),
+        ];
+        let watched = async {
+            // Polled first, so that the signals are caught when they are sent.
+            tokio::join!(
+                biased;
+                watch(&lifecycle, signals, |c| code.store(c, Ordering::Relaxed)),
+                async {
+                    kill_process(getpid(), Signal::USR1).unwrap();
+                    while !lifecycle.is_stopping() {
+                        tokio::task::yield_now().await;
+                    }
+                    kill_process(getpid(), Signal::USR2).unwrap();
+                }
+            )
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(watched).0.unwrap();
+        let expected = 128 + SignalKind::user_defined2().as_raw_value();
+        assert_eq!(code.into_inner(), expected);
     }
 
     #[test]

@@ -101,8 +101,13 @@ impl StateDirectory {
             .transpose()
     }
 
-    /// Takes the folder of a task; `None` while somebody else in this process has it.
-    pub(crate) fn lock_task(self: &Arc<Self>, id: TaskId) -> Result<Option<TaskDirectory>> {
+    /// Takes the folder of a task; `None` while somebody else in this process has it. A folder that is dropped instead of
+    /// released counts as unused since `now`.
+    pub(crate) fn lock_task(
+        self: &Arc<Self>,
+        id: TaskId,
+        now: Duration,
+    ) -> Result<Option<TaskDirectory>> {
         if !lock(&self.tasks).in_use.insert(id) {
             return Ok(None);
         }
@@ -111,7 +116,7 @@ impl StateDirectory {
             owner: Arc::clone(self),
             id,
             path: None,
-            now: Duration::ZERO,
+            now,
         };
         if let Some(root) = &self.root {
             let path = root.path.join(id.to_string());
@@ -326,20 +331,20 @@ mod tests {
     fn a_task_has_one_user_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
         let directory = StateDirectory::open(dir.path(), "app").unwrap();
-        let task = directory.lock_task(id(0, 1)).unwrap().unwrap();
+        let task = directory.lock_task(id(0, 1), Duration::ZERO).unwrap().unwrap();
         assert!(task.path().unwrap().ends_with("app/0_1"));
-        assert!(directory.lock_task(id(0, 1)).unwrap().is_none());
+        assert!(directory.lock_task(id(0, 1), Duration::ZERO).unwrap().is_none());
         drop(task);
-        assert!(directory.lock_task(id(0, 1)).unwrap().is_some());
+        assert!(directory.lock_task(id(0, 1), Duration::ZERO).unwrap().is_some());
     }
 
     #[test]
     fn only_folders_of_tasks_unused_for_the_delay_are_deleted() {
         let dir = tempfile::tempdir().unwrap();
         let directory = StateDirectory::open(dir.path(), "app").unwrap();
-        let used = directory.lock_task(id(0, 0)).unwrap().unwrap();
-        let recent = directory.lock_task(id(0, 1)).unwrap().unwrap();
-        drop(directory.lock_task(id(1, 0)).unwrap().unwrap());
+        let used = directory.lock_task(id(0, 0), Duration::ZERO).unwrap().unwrap();
+        let recent = directory.lock_task(id(0, 1), Duration::ZERO).unwrap().unwrap();
+        drop(directory.lock_task(id(1, 0), Duration::ZERO).unwrap().unwrap());
         let global = directory.global().unwrap().unwrap();
         recent.release(Duration::from_secs(9));
         let seconds = Duration::from_secs;
@@ -353,5 +358,15 @@ mod tests {
         );
         assert!(used.path().unwrap().exists());
         assert!(global.exists());
+    }
+
+    #[test]
+    fn a_folder_that_is_dropped_counts_as_used_when_it_was_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = StateDirectory::open(dir.path(), "app").unwrap();
+        let seconds = Duration::from_secs;
+        drop(directory.lock_task(id(0, 0), seconds(8)).unwrap());
+        let deleted = directory.clean_unused(seconds(5), seconds(10)).unwrap();
+        assert!(deleted.is_empty(), "{deleted:?}");
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::runtime::broker::Broker;
+use crate::runtime::lifecycle::Lifecycle;
 use crate::task::TopicMetadata;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,12 +11,15 @@ use std::time::{Duration, Instant};
 /// How long a topic that records are to be written to may be missing: a broker that has just created it needs a moment.
 const MISSING_TOPIC_WAIT: Duration = Duration::from_secs(10);
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+/// How long one answer is waited for while a task waits: between two questions it is seen that the application is to stop.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The partition counts seen so far, shared by all threads.
 pub(crate) struct CachedTopicMetadata<B> {
     broker: Arc<B>,
     timeout: Duration,
     counts: RwLock<HashMap<String, i32>>,
+    lifecycle: Arc<Lifecycle>,
 }
 
 impl<B: Broker> CachedTopicMetadata<B> {
@@ -24,11 +28,13 @@ impl<B: Broker> CachedTopicMetadata<B> {
         broker: Arc<B>,
         known: impl IntoIterator<Item = (String, i32)>,
         timeout: Duration,
+        lifecycle: Arc<Lifecycle>,
     ) -> Self {
         CachedTopicMetadata {
             broker,
             timeout,
             counts: RwLock::new(known.into_iter().collect()),
+            lifecycle,
         }
     }
 
@@ -65,20 +71,34 @@ impl<B: Broker> TopicMetadata for CachedTopicMetadata<B> {
         if let Some(count) = self.cached(topic) {
             return Ok(count);
         }
-        let deadline = Instant::now() + MISSING_TOPIC_WAIT;
+        let started = Instant::now();
         loop {
-            let found = self.broker.partition_counts(&[topic], self.timeout)?;
-            if let Some(Some(count)) = found.first() {
-                let mut counts = self.counts.write().unwrap_or_else(PoisonError::into_inner);
-                counts.insert(topic.to_owned(), *count);
-                return Ok(*count);
+            let timeout = self.timeout.min(QUESTION_TIMEOUT);
+            match self.broker.partition_counts(&[topic], timeout) {
+                Ok(found) => {
+                    if let Some(Some(count)) = found.first() {
+                        let mut counts =
+                            self.counts.write().unwrap_or_else(PoisonError::into_inner);
+                        counts.insert(topic.to_owned(), *count);
+                        return Ok(*count);
+                    }
+                    if started.elapsed() >= MISSING_TOPIC_WAIT {
+                        return Err(Error::fatal(format!(
+                            "topic '{topic}' does not exist, so nothing can be written to it: create it and start again"
+                        )));
+                    }
+                }
+                Err(error) if error.is_retriable() && started.elapsed() < self.timeout => {
+                    tracing::warn!(topic, %error, "asking for the partition count again");
+                }
+                Err(error) => return Err(error),
             }
-            if Instant::now() >= deadline {
-                return Err(Error::fatal(format!(
-                    "topic '{topic}' does not exist, so nothing can be written to it: create it and start again"
+            if self.lifecycle.wait_for_stop(RETRY_INTERVAL) {
+                // Retriable, so that the stream thread takes it for an interruption and not for a failure.
+                return Err(Error::retriable(format!(
+                    "asked to stop while waiting for topic '{topic}'"
                 )));
             }
-            std::thread::sleep(RETRY_INTERVAL);
         }
     }
 }

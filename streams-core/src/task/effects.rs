@@ -38,12 +38,12 @@ impl Span {
     }
 }
 
-/// One record to produce, borrowed from [`Effects`].
+/// One record to produce, borrowed from what the task asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct ProduceRecord<'a> {
     /// The topic's full name.
     pub topic: &'a Arc<str>,
-    /// The partition, already chosen; [`Effects::ANY_PARTITION`] leaves the choice to the producer (a null key).
+    /// The partition, already chosen; -1 leaves the choice to the producer (a null key).
     pub partition: i32,
     /// Milliseconds since the Unix epoch; `None` lets the producer assign the time of sending.
     pub timestamp: Option<i64>,
@@ -76,19 +76,9 @@ impl Effects {
         })
     }
 
-    /// How many records wait.
-    pub fn len(&self) -> usize {
-        self.records.len()
-    }
-
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
-    }
-
-    /// How many bytes of keys and values wait.
-    pub fn bytes_len(&self) -> usize {
-        self.bytes.len()
     }
 
     /// Forgets everything and keeps the allocations.

@@ -65,18 +65,22 @@ impl GlobalStores {
     /// Where to go on reading a partition of a table's topic, `None` from the start.
     pub(crate) fn position(&self, index: usize, partition: i32) -> Result<Option<i64>> {
         // A table in memory starts empty, whatever was read before.
-        if !matches!(self.definition(index).store.spec.backend, StoreBackend::RocksDb) {
+        if !matches!(
+            self.definition(index).store.spec.backend,
+            StoreBackend::RocksDb
+        ) {
             return Ok(None);
         }
         let stores = self.lock();
         let mut position = None;
-        stores
-            .key_value(self.len())
-            .get_with(&position_key(index, partition, self), &mut |bytes| {
+        stores.key_value(self.len()).get_with(
+            &position_key(index, partition, self),
+            &mut |bytes| {
                 position = bytes
                     .and_then(|bytes| bytes.try_into().ok())
                     .map(i64::from_be_bytes);
-            })?;
+            },
+        )?;
         Ok(position)
     }
 

@@ -67,7 +67,6 @@ pub(crate) struct Task<R> {
     /// Operators that hold changes back, in the order of their stores.
     flushes: Vec<Rc<RefCell<dyn Flush>>>,
     punctuates: Vec<Rc<RefCell<dyn Punctuate>>>,
-    changelogs: Vec<Option<(Arc<str>, i32)>>,
     deserialization_handler: Arc<dyn DeserializationHandler>,
     max_task_idle_ms: Option<i64>,
     commit_needed: bool,
@@ -94,25 +93,22 @@ impl<R: FetchedRecord> Task<R> {
                 Error::fatal(format!("task {id} belongs to no part of this topology"))
             })?;
         let mut states = Vec::new();
-        let mut changelogs = Vec::new();
         for (index, store) in sub_topology.stores.iter().enumerate() {
-            let changelog = store.changelog.as_ref().map(|definition| {
-                let topic = definition.source_topic.clone().unwrap_or_else(|| {
-                    format!("{}-{}-changelog", options.application_id, store.name).into()
-                });
-                (topic, id.partition)
-            });
-            let logs = store
+            // A source topic that serves as changelog has the changes already.
+            let logged = store
                 .changelog
                 .as_ref()
-                .is_some_and(|definition| definition.source_topic.is_none());
+                .filter(|definition| definition.source_topic.is_none());
+            let changelog = logged.map(|_| {
+                let topic = format!("{}-{}-changelog", options.application_id, store.name);
+                (topic.into(), id.partition)
+            });
             states.push((store.state)(&StateArguments {
                 index,
-                changelog: changelog.clone().filter(|_| logs),
+                changelog,
                 cached: store.cached && options.cache_enabled,
                 elides_tombstones: store.elides_tombstones,
             }));
-            changelogs.push(changelog);
         }
         let mut scope = Scope::new(topology.parts(), sub_topology, &options.application_id);
         let mut inputs = Vec::new();
@@ -156,19 +152,12 @@ impl<R: FetchedRecord> Task<R> {
             inputs,
             flushes,
             punctuates: scope.punctuates,
-            changelogs,
             deserialization_handler: options.deserialization_handler.clone(),
-            max_task_idle_ms: options
-                .max_task_idle
-                .map(|idle| crate::stores::duration_ms(idle)),
+            max_task_idle_ms: options.max_task_idle.map(crate::stores::duration_ms),
             commit_needed: false,
             committed,
             initialized: false,
         })
-    }
-
-    pub(crate) fn id(&self) -> TaskId {
-        self.context.id
     }
 
     /// Full names of the input topics; the position is the input's number in every other call.
@@ -218,7 +207,11 @@ impl<R: FetchedRecord> Task<R> {
     pub(crate) fn process(&mut self, records_max: usize, now_ms: i64) -> Result<usize> {
         self.context.now_ms = now_ms;
         self.initialize_processors()?;
-        if !self.punctuates.iter().all(|node| node.borrow_mut().is_ready()) {
+        if !self
+            .punctuates
+            .iter()
+            .all(|node| node.borrow_mut().is_ready())
+        {
             return Ok(0);
         }
         let mut processed = 0;
@@ -233,7 +226,11 @@ impl<R: FetchedRecord> Task<R> {
             processed += 1;
             if !self.punctuates.is_empty() {
                 self.punctuate_stream_time()?;
-                if !self.punctuates.iter().all(|node| node.borrow_mut().is_ready()) {
+                if !self
+                    .punctuates
+                    .iter()
+                    .all(|node| node.borrow_mut().is_ready())
+                {
                     break;
                 }
             }
@@ -338,9 +335,9 @@ impl<R: FetchedRecord> Task<R> {
                 timestamp: time_ms,
             };
             let node = self.punctuates[due.node].clone();
-            let punctuated =
-                node.borrow_mut()
-                    .punctuate(due.schedule, time_ms, &mut self.context);
+            let punctuated = node
+                .borrow_mut()
+                .punctuate(due.schedule, time_ms, &mut self.context);
             punctuated.map_err(|error| self.locate(error))?;
         }
         Ok(any)
@@ -446,14 +443,9 @@ impl<R: FetchedRecord> Task<R> {
         }
     }
 
-    /// The changelog of a store, full topic name and partition.
-    pub(crate) fn changelog(&self, store: usize) -> Option<&(Arc<str>, i32)> {
-        self.changelogs[store].as_ref()
-    }
-
     /// How many stores there are.
     pub(crate) fn store_count(&self) -> usize {
-        self.changelogs.len()
+        self.context.states.len()
     }
 
     /// How much the record cache holds, as far as it can be estimated.

@@ -405,7 +405,10 @@ impl TopologyTestDriver {
     ///
     /// # Errors
     /// As [`TopologyTestDriver::read_record`].
-    pub fn read_key_values<K: 'static, V: 'static>(&mut self, topic: &TestOutputTopic<K, V>) -> Result<Vec<(K, V)>> {
+    pub fn read_key_values<K: 'static, V: 'static>(
+        &mut self,
+        topic: &TestOutputTopic<K, V>,
+    ) -> Result<Vec<(K, V)>> {
         let records = self.read_records(topic)?;
         Ok(records
             .into_iter()
@@ -417,7 +420,10 @@ impl TopologyTestDriver {
     ///
     /// # Errors
     /// As [`TopologyTestDriver::read_record`].
-    pub fn read_values<K: 'static, V: 'static>(&mut self, topic: &TestOutputTopic<K, V>) -> Result<Vec<V>> {
+    pub fn read_values<K: 'static, V: 'static>(
+        &mut self,
+        topic: &TestOutputTopic<K, V>,
+    ) -> Result<Vec<V>> {
         let records = self.read_records(topic)?;
         Ok(records.into_iter().map(|record| record.value).collect())
     }

@@ -173,7 +173,11 @@ impl Graph {
 
     /// Adds a store; it becomes part of the topology when a node is connected to it, or for a table's own store when
     /// `wanted` is set by then.
-    pub(crate) fn add_store(&mut self, definition: StoreDefinition, wanted: Rc<Cell<bool>>) -> usize {
+    pub(crate) fn add_store(
+        &mut self,
+        definition: StoreDefinition,
+        wanted: Rc<Cell<bool>>,
+    ) -> usize {
         let taken = self
             .stores
             .iter()

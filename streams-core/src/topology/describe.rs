@@ -71,9 +71,7 @@ fn describe_nodes(parts: &TopologyParts, id: u32, members: &[NodeId]) -> String 
                 writeln!(
                     text,
                     "    Source: {} (topics: [{}])\n      --> {}",
-                    node.name,
-                    topics,
-                    children
+                    node.name, topics, children
                 )
             }
             NodeKind::Sink { topic, .. } => {
@@ -84,8 +82,7 @@ fn describe_nodes(parts: &TopologyParts, id: u32, members: &[NodeId]) -> String 
                 writeln!(
                     text,
                     "    Sink: {} ({target})\n      <-- {}",
-                    node.name,
-                    parents
+                    node.name, parents
                 )
             }
             NodeKind::Processor { .. } | NodeKind::Global { .. } | NodeKind::GlobalProcessor => {
@@ -98,10 +95,7 @@ fn describe_nodes(parts: &TopologyParts, id: u32, members: &[NodeId]) -> String 
                 writeln!(
                     text,
                     "    Processor: {} (stores: [{}])\n      --> {}\n      <-- {}",
-                    node.name,
-                    stores,
-                    children,
-                    parents
+                    node.name, stores, children, parents
                 )
             }
         };

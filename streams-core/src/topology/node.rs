@@ -57,7 +57,9 @@ pub(crate) enum NodeKind {
         factory: OperatorFactory,
     },
     /// The source of a global table: read by the global thread, not by tasks.
-    Global { topic: Arc<str> },
+    Global {
+        topic: Arc<str>,
+    },
     /// The processor behind it.
     GlobalProcessor,
 }

@@ -118,6 +118,15 @@ impl<'r> Draft<'r> {
             self.reading.time_ms = time.as_millisecond();
             return;
         }
+        if let Scalar::Text(text) = scalar
+            && is_at_the_end_of_time(text.trim())
+        {
+            self.refuse(
+                Reason::TimeInFuture,
+                format!("the time is in the future: {scalar}"),
+            );
+            return;
+        }
         match scalar.number() {
             Some(number) if number < 0.0 => self.refuse(
                 Reason::TimeNegative,
@@ -343,4 +352,14 @@ impl<'de> Visitor<'de> for FieldValue<'_, '_> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         self.take(Scalar::Nested)
     }
+}
+
+/// Whether it is one of the last hours of the year 9999, with which senders say "never". They are valid RFC 3339, and beyond
+/// the last time that can be read.
+fn is_at_the_end_of_time(text: &str) -> bool {
+    text.strip_prefix("9999-12-3").is_some_and(|rest| {
+        format!("2000-12-3{rest}")
+            .parse::<jiff::Timestamp>()
+            .is_ok()
+    })
 }

@@ -286,6 +286,12 @@ mod tests {
             Reason::TimeInFuture,
             "9999",
         );
+        refused(
+            &at("\"9999-12-31T23:59:59Z\""),
+            Reason::TimeInFuture,
+            "9999-12-31",
+        );
+        refused(&at("\"9999-12-3x\""), Reason::TimeFormat, "RFC 3339");
         assert!(parse(&at("\"2021-11-16T15:00:00.000Z\"")).is_ok());
         assert!(parse(&at("\"1970-01-01T00:00:00Z\"")).is_ok());
     }

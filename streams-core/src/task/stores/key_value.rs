@@ -37,9 +37,7 @@ impl<K: 'static, V: 'static> KeyValueState<K, V> {
     #[inline]
     fn set_key(&mut self, key: &K) -> Result<bool> {
         self.view.key_bytes.clear();
-        Ok(self
-            .key
-            .serialize_nullable(key, &mut self.view.key_bytes)?)
+        Ok(self.key.serialize_nullable(key, &mut self.view.key_bytes)?)
     }
 
     /// The value of a key.
@@ -115,11 +113,10 @@ impl<K: 'static, V: 'static> KeyValueState<K, V> {
                 && to.as_deref().is_none_or(|to| key <= to);
             inside.then(|| key.to_vec())
         })?;
-        let entries = io.stores.key_value(self.view.index).range(
-            from.as_deref(),
-            to.as_deref(),
-            order,
-        )?;
+        let entries =
+            io.stores
+                .key_value(self.view.index)
+                .range(from.as_deref(), to.as_deref(), order)?;
         let (key_serde, view) = (&self.key, &self.view);
         Ok(Merged::new(entries, changes, order).map(move |entry| {
             let (key, value) = entry?;

@@ -259,9 +259,7 @@ impl<V: 'static> View<V> {
                 .put(&self.key_bytes, bytes)?,
             Below::Window => {
                 let (key, start_ms) = split_window_key(&self.key_bytes);
-                io.stores
-                    .window_mut(self.index)
-                    .put(key, bytes, start_ms)?;
+                io.stores.window_mut(self.index).put(key, bytes, start_ms)?;
             }
         }
         if let Some(changelog) = &self.changelog {
@@ -274,7 +272,12 @@ impl<V: 'static> View<V> {
             if self.below == Below::Window {
                 self.key_bytes.extend_from_slice(&0i32.to_be_bytes());
             }
-            changelog.log(io, &self.key_bytes, bytes.map(|bytes| &bytes[skip..]), logged);
+            changelog.log(
+                io,
+                &self.key_bytes,
+                bytes.map(|bytes| &bytes[skip..]),
+                logged,
+            );
             self.key_bytes.truncate(key_len);
         }
         Ok(())

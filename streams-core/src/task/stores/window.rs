@@ -58,9 +58,7 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
     #[inline]
     pub(crate) fn set_key(&mut self, key: &K) -> Result<bool> {
         self.view.key_bytes.clear();
-        let present = self
-            .key
-            .serialize_nullable(key, &mut self.view.key_bytes)?;
+        let present = self.key.serialize_nullable(key, &mut self.view.key_bytes)?;
         self.view.key_bytes.extend_from_slice(&[0; 8]);
         Ok(present)
     }
@@ -72,12 +70,7 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
     }
 
     /// The value of a key's window.
-    pub(crate) fn get(
-        &mut self,
-        key: &K,
-        start_ms: i64,
-        io: &StoreIo,
-    ) -> Result<Option<Found<V>>> {
+    pub(crate) fn get(&mut self, key: &K, start_ms: i64, io: &StoreIo) -> Result<Option<Found<V>>> {
         if !self.set_key(key)? {
             return Ok(None);
         }

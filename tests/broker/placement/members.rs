@@ -1,54 +1,51 @@
-//! Placement by task topic, proved: members join, leave, stall and come back under load, and every record is read, by the
-//! member that owns its task, again only where a commit did not make it.
+//! Members that process what they own, and what they all saw.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use streams_core::kafka::{KafkaBroker, KafkaSettings};
-use streams_core::{FetchedRecord, TopicPartition};
+use std::time::{Duration, Instant};
+
+use streams_core::kafka::KafkaBroker;
 use streams_core::runtime::broker::{
     Broker, CommittedOffset, ConsumerOptions, GroupConsumer, GroupEvent, Input, InputSlot,
-    LogProducer, NewTopic, ProduceRecord, StartOffset,
+    StartOffset,
 };
+use streams_core::{ErrorKind, FetchedRecord, TopicPartition};
 
-use streams_core::{ErrorKind, Headers};
-
-const TASK_COUNT: i32 = 12;
-const TIMEOUT: Duration = Duration::from_secs(30);
+use super::TIMEOUT;
 
 /// What all members did together.
 #[derive(Default)]
-struct Seen {
+pub struct Seen {
     /// How often each (input, partition, offset) was processed.
-    counts: HashMap<(usize, i32, i64), u32>,
+    pub counts: HashMap<(usize, i32, i64), u32>,
     /// Who owns each task.
-    owners: HashMap<i32, usize>,
+    pub owners: HashMap<i32, usize>,
     /// Records of a task somebody else owned.
-    foreign: usize,
+    pub foreign: usize,
     /// Assignments of a task somebody still owned.
-    overlaps: usize,
+    pub overlaps: usize,
     /// When each partition last delivered, and its longest silence.
-    last: HashMap<(usize, i32), Instant>,
-    gap_max: Duration,
+    pub last: HashMap<(usize, i32), Instant>,
+    pub gap_max: Duration,
     /// Tasks that were lost without a commit.
-    lost: std::collections::HashSet<i32>,
-    commits: usize,
-    refused_commits: Vec<String>,
-    log: Vec<String>,
+    pub lost: HashSet<i32>,
+    pub commits: usize,
+    pub refused_commits: Vec<String>,
+    pub log: Vec<String>,
 }
 
-struct Shared {
-    broker: KafkaBroker,
-    name: String,
-    group: String,
-    started: Instant,
-    seen: Mutex<Seen>,
+pub struct Shared {
+    pub broker: KafkaBroker,
+    pub name: String,
+    pub group: String,
+    pub started: Instant,
+    pub seen: Mutex<Seen>,
 }
 
 impl Shared {
-    fn topic(&self, input: usize) -> String {
+    pub fn topic(&self, input: usize) -> String {
         format!("{}-{}", self.name, ["a", "b"][input])
     }
 
@@ -62,14 +59,14 @@ impl Shared {
     }
 }
 
-struct Member {
+pub struct Member {
     thread: JoinHandle<()>,
     stop: Arc<AtomicBool>,
-    stall_ms: Arc<AtomicUsize>,
+    pub stall_ms: Arc<AtomicUsize>,
 }
 
 impl Member {
-    fn start(shared: &Arc<Shared>, id: usize) -> Member {
+    pub fn start(shared: &Arc<Shared>, id: usize) -> Member {
         let stop = Arc::new(AtomicBool::new(false));
         let stall_ms = Arc::new(AtomicUsize::new(0));
         let (shared, stopped, stalled) = (shared.clone(), stop.clone(), stall_ms.clone());
@@ -81,7 +78,7 @@ impl Member {
         }
     }
 
-    fn leave(self) {
+    pub fn leave(self) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap();
     }
@@ -243,7 +240,10 @@ fn run(shared: &Shared, id: usize, stop: &AtomicBool, stall_ms: &AtomicUsize) {
         .retain(|_, owner| *owner != id);
     let started = Instant::now();
     let closed = consumer.close();
-    shared.log(id, format_args!("left in {:?}: {closed:?}", started.elapsed()));
+    shared.log(
+        id,
+        format_args!("left in {:?}: {closed:?}", started.elapsed()),
+    );
 }
 
 fn give_up(
@@ -260,151 +260,4 @@ fn give_up(
         }
     }
     next.retain(|partition, _| !inputs.contains(partition));
-}
-
-/// Runs the whole script; `protocol` is `classic` or `consumer`.
-pub fn members_come_and_go(bootstrap: &str, protocol: &str) {
-    let mut settings = KafkaSettings::default();
-    for (name, value) in [
-        ("bootstrap.servers", bootstrap),
-        ("group.protocol", protocol),
-        ("max.poll.interval.ms", "8000"),
-        ("linger.ms", "5"),
-    ] {
-        settings.common.insert(name.into(), value.into());
-    }
-    if protocol == "classic" {
-        settings
-            .consumer
-            .insert("session.timeout.ms".into(), "6000".into());
-        settings
-            .consumer
-            .insert("heartbeat.interval.ms".into(), "500".into());
-    }
-    let nanos = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_nanos();
-    let shared = Arc::new(Shared {
-        broker: KafkaBroker::new(settings).unwrap(),
-        name: format!("proof-{protocol}-{nanos}"),
-        group: format!("group-{protocol}-{nanos}"),
-        started: Instant::now(),
-        seen: Mutex::default(),
-    });
-    let topics: Vec<NewTopic> = ["a", "b", "tasks"]
-        .iter()
-        .map(|suffix| NewTopic {
-            name: format!("{}-{suffix}", shared.name),
-            partition_count: TASK_COUNT,
-            replication_factor: 1,
-            config: Default::default(),
-        })
-        .collect();
-    shared.broker.create_topics(&topics, TIMEOUT).unwrap();
-
-    let stop = Arc::new(AtomicBool::new(false));
-    let load = {
-        let (shared, stop) = (shared.clone(), stop.clone());
-        std::thread::spawn(move || {
-            let mut producer = shared.broker.producer("load", None).unwrap();
-            let names: [Arc<str>; 2] = [shared.topic(0).into(), shared.topic(1).into()];
-            let headers = Headers::new();
-            while !stop.load(Ordering::Relaxed) {
-                for (input, topic) in names.iter().enumerate() {
-                    for partition in 0..TASK_COUNT {
-                        let key = format!("{input}/{partition}");
-                        let record = ProduceRecord {
-                            topic,
-                            partition,
-                            timestamp: None,
-                            key: Some(key.as_bytes()),
-                            value: Some(b"value"),
-                            headers: &headers,
-                        };
-                        producer
-                            .send(&mut std::iter::repeat_n(record, 5))
-                            .unwrap();
-                    }
-                }
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            producer.flush(TIMEOUT).unwrap();
-            (0..2)
-                .flat_map(|input| (0..TASK_COUNT).map(move |partition| (input, partition)))
-                .map(|(input, partition)| {
-                    let name = TopicPartition::new(shared.topic(input), partition);
-                    ((input, partition), producer.next_offset(&name).unwrap_or(0))
-                })
-                .collect::<HashMap<_, _>>()
-        })
-    };
-    let at = |seconds: u64| {
-        std::thread::sleep(
-            (shared.started + Duration::from_secs(seconds))
-                .saturating_duration_since(Instant::now()),
-        );
-    };
-    let first = Member::start(&shared, 1);
-    at(4);
-    let second = Member::start(&shared, 2);
-    at(8);
-    let third = Member::start(&shared, 3);
-    at(12);
-    let fourth = Member::start(&shared, 4);
-    at(16);
-    second.leave();
-    at(20);
-    // Longer than max.poll.interval.ms: it is out, the others take over, and it comes back.
-    third.stall_ms.store(12_000, Ordering::Relaxed);
-    at(38);
-    first.leave();
-    at(42);
-    let fifth = Member::start(&shared, 5);
-    at(46);
-    stop.store(true, Ordering::Relaxed);
-    let ends = load.join().unwrap();
-    let produced: i64 = ends.values().sum();
-    let deadline = Instant::now() + TIMEOUT;
-    while (shared.seen.lock().unwrap().counts.len() as i64) < produced {
-        if Instant::now() > deadline {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    for member in [third, fourth, fifth] {
-        member.leave();
-    }
-    let seen = shared.seen.lock().unwrap();
-    for line in &seen.log {
-        println!("{line}");
-    }
-    for line in &seen.refused_commits {
-        println!("refused: {line}");
-    }
-    let uncalled_for = seen
-        .counts
-        .iter()
-        .filter(|((_, task, _), count)| **count > 1 && !seen.lost.contains(task))
-        .count();
-    let twice = seen.counts.values().filter(|count| **count > 1).count();
-    println!(
-        "{protocol}: produced {produced}, distinct {}, duplicates {twice} ({uncalled_for} of them of tasks never lost), foreign {}, overlaps {}, commits {}, refused {}, longest silence {:?}",
-        seen.counts.len(),
-        seen.foreign,
-        seen.overlaps,
-        seen.commits,
-        seen.refused_commits.len(),
-        seen.gap_max,
-    );
-    let lost: Vec<_> = ends
-        .iter()
-        .flat_map(|((input, partition), end)| {
-            (0..*end).map(|offset| (*input, *partition, offset))
-        })
-        .filter(|place| !seen.counts.contains_key(place))
-        .take(5)
-        .collect();
-    assert!(lost.is_empty(), "lost {lost:?}");
-    assert_eq!(seen.foreign, 0);
 }
