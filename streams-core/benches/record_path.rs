@@ -68,8 +68,7 @@ impl FetchedRecord for Prepared {
 fn topology() -> streams_core::Result<Topology> {
     let size = Duration::from_secs(10);
     let builder = StreamsBuilder::new();
-    let readings: KStream<String, Reading> =
-        builder.stream("weather", Consumed::with(Utf8, Json));
+    let readings: KStream<String, Reading> = builder.stream("weather", Consumed::with(Utf8, Json));
     readings
         .filter(|_city, reading| reading.temperature.is_finite())
         .map_values(|reading| reading.temperature)

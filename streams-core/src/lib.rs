@@ -39,13 +39,13 @@ pub use config::StreamsConfig;
 pub use deserialization_handler::{
     DeserializationHandler, DeserializationResponse, LogAndContinue, LogAndFail, UnreadableRecord,
 };
+pub use dsl::windows::{EmitStrategy, TimeWindows};
 pub use dsl::{
     BranchedKStream, Branches, ByDefault, Consumed, Deletable, Given, GlobalKTable, Grouped,
     Joined, KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Named, Partitioned,
-    Partitioning, Permanent, Produced, Rekeyed, Repartitioned, RepartitionSerdes, RowState,
+    Partitioning, Permanent, Produced, Rekeyed, RepartitionSerdes, Repartitioned, RowState,
     StreamsBuilder, TimeWindowedKStream, ValueSerde,
 };
-pub use dsl::windows::{EmitStrategy, TimeWindows};
 pub use error::{Error, ErrorKind, Result};
 pub use record::{FetchedRecord, Header, Headers, OwnedRecord, Record, TopicPartition};
 #[cfg(feature = "kafka")]

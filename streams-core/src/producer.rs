@@ -258,6 +258,9 @@ mod tests {
     fn without_brokers_the_error_says_what_to_set() {
         let config = StreamsConfig::new("station");
         let error = Producer::new(&config, Produced::with(Utf8, F64)).unwrap_err();
-        assert!(error.to_string().contains("KAFKA_BOOTSTRAP_SERVERS"), "{error}");
+        assert!(
+            error.to_string().contains("KAFKA_BOOTSTRAP_SERVERS"),
+            "{error}"
+        );
     }
 }

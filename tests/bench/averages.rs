@@ -46,9 +46,11 @@ fn main() {
             ],
         );
         let mut group = Group::new(kafka.bootstrap(), &application_id);
-        wait::until("every reading is committed", Duration::from_secs(300), || {
-            group.committed() == READINGS
-        });
+        wait::until(
+            "every reading is committed",
+            Duration::from_secs(300),
+            || group.committed() == READINGS,
+        );
         let wall = started.elapsed();
         let cpu = cpu_time(program.pid());
         let memory = peak_memory_bytes(program.pid());

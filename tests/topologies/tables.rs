@@ -11,6 +11,10 @@ fn caching(materialized: Materialized, cached: bool) -> Materialized {
     }
 }
 
+#[expect(
+    clippy::ptr_arg,
+    reason = "given to the DSL, which hands out references to the value's type"
+)]
 fn is_long(_: &Option<String>, value: &String) -> bool {
     value.len() > 1
 }
@@ -130,6 +134,10 @@ fn stored_later_uncached() {
     });
 }
 
+#[expect(
+    clippy::ptr_arg,
+    reason = "given to the DSL, which hands out references to the value's type"
+)]
 fn by_first(_: &Option<String>, value: &String) -> (Option<String>, String) {
     (Some(value[..1].to_owned()), value.clone())
 }

@@ -244,9 +244,21 @@ fn client_settings(config: &StreamsConfig, memory: &MemorySplit) -> KafkaSetting
     };
     let fetched = "queued.max.messages.kbytes";
     for (client, name, bytes) in [
-        (&mut settings.consumer, fetched, memory.consumer_bytes_per_thread),
-        (&mut settings.restore_consumer, fetched, memory.reader_bytes_each),
-        (&mut settings.global_consumer, fetched, memory.reader_bytes_each),
+        (
+            &mut settings.consumer,
+            fetched,
+            memory.consumer_bytes_per_thread,
+        ),
+        (
+            &mut settings.restore_consumer,
+            fetched,
+            memory.reader_bytes_each,
+        ),
+        (
+            &mut settings.global_consumer,
+            fetched,
+            memory.reader_bytes_each,
+        ),
         (
             &mut settings.producer,
             "queue.buffering.max.kbytes",

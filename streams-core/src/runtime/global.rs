@@ -169,11 +169,7 @@ fn bounds<B: Broker>(
 }
 
 /// What the thread of the global tables works with.
-type OpenGlobals<B> = (
-    <B as Broker>::Reader,
-    Arc<GlobalStores>,
-    Vec<GlobalInput>,
-);
+type OpenGlobals<B> = (<B as Broker>::Reader, Arc<GlobalStores>, Vec<GlobalInput>);
 
 /// Opens the tables and starts to read behind what they hold; a table whose position is gone from its topic is read anew.
 /// `None` when the application is to stop before the brokers say where the topics end.

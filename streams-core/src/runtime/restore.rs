@@ -346,9 +346,8 @@ impl<B: Broker> Restorer<B> {
             ErrorKind::Data => {
                 let gone = self.tasks_out_of_range();
                 // When the broker does not say whose records are gone, all look again.
-                let concerned = |task: &RestoringTask| {
-                    gone.is_empty() || gone.contains(&task.request.task)
-                };
+                let concerned =
+                    |task: &RestoringTask| gone.is_empty() || gone.contains(&task.request.task);
                 let (concerned, active): (Vec<_>, Vec<_>) = std::mem::take(&mut self.active)
                     .into_iter()
                     .partition(concerned);

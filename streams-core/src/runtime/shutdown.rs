@@ -126,7 +126,10 @@ async fn watch(
         }
     };
     let (name, _) = next().await;
-    tracing::info!(signal = name, "stopping; a second signal ends the process at once");
+    tracing::info!(
+        signal = name,
+        "stopping; a second signal ends the process at once"
+    );
     lifecycle.request_stop();
     let (name, kind) = next().await;
     tracing::warn!(

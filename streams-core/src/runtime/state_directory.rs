@@ -331,20 +331,44 @@ mod tests {
     fn a_task_has_one_user_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
         let directory = StateDirectory::open(dir.path(), "app").unwrap();
-        let task = directory.lock_task(id(0, 1), Duration::ZERO).unwrap().unwrap();
+        let task = directory
+            .lock_task(id(0, 1), Duration::ZERO)
+            .unwrap()
+            .unwrap();
         assert!(task.path().unwrap().ends_with("app/0_1"));
-        assert!(directory.lock_task(id(0, 1), Duration::ZERO).unwrap().is_none());
+        assert!(
+            directory
+                .lock_task(id(0, 1), Duration::ZERO)
+                .unwrap()
+                .is_none()
+        );
         drop(task);
-        assert!(directory.lock_task(id(0, 1), Duration::ZERO).unwrap().is_some());
+        assert!(
+            directory
+                .lock_task(id(0, 1), Duration::ZERO)
+                .unwrap()
+                .is_some()
+        );
     }
 
     #[test]
     fn only_folders_of_tasks_unused_for_the_delay_are_deleted() {
         let dir = tempfile::tempdir().unwrap();
         let directory = StateDirectory::open(dir.path(), "app").unwrap();
-        let used = directory.lock_task(id(0, 0), Duration::ZERO).unwrap().unwrap();
-        let recent = directory.lock_task(id(0, 1), Duration::ZERO).unwrap().unwrap();
-        drop(directory.lock_task(id(1, 0), Duration::ZERO).unwrap().unwrap());
+        let used = directory
+            .lock_task(id(0, 0), Duration::ZERO)
+            .unwrap()
+            .unwrap();
+        let recent = directory
+            .lock_task(id(0, 1), Duration::ZERO)
+            .unwrap()
+            .unwrap();
+        drop(
+            directory
+                .lock_task(id(1, 0), Duration::ZERO)
+                .unwrap()
+                .unwrap(),
+        );
         let global = directory.global().unwrap().unwrap();
         recent.release(Duration::from_secs(9));
         let seconds = Duration::from_secs;

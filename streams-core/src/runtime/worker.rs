@@ -210,7 +210,10 @@ impl<B: Broker> Worker<B> {
         let timeout = if self.busy {
             Duration::ZERO
         } else if !self.commit.is_refused()
-            && !self.tasks.iter().any(|running| running.task.commit_needed())
+            && !self
+                .tasks
+                .iter()
+                .any(|running| running.task.commit_needed())
         {
             // Nothing waits for a commit, so its interval, which may be zero, need not end the wait.
             settings.poll_interval

@@ -243,6 +243,10 @@ impl<T, S: Serde<T> + ?Sized> Serde<T> for Arc<S> {
     fn list_element_size_bytes(&self) -> Option<usize> {
         (**self).list_element_size_bytes()
     }
+
+    fn partition_bytes<'a>(&self, key: &'a [u8]) -> &'a [u8] {
+        (**self).partition_bytes(key)
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use streams_core::runtime::broker::{
-    Broker, CommittedOffset, GroupConsumer, LogProducer, LogReader, StartOffset,
+    Broker, CommittedOffset, GroupConsumer, LogReader, StartOffset,
 };
 use streams_core::{ErrorKind, TopicPartition};
 
