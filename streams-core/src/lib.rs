@@ -53,9 +53,10 @@ pub use runtime::{KafkaStreams, KafkaStreamsHandle};
 pub use runtime::{RestoreListener, State};
 pub use task::TaskId;
 #[cfg(feature = "test-driver")]
-pub use testing::{
-    IntoPiped, RecordPath, TestInputTopic, TestOutputTopic, TestRecord, TopologyTestDriver,
-};
+#[doc(hidden)]
+pub use testing::RecordPath;
+#[cfg(feature = "test-driver")]
+pub use testing::{IntoPiped, TestInputTopic, TestOutputTopic, TestRecord, TopologyTestDriver};
 pub use timestamp_extractor::{
     ExtractorRecord, FailOnInvalidTimestamp, LogAndSkipOnInvalidTimestamp, TimestampExtractor,
     UsePartitionTimeOnInvalidTimestamp, WallclockTimestampExtractor,

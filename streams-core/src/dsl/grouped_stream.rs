@@ -2,7 +2,7 @@
 
 use super::builder::store_definition;
 use super::options::{Materialized, ValueSerde};
-use super::stream::{RepartitionParts, add_repartition};
+use super::repartition::{RepartitionParts, add_repartition};
 use super::table::{Deletable, KTable, Permanent, RowState, TableParts};
 use super::windowed_stream::TimeWindowedKStream;
 use super::windows::TimeWindows;

@@ -1,11 +1,9 @@
-//! `KStream`: a stream of records and its verbs, but for the joins.
+//! `KStream`: a stream of records and its verbs without state. Others are in `stream_topics`, `stream_processors`,
+//! `stream_grouping` and `stream_joins`.
 
 use super::branched::BranchedKStream;
-use super::builder::add_source;
-use super::grouped_stream::{KGroupedStream, Regroup};
-use super::options::{Grouped, Materialized, Named, Produced, Repartitioned, ValueSerde};
-use super::partitioning::{Partitioned, Partitioning, Rekeyed, RepartitionSerdes};
-use super::table::{self, Deletable, KTable, SourceStore};
+use super::options::Named;
+use super::partitioning::{Partitioned, Partitioning, Rekeyed};
 use super::{GraphRef, stream_node};
 use crate::operators::filter::Filter;
 use crate::operators::flat_map::{FlatMap, FlatMapValues};
@@ -13,21 +11,13 @@ use crate::operators::map::{Map, SelectKey};
 use crate::operators::map_values::MapValues;
 use crate::operators::merge::Merge;
 use crate::operators::peek::Peek;
-use crate::operators::process::{Process, ProcessValues};
-use crate::operators::sink::{Sink, Target, TopicExtractor};
-use crate::operators::{Punctuate, Reached, StreamOperator};
-use crate::partitioner::StreamPartitioner;
-use crate::processor::{FixedKeyProcessor, Processor};
-use crate::record::Record;
-use crate::serdes::{BoxSerde, Nullable};
-use crate::timestamp_extractor::FailOnInvalidTimestamp;
+use crate::serdes::BoxSerde;
+use crate::topology::NodeId;
 use crate::topology::node::OperatorFactory;
-use crate::topology::{NodeId, Scope, TopicName};
-use std::cell::RefCell;
 use std::fmt::Debug;
+use std::io::Write;
 use std::marker::PhantomData;
 use std::panic::Location;
-use std::rc::Rc;
 use std::sync::Arc;
 
 /// A stream of records with keys `K` and values `V`.
@@ -42,7 +32,7 @@ pub struct KStream<K, V, P = Partitioned> {
     /// Known as long as the key is the one that was read.
     pub(crate) key: Option<BoxSerde<K>>,
     pub(crate) value: Option<BoxSerde<V>>,
-    name: Option<String>,
+    pub(super) name: Option<String>,
     partitioning: PhantomData<fn() -> P>,
 }
 
@@ -109,7 +99,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
     }
 
     /// Adds the node of user code, named as asked.
-    fn add_processor(
+    pub(super) fn add_processor(
         &self,
         prefix: &str,
         factory: OperatorFactory,
@@ -124,7 +114,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         self.name.as_deref()
     }
 
-    fn behind<K2, V2, P2>(
+    pub(super) fn behind<K2, V2, P2>(
         &self,
         node: NodeId,
         key: Option<BoxSerde<K2>>,
@@ -454,7 +444,8 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         self.add("KSTREAM-FOREACH-", peek_node(action), Location::caller());
     }
 
-    /// Prints each record to standard output, as Kafka Streams' `Printed.toSysOut` does: `[label]: key, value`.
+    /// Prints each record to standard output, `[label]: key, value` as Kafka Streams' `Printed.toSysOut` does, both in their
+    /// `Debug` form. When nobody reads the output any more, nothing is printed.
     ///
     /// ```
     /// # use streams_core::{Consumed, StreamsBuilder};
@@ -470,7 +461,10 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         V: Debug,
     {
         let label = label.to_owned();
-        let action = move |key: &K, value: &V| println!("[{label}]: {key:?}, {value:?}");
+        let action = move |key: &K, value: &V| {
+            // A closed pipe at the other end is no reason to stop processing.
+            let _ = writeln!(std::io::stdout(), "[{label}]: {key:?}, {value:?}");
+        };
         self.add("KSTREAM-PRINTER-", peek_node(action), Location::caller());
     }
 
@@ -546,410 +540,6 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         BranchedKStream::new(self, name, Location::caller())
     }
 
-    /// Sends the stream through a topic of its own and back, partitioned by its keys.
-    ///
-    /// ```
-    /// # use streams_core::{Consumed, Produced, Repartitioned, StreamsBuilder, TopologyTestDriver};
-    /// # use streams_core::serdes::Utf8;
-    /// let builder = StreamsBuilder::new();
-    /// builder
-    ///     .stream::<String, String>("words", Consumed::new())
-    ///     .select_key(|_, word| word.clone())
-    ///     .repartition(Repartitioned::new().named("by-word").with_number_of_partitions(8))
-    ///     .to("out", Produced::new());
-    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
-    /// # let input = driver.input("words", Utf8, Utf8);
-    /// # let output = driver.output("out", Utf8, Utf8);
-    /// driver.pipe(&input, "", "rust")?;
-    /// assert_eq!(driver.read_key_values(&output)?, [("rust".to_owned(), "rust".to_owned())]);
-    /// # Ok::<(), streams_core::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn repartition(&self, repartitioned: Repartitioned<K, V>) -> KStream<K, V, Partitioned> {
-        let location = Location::caller();
-        let mut graph = self.graph.borrow_mut();
-        let base = match &repartitioned.name {
-            Some(name) => name.clone(),
-            None => graph.new_name("KSTREAM-REPARTITION-"),
-        };
-        drop(graph);
-        let source = add_repartition(
-            &self.graph,
-            self.node,
-            &base,
-            RepartitionParts {
-                key: repartitioned.key.clone(),
-                value: repartitioned.value.clone(),
-                partition_count: repartitioned.partition_count,
-                partitioner: repartitioned.partitioner,
-            },
-            location,
-        );
-        self.behind(source, Some(repartitioned.key), Some(repartitioned.value))
-    }
-
-    /// Writes the stream to a topic, which must exist.
-    ///
-    /// A record with a negative timestamp stops the application.
-    ///
-    /// ```
-    /// # use streams_core::{Consumed, Produced, StreamsBuilder, TopologyTestDriver};
-    /// use streams_core::serdes::{I64, Utf8};
-    ///
-    /// let builder = StreamsBuilder::new();
-    /// builder
-    ///     .stream("numbers", Consumed::with(Utf8, I64))
-    ///     .to("copies", Produced::with(Utf8, I64));
-    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
-    /// # let (input, output) = (driver.input("numbers", Utf8, I64), driver.output("copies", Utf8, I64));
-    /// driver.pipe(&input, "a", &1)?;
-    /// assert_eq!(driver.read_values(&output)?, [1]);
-    /// # Ok::<(), streams_core::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn to(&self, topic: impl Into<String>, produced: Produced<K, V>) {
-        let topic = TopicName::External(topic.into().into());
-        self.add_sink(Some(topic), None, produced, Location::caller());
-    }
-
-    /// Writes each record to the topic the extractor names, which must exist.
-    ///
-    /// ```
-    /// # use streams_core::{Consumed, Produced, StreamsBuilder, TopologyTestDriver};
-    /// # use streams_core::serdes::{I64, Utf8};
-    /// let builder = StreamsBuilder::new();
-    /// builder.stream("orders", Consumed::with(Utf8, I64)).to_extracted(
-    ///     |record| format!("orders-{}", record.key),
-    ///     Produced::with(Utf8, I64),
-    /// );
-    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
-    /// # let (input, output) = (driver.input("orders", Utf8, I64), driver.output("orders-de", Utf8, I64));
-    /// driver.pipe(&input, "de", &1)?;
-    /// assert_eq!(driver.read_values(&output)?, [1]);
-    /// # Ok::<(), streams_core::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn to_extracted(
-        &self,
-        extractor: impl for<'a> Fn(Record<'a, K, V>) -> String + Send + Sync + 'static,
-        produced: Produced<K, V>,
-    ) {
-        let extractor: TopicExtractor<K, V> = Arc::new(extractor);
-        self.add_sink(None, Some(extractor), produced, Location::caller());
-    }
-
-    fn add_sink(
-        &self,
-        topic: Option<TopicName>,
-        extractor: Option<TopicExtractor<K, V>>,
-        produced: Produced<K, V>,
-        location: &'static Location<'static>,
-    ) {
-        let mut graph = self.graph.borrow_mut();
-        let given = self.name.as_deref().or(produced.name.as_deref());
-        let name = graph.name_or(given, "KSTREAM-SINK-");
-        let target = topic.clone();
-        let factory = stream_node::<K, V>(move |scope, _| {
-            Ok(Box::new(Sink {
-                target: match (&target, &extractor) {
-                    (Some(topic), _) => Target::Topic(topic.full_name(scope.application_id)),
-                    (None, Some(extractor)) => Target::Extractor(extractor.clone()),
-                    (None, None) => unreachable!("a sink has a topic or an extractor"),
-                },
-                key: produced.key.clone(),
-                value: produced.value.clone(),
-                partitioner: produced.partitioner.clone(),
-                partition_count: None,
-                skip_null_keys: false,
-            }))
-        });
-        graph.add_sink(name, self.node, topic, factory, location);
-    }
-
-    /// A table of the stream: each record replaces the row of its key, and one with the value `None` deletes it.
-    ///
-    /// A stream whose values cannot be null is made one with `map_values(|v| Some(v.clone()))`. The row's serde comes from
-    /// `materialized`.
-    ///
-    /// ```
-    /// # use streams_core::{Consumed, Materialized, StreamsBuilder, TopologyTestDriver, Produced};
-    /// # use streams_core::serdes::{I64, Nullable, Utf8};
-    /// let builder = StreamsBuilder::new();
-    /// let stock = builder
-    ///     .stream("stock-levels", Consumed::with(Utf8, Nullable(I64)))
-    ///     .to_table(Materialized::named("stock"));
-    /// stock.filter(|_, pieces| *pieces < 10).to_stream().to("to-order", Produced::new());
-    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
-    /// # let input = driver.input("stock-levels", Utf8, Nullable(I64));
-    /// # let output = driver.output("to-order", Utf8, Nullable(I64));
-    /// driver.pipe(&input, "pens", &Some(3))?;
-    /// assert_eq!(driver.read_values(&output)?, [Some(3)]);
-    /// # Ok::<(), streams_core::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn to_table<R: 'static, S: ValueSerde<R>>(
-        &self,
-        materialized: Materialized<S>,
-    ) -> KTable<K, R, Deletable>
-    where
-        V: IsOptional<R>,
-        P: RepartitionSerdes<K, V>,
-    {
-        let location = Location::caller();
-        let mut graph = self.graph.borrow_mut();
-        let name = graph.name_or(self.name.as_deref(), "KSTREAM-TOTABLE-");
-        let store_name = match &materialized.name {
-            Some(name) => {
-                graph.check_name(name);
-                name.clone()
-            }
-            None => graph.new_name("KSTREAM-TOTABLE-STATE-STORE-"),
-        };
-        drop(graph);
-        let row = materialized.value.into_serde();
-        let (parent, key) = match P::serdes() {
-            None => (self.node, self.known_key()),
-            Some((key, _)) => {
-                let source = add_repartition(
-                    &self.graph,
-                    self.node,
-                    &name,
-                    RepartitionParts {
-                        key: key.clone(),
-                        value: V::optional_serde(row.clone()),
-                        partition_count: None,
-                        partitioner: None,
-                    },
-                    location,
-                );
-                (source, key)
-            }
-        };
-        let mut graph = self.graph.borrow_mut();
-        table::add_table_source(
-            &mut graph,
-            &self.graph,
-            parent,
-            name,
-            SourceStore {
-                name: store_name,
-                options: materialized.options,
-                wanted: materialized.name.is_some(),
-            },
-            (key, row),
-            location,
-        )
-    }
-
-    /// Runs user code with stores, timers and any output: see the [Processor API](crate::processor).
-    ///
-    /// `supplier` makes a processor for each task; `stores` names the stores it uses.
-    #[track_caller]
-    pub fn process<K2: 'static, V2: 'static, Q: Processor<K, V, K2, V2>>(
-        &self,
-        supplier: impl Fn() -> Q + Send + Sync + 'static,
-        stores: &[&str],
-    ) -> KStream<K2, V2, Rekeyed> {
-        let location = Location::caller();
-        let node = self.add_processor(
-            "KSTREAM-PROCESSOR-",
-            stream_node::<K, V>(move |scope, id| {
-                let process = Process {
-                    processor: supplier(),
-                    name: scope.node(id).name.clone(),
-                    punctuated: scope.punctuates.len(),
-                    stores: connected_stores(scope, id),
-                    children: Default::default(),
-                    input: PhantomData::<fn((K, V))>,
-                };
-                let node = Rc::new(RefCell::new(process));
-                scope
-                    .punctuates
-                    .push(node.clone() as Rc<RefCell<dyn Punctuate>>);
-                let children = scope.stream_children(id)?;
-                node.borrow_mut().children = children;
-                Ok(Box::new(Reached(node)) as Box<dyn StreamOperator<K, V>>)
-            }),
-            location,
-        );
-        self.connect(node, stores, location);
-        self.behind(node, None, None)
-    }
-
-    /// Runs user code that changes values and keeps keys, so that nothing needs repartitioning behind it.
-    ///
-    /// ```
-    /// use streams_core::processor::{FixedKeyContext, FixedKeyProcessor, FixedKeyRecord};
-    /// use streams_core::serdes::{F64, Utf8};
-    /// use streams_core::stores::{KeyValueStore, StoreHandle, Stores};
-    /// use streams_core::{Consumed, Produced, Result, StreamsBuilder, TopologyTestDriver};
-    ///
-    /// /// How much a value changed since the last one.
-    /// struct Delta(StoreHandle<KeyValueStore<String, f64>>);
-    ///
-    /// impl FixedKeyProcessor<String, f64, f64> for Delta {
-    ///     fn process(
-    ///         &mut self,
-    ///         record: FixedKeyRecord<'_, String, f64>,
-    ///         context: &mut FixedKeyContext<'_, '_, String, f64>,
-    ///     ) -> Result<()> {
-    ///         let mut last = context.store(&self.0)?;
-    ///         let before = last.get(record.key())?;
-    ///         last.put(record.key(), *record.value())?;
-    ///         match before {
-    ///             Some(before) => context.forward(record.with_value(&(record.value() - before))),
-    ///             None => Ok(()),
-    ///         }
-    ///     }
-    /// }
-    ///
-    /// let builder = StreamsBuilder::new();
-    /// let last = builder.add_state_store(Stores::key_value("last", Utf8, F64));
-    /// let name = last.name().to_owned();
-    /// builder
-    ///     .stream("meters", Consumed::with(Utf8, F64))
-    ///     .process_values(move || Delta(last.clone()), &[&name])
-    ///     .to("consumption", Produced::with(Utf8, F64));
-    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
-    /// # let (input, output) = (driver.input("meters", Utf8, F64), driver.output("consumption", Utf8, F64));
-    /// driver.pipe(&input, "m1", &10.0)?;
-    /// driver.pipe(&input, "m1", &12.5)?;
-    /// assert_eq!(driver.read_values(&output)?, [2.5]);
-    /// # Ok::<(), streams_core::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn process_values<V2: 'static, Q: FixedKeyProcessor<K, V, V2>>(
-        &self,
-        supplier: impl Fn() -> Q + Send + Sync + 'static,
-        stores: &[&str],
-    ) -> KStream<K, V2, P> {
-        let location = Location::caller();
-        let node = self.add_processor(
-            "KSTREAM-PROCESSVALUES-",
-            stream_node::<K, V>(move |scope, id| {
-                let process = Process {
-                    processor: supplier(),
-                    name: scope.node(id).name.clone(),
-                    punctuated: scope.punctuates.len(),
-                    stores: connected_stores(scope, id),
-                    children: Default::default(),
-                    input: PhantomData::<fn((K, V))>,
-                };
-                let node = Rc::new(RefCell::new(ProcessValues(process)));
-                scope
-                    .punctuates
-                    .push(node.clone() as Rc<RefCell<dyn Punctuate>>);
-                let children = scope.stream_children(id)?;
-                node.borrow_mut().0.children = children;
-                Ok(Box::new(Reached(node)) as Box<dyn StreamOperator<K, V>>)
-            }),
-            location,
-        );
-        self.connect(node, stores, location);
-        self.behind(node, self.key.clone(), None)
-    }
-
-    fn connect(&self, node: NodeId, stores: &[&str], location: &'static Location<'static>) {
-        let mut graph = self.graph.borrow_mut();
-        for name in stores {
-            match graph.store_named(name) {
-                Some(store) => graph.connect(node, store),
-                None => graph.fail(crate::Error::topology(format!(
-                    "there is no store '{name}' for the processor at {location}: add it with `StreamsBuilder::add_state_store` first"
-                ))),
-            }
-        }
-    }
-
-    /// Groups by the key there is. A stream whose keys may have changed goes through a repartition topic first, with the
-    /// default serdes; see [`KStream::group_by_key_with`] for others.
-    ///
-    /// ```
-    /// # use streams_core::{Consumed, Produced, StreamsBuilder, TopologyTestDriver};
-    /// # use streams_core::serdes::{I64, Utf8};
-    /// let builder = StreamsBuilder::new();
-    /// builder
-    ///     .stream::<String, String>("clicks", Consumed::new())
-    ///     .group_by_key()
-    ///     .count()
-    ///     .to_stream()
-    ///     .to("clicks-per-user", Produced::new());
-    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
-    /// # let (input, output) = (driver.input("clicks", Utf8, Utf8), driver.output("clicks-per-user", Utf8, I64));
-    /// driver.pipe(&input, "ann", "home")?;
-    /// driver.pipe(&input, "ann", "cart")?;
-    /// assert_eq!(driver.read_values(&output)?, [1, 2]);
-    /// # Ok::<(), streams_core::Error>(())
-    /// ```
-    pub fn group_by_key(&self) -> KGroupedStream<K, V>
-    where
-        P: RepartitionSerdes<K, V>,
-    {
-        match P::serdes() {
-            None => KGroupedStream::new(self.graph.clone(), self.node, self.known_key(), None),
-            Some((key, value)) => KGroupedStream::new(
-                self.graph.clone(),
-                self.node,
-                key,
-                Some(Regroup { value, name: None }),
-            ),
-        }
-    }
-
-    /// As [`KStream::group_by_key`], with serdes and a name for the repartition topic, should one be needed.
-    pub fn group_by_key_with(&self, grouped: Grouped<K, V>) -> KGroupedStream<K, V> {
-        let regroup = P::REKEYED.then_some(Regroup {
-            value: grouped.value,
-            name: grouped.name,
-        });
-        KGroupedStream::new(self.graph.clone(), self.node, grouped.key, regroup)
-    }
-
-    /// Groups by another key, always through a repartition topic.
-    ///
-    /// ```
-    /// # use streams_core::{Consumed, Grouped, Produced, StreamsBuilder, TopologyTestDriver};
-    /// # use streams_core::serdes::{I64, Utf8};
-    /// let builder = StreamsBuilder::new();
-    /// builder
-    ///     .stream::<String, String>("people", Consumed::new())
-    ///     .group_by(|_id, city| city.clone(), Grouped::new())
-    ///     .count()
-    ///     .to_stream()
-    ///     .to("inhabitants", Produced::new());
-    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
-    /// # let (input, output) = (driver.input("people", Utf8, Utf8), driver.output("inhabitants", Utf8, I64));
-    /// driver.pipe(&input, "1", "mosbach")?;
-    /// driver.pipe(&input, "2", "mosbach")?;
-    /// assert_eq!(driver.read_key_values(&output)?.last(), Some(&("mosbach".to_owned(), 2)));
-    /// # Ok::<(), streams_core::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn group_by<K2: 'static>(
-        &self,
-        selector: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
-        grouped: Grouped<K2, V>,
-    ) -> KGroupedStream<K2, V> {
-        let given = self.name.as_deref().or(grouped.name.as_deref());
-        let mut graph = self.graph.borrow_mut();
-        let name = graph.name_or(given, "KSTREAM-KEY-SELECT-");
-        let node = graph.add_processor(
-            name,
-            vec![self.node],
-            select_key_node(selector),
-            Location::caller(),
-        );
-        KGroupedStream::new(
-            self.graph.clone(),
-            node,
-            grouped.key,
-            Some(Regroup {
-                value: grouped.value,
-                name: grouped.name,
-            }),
-        )
-    }
-
     /// The key's serde of a stream that was not rekeyed.
     pub(crate) fn known_key(&self) -> BoxSerde<K> {
         self.key
@@ -958,28 +548,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
     }
 }
 
-/// What stands for a nullable value: `Option<R>` is optional in `R`.
-#[diagnostic::on_unimplemented(
-    message = "a table is made of a stream whose values can be null (deletions): `{Self}` cannot",
-    note = "write `.map_values(|value| Some(value.clone()))` before `to_table`"
-)]
-pub trait IsOptional<R>: sealed::Sealed {
-    #[doc(hidden)]
-    fn optional_serde(row: BoxSerde<R>) -> BoxSerde<Self>;
-}
-
-mod sealed {
-    pub trait Sealed {}
-    impl<R> Sealed for Option<R> {}
-}
-
-impl<R: 'static> IsOptional<R> for Option<R> {
-    fn optional_serde(row: BoxSerde<R>) -> BoxSerde<Option<R>> {
-        Arc::new(Nullable(row))
-    }
-}
-
-fn select_key_node<K: 'static, V: 'static, K2: 'static>(
+pub(super) fn select_key_node<K: 'static, V: 'static, K2: 'static>(
     selector: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
 ) -> OperatorFactory {
     let selector = Arc::new(selector);
@@ -1001,100 +570,4 @@ fn peek_node<K: 'static, V: 'static>(
             children: scope.stream_children(id)?,
         }))
     })
-}
-
-/// The stores a node is connected to, by name, with their index in the task.
-fn connected_stores(scope: &Scope<'_>, id: NodeId) -> Vec<(String, usize)> {
-    scope
-        .node(id)
-        .stores
-        .iter()
-        .map(|store| {
-            (
-                scope.parts.stores[*store].name.clone(),
-                scope.local_store(*store),
-            )
-        })
-        .collect()
-}
-
-/// What a repartition topic is made of.
-pub(crate) struct RepartitionParts<K, V> {
-    pub(crate) key: BoxSerde<K>,
-    pub(crate) value: BoxSerde<V>,
-    pub(crate) partition_count: Option<i32>,
-    pub(crate) partitioner: Option<Arc<dyn StreamPartitioner<K, V>>>,
-}
-
-/// Adds filter, sink and source of a repartition topic behind a node, and returns the source. Records without a key stay
-/// behind unless something behind the topic makes use of them.
-pub(crate) fn add_repartition<K: 'static, V: 'static>(
-    graph: &GraphRef,
-    parent: NodeId,
-    base: &str,
-    parts: RepartitionParts<K, V>,
-    location: &'static Location<'static>,
-) -> NodeId {
-    let mut graph = graph.borrow_mut();
-    let generated = (
-        graph.new_name("KSTREAM-SINK-"),
-        graph.new_name("KSTREAM-FILTER-"),
-        graph.new_name("KSTREAM-SOURCE-"),
-    );
-    let topic = graph.internal_topic(base, parts.partition_count);
-    let (sink_name, filter_name, source_name) = match is_generated(base) {
-        true => generated,
-        false => (
-            format!("{}-sink", topic.base),
-            format!("{}-filter", topic.base),
-            format!("{}-source", topic.base),
-        ),
-    };
-    let topic = TopicName::Internal(topic);
-    let filter = graph.add_processor(
-        filter_name,
-        vec![parent],
-        stream_node::<K, V>(|scope, id| {
-            Ok(Box::new(Merge {
-                children: scope.stream_children(id)?,
-            }))
-        }),
-        location,
-    );
-    let (key, value, target) = (parts.key.clone(), parts.value.clone(), topic.clone());
-    let partitioner = parts.partitioner;
-    graph.add_sink(
-        sink_name,
-        filter,
-        Some(topic.clone()),
-        stream_node::<K, V>(move |scope, id| {
-            Ok(Box::new(Sink {
-                target: Target::Topic(target.full_name(scope.application_id)),
-                key: key.clone(),
-                value: value.clone(),
-                partitioner: partitioner.clone(),
-                partition_count: None,
-                skip_null_keys: !scope.node(id).leads_to_null_keys,
-            }))
-        }),
-        location,
-    );
-    add_source(
-        &mut graph,
-        source_name,
-        vec![topic],
-        parts.key,
-        parts.value,
-        Arc::new(FailOnInvalidTimestamp),
-        Some(crate::topology::OffsetReset::Earliest),
-        location,
-    )
-}
-
-/// Whether a repartition topic's base name was generated, as Java's pattern `KSTREAM.*-[0-9]{10}` tells.
-fn is_generated(base: &str) -> bool {
-    base.starts_with("KSTREAM")
-        && base.rsplit_once('-').is_some_and(|(_, digits)| {
-            digits.len() == 10 && digits.bytes().all(|digit| digit.is_ascii_digit())
-        })
 }

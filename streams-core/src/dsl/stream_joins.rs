@@ -3,7 +3,8 @@
 use super::GlobalKTable;
 use super::options::Joined;
 use super::partitioning::{Partitioned, Partitioning, RepartitionSerdes};
-use super::stream::{KStream, RepartitionParts, add_repartition};
+use super::repartition::{RepartitionParts, add_repartition};
+use super::stream::KStream;
 use super::stream_node;
 use super::table::{KTable, RowState};
 use crate::operators::global_table_join::GlobalTableJoin;

@@ -26,6 +26,8 @@ pub(crate) struct Entry<V> {
     pub(crate) headers: Headers,
     /// When it was last changed by the cache's own count; 0 is unchanged.
     changed: u64,
+    /// How long its value was when it was last read or written as bytes: what it is taken to hold on the heap.
+    encoded_len: usize,
 }
 
 pub(crate) struct Cache<V> {
@@ -86,6 +88,7 @@ impl<V> Cache<V> {
             origin: Origin::default(),
             headers: Headers::new(),
             changed: 0,
+            encoded_len: 0,
         });
         let hash = self.hasher.hash_one(key);
         let (entries, hasher) = (&self.entries, &self.hasher);
@@ -94,6 +97,13 @@ impl<V> Cache<V> {
         });
         self.bytes += key.len() + entry_overhead::<V>();
         slot
+    }
+
+    /// Takes note of how long an entry's value is as bytes.
+    pub(crate) fn note_encoded_len(&mut self, slot: u32, encoded_len: usize) {
+        let entry = &mut self.entries[slot as usize];
+        self.bytes = self.bytes - entry.encoded_len + encoded_len;
+        entry.encoded_len = encoded_len;
     }
 
     /// Marks an entry as changed now.
@@ -159,7 +169,7 @@ impl<V> Cache<V> {
         self.entries.retain(|entry| {
             let keep = !dead(&entry.key);
             if !keep {
-                *bytes -= entry.key.len() + entry_overhead::<V>();
+                *bytes -= entry.key.len() + entry.encoded_len + entry_overhead::<V>();
             }
             keep
         });
@@ -222,6 +232,9 @@ mod tests {
         assert_eq!(cache.find(b"a"), Some(a));
         cache.take_changed();
         cache.take_changed();
+        cache.note_encoded_len(a, 100);
+        cache.note_encoded_len(a, 50);
+        assert_eq!(cache.bytes(), 1 + 50 + entry_overhead::<i32>());
         cache.forget_clean_if(|key| key == b"x");
         assert_eq!(cache.find(b"a"), Some(0));
         cache.forget_clean_if(|key| key == b"a");

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::record::Headers;
 use crate::serdes::{BoxSerde, Serde};
 use crate::topology::store::StateArguments;
+use std::cell::Cell;
 use std::rc::Rc;
 use streams_state::timestamped;
 
@@ -31,6 +32,8 @@ pub(super) struct View<V> {
     /// The key of the call under way.
     pub(super) key_bytes: Vec<u8>,
     value_bytes: Vec<u8>,
+    /// How long the value was that was read last.
+    loaded_len: Cell<usize>,
     absent: Rc<Option<V>>,
 }
 
@@ -70,6 +73,7 @@ impl<V: 'static> View<V> {
             elides_tombstones: arguments.elides_tombstones,
             key_bytes: Vec::new(),
             value_bytes: Vec::new(),
+            loaded_len: Cell::new(0),
             absent: Rc::new(None),
         }
     }
@@ -87,6 +91,7 @@ impl<V: 'static> View<V> {
     fn load(&self, io: &StoreIo) -> Result<Option<(V, i64)>> {
         let mut found = Ok(None);
         let mut read = |stored: Option<&[u8]>| {
+            self.loaded_len.set(stored.map_or(0, <[u8]>::len));
             found = stored.map(|stored| self.read_value(stored)).transpose();
         };
         match self.below {
@@ -133,7 +138,9 @@ impl<V: 'static> View<V> {
             None => (self.absent.clone(), -1),
         };
         let cache = self.cache.as_mut().expect("only called with a cache");
-        Ok(cache.insert(&self.key_bytes, value, timestamp))
+        let slot = cache.insert(&self.key_bytes, value, timestamp);
+        cache.note_encoded_len(slot, self.loaded_len.get());
+        Ok(slot)
     }
 
     /// Sets the value of the current key (`None` deletes). With a cache it reaches the store at the next flush; without
@@ -312,6 +319,9 @@ impl<V: 'static> View<V> {
                 continue;
             }
             self.write(new.as_ref().as_ref(), timestamp, origin.timestamp, io)?;
+            if let Some(cache) = &mut self.cache {
+                cache.note_encoded_len(slot, self.value_bytes.len());
+            }
             return Ok(Some(Flushed {
                 old: match with_old {
                     true => Rc::new(old),
