@@ -3,7 +3,8 @@
 use super::options::{Consumed, Materialized};
 use super::partitioning::Partitioned;
 use super::stream::KStream;
-use super::table::{self, Deletable, KTable};
+use super::table::{Deletable, KTable};
+use super::table_store::{SourceStore, add_table_source};
 use super::{GlobalKTable, GraphRef};
 use crate::error::Result;
 use crate::operators::StreamChildren;
@@ -206,12 +207,12 @@ impl StreamsBuilder {
             consumed.offset_reset,
             location,
         );
-        table::add_table_source(
+        add_table_source(
             &mut graph,
             &self.graph,
             source,
             name,
-            table::SourceStore {
+            SourceStore {
                 name: store_name,
                 options: materialized.options,
                 wanted: materialized.name.is_some(),

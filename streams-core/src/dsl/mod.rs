@@ -16,6 +16,7 @@ mod stream_processors;
 mod stream_topics;
 mod table;
 mod table_joins;
+mod table_store;
 mod windowed_stream;
 pub mod windows;
 

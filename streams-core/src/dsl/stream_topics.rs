@@ -5,7 +5,8 @@ use super::partitioning::{Partitioned, Partitioning, RepartitionSerdes};
 use super::repartition::{RepartitionParts, add_repartition};
 use super::stream::KStream;
 use super::stream_node;
-use super::table::{self, Deletable, KTable, SourceStore};
+use super::table::{Deletable, KTable};
+use super::table_store::{SourceStore, add_table_source};
 use crate::operators::sink::{Sink, Target, TopicExtractor};
 use crate::record::Record;
 use crate::serdes::{BoxSerde, Nullable};
@@ -194,7 +195,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
             }
         };
         let mut graph = self.graph.borrow_mut();
-        table::add_table_source(
+        add_table_source(
             &mut graph,
             &self.graph,
             parent,

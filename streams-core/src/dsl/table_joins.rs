@@ -1,10 +1,9 @@
 //! Joins of two tables on their keys.
 
 use super::options::{Materialized, ValueSerde};
-use super::table::{
-    Deletable, GetterFactory, KTable, ResultStore, RowState, StoresWanted, result_children,
-};
+use super::table::{Deletable, GetterFactory, KTable, RowState, StoresWanted};
 use super::table_node;
+use super::table_store::{ResultStore, result_children};
 use crate::operators::table_table_join::{JoinGetter, JoinMerge, JoinSide, Joiner, Needs};
 use std::panic::Location;
 use std::rc::Rc;
