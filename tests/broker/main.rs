@@ -17,6 +17,7 @@ mod restarts;
     reason = "several test binaries share it, and each uses a part"
 )]
 mod support;
+mod tools;
 mod transactions;
 
 /// Cases of the Kafka client's adapter with the settings they run under.
@@ -95,6 +96,8 @@ cases! {
     settings::a_member_of_a_consumer_group,
     settings::positions_hold_in_a_classic_group,
     settings::positions_hold_in_a_consumer_group,
+    tools::java_tools_work,
+    tools::kcat_works,
     transactions::a_second_producer_fences_the_first,
     transactions::an_aborted_transaction_is_not_seen,
     transactions::an_open_transaction_holds_readers_back,
@@ -119,7 +122,7 @@ mod task_topic {
 
 /// What only the embedded broker can show, or only it can show quickly.
 mod embedded_alone {
-    use crate::{clients, logs, restarts, transactions};
+    use crate::{clients, logs, restarts, tools, transactions};
     use streams_core::embedded::EmbeddedBroker;
 
     #[test]
@@ -154,6 +157,11 @@ mod embedded_alone {
     #[test]
     fn a_torn_tail_is_cut_off() {
         restarts::a_torn_tail_is_cut_off();
+    }
+
+    #[test]
+    fn the_broker_program_keeps_its_directory() {
+        tools::the_broker_program_keeps_its_directory();
     }
 
     #[test]

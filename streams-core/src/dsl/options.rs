@@ -319,6 +319,19 @@ impl<K: DefaultSerde, V: DefaultSerde> Default for Repartitioned<K, V> {
 }
 
 /// Where the serde of a store's values comes from: [`ByDefault`] or [`Given`].
+///
+/// A value without a default serde needs one given:
+///
+/// ```compile_fail,E0277
+/// # use streams_core::{Consumed, Materialized, StreamsBuilder};
+/// #[derive(Default)]
+/// struct Mean(f64, u64);
+///
+/// StreamsBuilder::new()
+///     .stream::<String, f64>("temperatures", Consumed::new())
+///     .group_by_key()
+///     .aggregate(Mean::default, |_, t, mean| mean.0 += t, Materialized::new());
+/// ```
 #[diagnostic::on_unimplemented(
     message = "the store of this table needs a serde for its values of type `{V}`",
     label = "no serde for the values",

@@ -36,6 +36,18 @@ impl Partitioning for Rekeyed {
 
 /// The serdes a repartition topic would need: none for [`Partitioned`] streams, the default ones of key and value for
 /// [`Rekeyed`] ones.
+///
+/// What may have changed its keys cannot be grouped without serdes:
+///
+/// ```compile_fail,E0277
+/// # use streams_core::{Consumed, StreamsBuilder};
+/// struct Station(u32); // no default serde
+///
+/// StreamsBuilder::new()
+///     .stream::<String, String>("readings", Consumed::new())
+///     .select_key(|_, value| Station(value.len() as u32))
+///     .group_by_key();
+/// ```
 #[diagnostic::on_unimplemented(
     message = "the keys of this stream may have changed, so it goes through a repartition topic, which needs a serde for `{K}` and one for `{V}`",
     label = "serdes are missing here",

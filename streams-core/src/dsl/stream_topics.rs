@@ -212,6 +212,15 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
 }
 
 /// What stands for a nullable value: `Option<R>` is optional in `R`.
+///
+/// A stream without deletions makes no table:
+///
+/// ```compile_fail,E0277
+/// # use streams_core::{Consumed, Materialized, StreamsBuilder};
+/// StreamsBuilder::new()
+///     .stream::<String, i64>("stock-levels", Consumed::new())
+///     .to_table::<i64, _>(Materialized::named("stock"));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a table is made of a stream whose values can be null (deletions): `{Self}` cannot",
     note = "write `.map_values(|value| Some(value.clone()))` before `to_table`"
