@@ -49,6 +49,8 @@ impl GlobalStores {
         self.topology.global_stores().len()
     }
 
+    /// What the table is read from.
+    #[cfg(feature = "test-driver")]
     pub(crate) fn topic(&self, index: usize) -> &Arc<str> {
         &self.definition(index).topic
     }

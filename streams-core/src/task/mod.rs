@@ -161,6 +161,7 @@ impl<R: FetchedRecord> Task<R> {
     }
 
     /// Full names of the input topics; the position is the input's number in every other call.
+    #[cfg(feature = "test-driver")]
     pub(crate) fn input_topics(&self) -> &[Arc<str>] {
         &self.context.input_topics
     }
@@ -444,6 +445,7 @@ impl<R: FetchedRecord> Task<R> {
     }
 
     /// How many stores there are.
+    #[cfg(feature = "test-driver")]
     pub(crate) fn store_count(&self) -> usize {
         self.context.states.len()
     }
@@ -468,6 +470,7 @@ impl<R: FetchedRecord> Task<R> {
     }
 
     /// The task as its stores' users see it: for the test driver.
+    #[cfg(feature = "test-driver")]
     pub(crate) fn context_mut(&mut self) -> &mut Context {
         &mut self.context
     }
