@@ -3,6 +3,7 @@
 
 mod branched;
 mod builder;
+mod drop_nulls;
 mod global_table;
 mod grouped_stream;
 mod grouped_table;

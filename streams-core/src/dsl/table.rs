@@ -122,6 +122,25 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         }
     }
 
+    /// The same table as one whose rows can be deleted, for code that takes tables of either kind.
+    ///
+    /// ```
+    /// # use streams_core::{Consumed, Deletable, KTable, Materialized, StreamsBuilder};
+    /// let builder = StreamsBuilder::new();
+    /// let counts = builder.stream::<String, String>("clicks", Consumed::new()).group_by_key().count();
+    /// let stock = builder.table::<String, i64>("stock", Consumed::new(), Materialized::new());
+    /// let tables: [KTable<String, i64, Deletable>; 2] = [counts.deletable(), stock];
+    /// # builder.build()?;
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    pub fn deletable(&self) -> KTable<K, V, Deletable> {
+        KTable {
+            parts: self.parts.clone(),
+            name: self.name.clone(),
+            state: PhantomData,
+        }
+    }
+
     /// The table without the rows for which the predicate does not hold: those count as deleted.
     ///
     /// ```

@@ -12,6 +12,7 @@ pub(crate) mod map;
 pub(crate) mod map_values;
 pub(crate) mod merge;
 pub(crate) mod peek;
+pub(crate) mod present;
 pub(crate) mod process;
 pub(crate) mod sink;
 pub(crate) mod stream_table_join;

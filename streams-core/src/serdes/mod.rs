@@ -55,6 +55,7 @@
 //! # Ok::<(), SerdeError>(())
 //! ```
 
+use std::any::Any;
 use std::sync::Arc;
 
 mod bytes;
@@ -63,6 +64,7 @@ mod json;
 mod list;
 mod nullable;
 mod number;
+mod present;
 mod text;
 mod void;
 mod windowed;
@@ -73,6 +75,7 @@ pub use json::Json;
 pub use list::List;
 pub use nullable::Nullable;
 pub use number::{Bool, F32, F64, I16, I32, I64};
+pub(crate) use present::Present;
 pub use text::{Utf8, UuidText};
 pub use void::Void;
 pub use windowed::{SessionWindowed, TimeWindowed};
@@ -87,6 +90,7 @@ pub use windowed::{SessionWindowed, TimeWindowed};
     message = "`{Self}` is no serde for `{T}`",
     label = "not a serde for `{T}`",
     note = "use the serde of that type, for instance `Utf8` for `String`, `I64` for `i64` or `Nullable(Utf8)` for `Option<String>`",
+    note = "a windowed key takes `TimeWindowed::new(key_serde, window_size)` or `SessionWindowed::new(key_serde)`",
     note = "`Json` serves every type that implements serde's `Serialize` and `Deserialize`"
 )]
 pub trait Serde<T>: Send + Sync + 'static {
@@ -163,6 +167,17 @@ pub trait Serde<T>: Send + Sync + 'static {
     /// keys those of the inner key (Kafka's `WindowedStreamPartitioner`).
     fn partition_bytes<'a>(&self, key: &'a [u8]) -> &'a [u8] {
         key
+    }
+
+    /// Of a serde of `Option`s: appends the bytes of what is inside one, given as that type. `None` from any other serde.
+    #[doc(hidden)]
+    fn serialize_content(
+        &self,
+        content: &dyn Any,
+        bytes: &mut Vec<u8>,
+    ) -> Option<Result<bool, SerdeError>> {
+        let _ = (content, bytes);
+        None
     }
 }
 
@@ -246,6 +261,14 @@ impl<T, S: Serde<T> + ?Sized> Serde<T> for Arc<S> {
 
     fn partition_bytes<'a>(&self, key: &'a [u8]) -> &'a [u8] {
         (**self).partition_bytes(key)
+    }
+
+    fn serialize_content(
+        &self,
+        content: &dyn Any,
+        bytes: &mut Vec<u8>,
+    ) -> Option<Result<bool, SerdeError>> {
+        (**self).serialize_content(content, bytes)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Values that may be null.
 
 use super::{DefaultSerde, Serde, SerdeError};
+use std::any::Any;
 
 /// `Option<T>`: null for `None`, the bytes of the inner serde for `Some`.
 ///
@@ -23,7 +24,7 @@ pub struct Nullable<S>(
     pub S,
 );
 
-impl<T, S: Serde<T>> Serde<Option<T>> for Nullable<S> {
+impl<T: 'static, S: Serde<T>> Serde<Option<T>> for Nullable<S> {
     fn serialize(&self, value: &Option<T>, bytes: &mut Vec<u8>) -> Result<(), SerdeError> {
         match value {
             Some(value) => self.0.serialize(value, bytes),
@@ -64,6 +65,19 @@ impl<T, S: Serde<T>> Serde<Option<T>> for Nullable<S> {
 
     fn list_element_size_bytes(&self) -> Option<usize> {
         self.0.list_element_size_bytes()
+    }
+
+    fn serialize_content(
+        &self,
+        content: &dyn Any,
+        bytes: &mut Vec<u8>,
+    ) -> Option<Result<bool, SerdeError>> {
+        Some(match content.downcast_ref::<T>() {
+            Some(content) => self.0.serialize_nullable(content, bytes),
+            None => Err(SerdeError::new(
+                "the content of an option is of another type",
+            )),
+        })
     }
 }
 

@@ -146,13 +146,18 @@ impl Graph {
         parents: Vec<NodeId>,
         location: &'static Location<'static>,
     ) -> NodeId {
-        if let Some(other) = self.nodes.iter().find(|node| *node.name == name) {
+        let taken = |node: &&NodeDefinition| *node.name == name && !node.hidden;
+        if let Some(other) = self.nodes.iter().find(taken) {
             let error = Error::topology(format!(
                 "the name '{name}' at {location} is taken by the node added at {}: choose another",
                 other.location
             ));
             self.fail(error);
         }
+        let parents: Vec<NodeId> = parents
+            .into_iter()
+            .map(|parent| self.place_hidden(parent, &name))
+            .collect();
         let id = self.nodes.len();
         for parent in &parents {
             self.nodes[*parent].children.push(id);
@@ -166,9 +171,53 @@ impl Graph {
             sends_old_values: false,
             takes_null_keys: false,
             leads_to_null_keys: false,
+            hidden: false,
             location,
         });
         id
+    }
+
+    /// Adds a node that nobody sees, to be connected in front of each node that is added behind it.
+    pub(crate) fn add_hidden(
+        &mut self,
+        parent: NodeId,
+        factory: OperatorFactory,
+        location: &'static Location<'static>,
+    ) -> NodeId {
+        self.nodes.push(NodeDefinition {
+            name: "".into(),
+            kind: NodeKind::Processor { factory },
+            parents: vec![parent],
+            children: Vec::new(),
+            stores: Vec::new(),
+            sends_old_values: false,
+            takes_null_keys: false,
+            leads_to_null_keys: false,
+            hidden: true,
+            location,
+        });
+        self.nodes.len() - 1
+    }
+
+    /// The node to connect a child to: the node itself, or of a hidden one a copy that only this child has, so that records
+    /// reach the children of the node before it in the order in which those were added.
+    fn place_hidden(&mut self, node: NodeId, child: &str) -> NodeId {
+        let NodeDefinition {
+            hidden: true,
+            kind: NodeKind::Processor { factory },
+            parents,
+            location,
+            ..
+        } = &self.nodes[node]
+        else {
+            return node;
+        };
+        let (factory, parent, location) = (factory.clone(), parents[0], *location);
+        let parent = self.place_hidden(parent, child);
+        let copy = self.add_hidden(parent, factory, location);
+        self.nodes[copy].name = child.into();
+        self.nodes[parent].children.push(copy);
+        copy
     }
 
     /// Adds a store; it becomes part of the topology when a node is connected to it, or for a table's own store when
@@ -245,7 +294,11 @@ impl Graph {
 
     /// What a node is called.
     pub(crate) fn name_of(&self, node: NodeId) -> &Arc<str> {
-        &self.nodes[node].name
+        let mut node = &self.nodes[node];
+        while node.hidden {
+            node = &self.nodes[node.parents[0]];
+        }
+        &node.name
     }
 
     /// Every source node a node's records come from.

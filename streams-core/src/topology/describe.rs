@@ -44,6 +44,12 @@ pub(super) fn describe(parts: &TopologyParts) -> String {
 }
 
 fn describe_nodes(parts: &TopologyParts, id: u32, members: &[NodeId]) -> String {
+    let members: Vec<NodeId> = members
+        .iter()
+        .copied()
+        .filter(|member| !parts.nodes[*member].hidden)
+        .collect();
+    let members = members.as_slice();
     let neighbours = Neighbours::of(parts, members);
     let names = |nodes: &TreeSet| {
         let names: Vec<&str> = nodes
@@ -129,7 +135,8 @@ impl<'a> Neighbours<'a> {
         };
         for node in order {
             for parent in &parts.nodes[members[node]].parents {
-                let Some(parent) = members.iter().position(|member| member == parent) else {
+                let parent = parts.visible(*parent);
+                let Some(parent) = members.iter().position(|member| *member == parent) else {
                     continue;
                 };
                 neighbours.connect(parent, node);

@@ -55,6 +55,16 @@ pub(crate) struct TopologyParts {
     pub(crate) global_stores: Vec<GlobalStoreDefinition>,
 }
 
+impl TopologyParts {
+    /// The node itself, or the one before it if nobody sees it.
+    pub(crate) fn visible(&self, mut node: NodeId) -> NodeId {
+        while self.nodes[node].hidden {
+            node = self.nodes[node].parents[0];
+        }
+        node
+    }
+}
+
 impl Topology {
     pub(crate) fn new(parts: TopologyParts) -> Self {
         Topology {

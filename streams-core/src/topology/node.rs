@@ -39,6 +39,8 @@ pub(crate) struct NodeDefinition {
     pub(crate) takes_null_keys: bool,
     /// Whether such a node is behind this one, be it behind a repartition topic. Set when the topology is built.
     pub(crate) leads_to_null_keys: bool,
+    /// Whether it is no node of the user's: it stands between two that are, and is neither named nor described.
+    pub(crate) hidden: bool,
     pub(crate) location: &'static Location<'static>,
 }
 
