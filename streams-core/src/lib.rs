@@ -41,10 +41,10 @@ pub use deserialization_handler::{
 };
 pub use dsl::windows::{EmitStrategy, TimeWindows};
 pub use dsl::{
-    BranchedKStream, Branches, ByDefault, Consumed, Deletable, Given, GlobalKTable, Grouped,
-    Joined, KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Named, Partitioned,
-    Partitioning, Permanent, Produced, Rekeyed, RepartitionSerdes, Repartitioned, RowState,
-    StreamsBuilder, TimeWindowedKStream, ValueSerde,
+    AlwaysThere, BranchedKStream, Branches, ByDefault, Consumed, Deletable, Given, GlobalKTable,
+    Grouped, Grouping, Joined, KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Named,
+    Partitioned, Partitioning, Permanent, Produced, Rekeyed, RepartitionSerdes, Repartitioned,
+    RowState, StreamsBuilder, TimeWindowedKStream, ValueSerde,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use record::{FetchedRecord, Header, Headers, OwnedRecord, Record, TopicPartition};

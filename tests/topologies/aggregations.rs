@@ -13,7 +13,9 @@ fn materialized(name: &str, cached: bool) -> Materialized {
 }
 
 fn aggregations(builder: &StreamsBuilder, cached: bool) {
-    let grouped = stream(builder, "a").group_by_key_with(grouped());
+    let grouped = stream(builder, "a")
+        .group_by_key_with(grouped())
+        .drop_null_keys();
     grouped
         .count_with(materialized("counts", cached))
         .to_stream()
@@ -51,6 +53,7 @@ fn aggregation_with_nulls() {
     check("aggregation_with_nulls", |builder| {
         stream(builder, "a")
             .group_by_key()
+            .drop_null_keys()
             .count_with(Materialized::named("c"))
             .to_stream()
             .to("o", numbers());
@@ -60,13 +63,13 @@ fn aggregation_with_nulls() {
 #[test]
 fn names_by_number() {
     let ten = || TimeWindows::of_size(Duration::from_millis(10));
-    let append = |_: &Option<String>, value: &String, aggregate: &mut String| {
+    let append = |_: &String, value: &String, aggregate: &mut String| {
         aggregate.push_str(value);
     };
     let value_of = |_: &Option<String>, value: &String| Some(value.clone());
     check("aggregations_named_by_number", |builder| {
         let a = stream(builder, "a");
-        let by_key = a.group_by_key();
+        let by_key = a.group_by_key().drop_null_keys();
         by_key.count().to_stream().to("o1", numbers());
         by_key
             .count_with(Materialized::new().with_value(I64))
@@ -85,36 +88,43 @@ fn names_by_number() {
             .to_stream()
             .to("o5", strings());
         a.group_by(value_of, grouped())
+            .drop_null_keys()
             .count()
             .to_stream()
             .to("o6", numbers());
         a.group_by(value_of, grouped())
+            .drop_null_keys()
             .count_with(Materialized::named("named"))
             .to_stream()
             .to("o7", numbers());
         a.group_by(value_of, grouped().named("by-value"))
+            .drop_null_keys()
             .count_with(Materialized::new().with_value(I64))
             .to_stream()
             .to("o8", numbers());
         let mapped = || a.map(|_, value| (Some(value.clone()), value.clone()));
         mapped()
             .group_by_key()
+            .drop_null_keys()
             .reduce(|x, y| x.clone() + y)
             .to_stream()
             .to("o9", strings());
         mapped()
             .group_by_key_with(Grouped::with(Nullable(Utf8), Utf8).named("mapped"))
+            .drop_null_keys()
             .aggregate(String::new, append, Materialized::new())
             .named("streamed")
             .to_stream()
             .to("oA", strings());
-        let twice = a.group_by(|_, value| Some(value.repeat(2)), grouped());
+        let twice = a
+            .group_by(|_, value| Some(value.repeat(2)), grouped())
+            .drop_null_keys();
         twice.count().to_stream().to("oB", numbers());
         twice
             .reduce(|x, _| x.clone())
             .to_stream()
             .to("oC", strings());
-        let windowed = a.group_by_key().windowed_by(ten());
+        let windowed = a.group_by_key().drop_null_keys().windowed_by(ten());
         windowed
             .count()
             .to_stream()

@@ -51,6 +51,7 @@ fn stream_table_rekeyed() {
         records
             .map(|key, value| (key.clone(), value.clone()))
             .group_by_key_with(grouped())
+            .drop_null_keys()
             .count_with(Materialized::named("counted"))
             .to_stream()
             .to("counts", numbers());
@@ -60,8 +61,8 @@ fn stream_table_rekeyed() {
 #[test]
 fn stream_aggregate() {
     check("stream_aggregate_joins", |builder| {
-        let records = stream(builder, "s");
-        let counts = stream(builder, "t").group_by_key().count();
+        let records = stream(builder, "s").drop_null_keys();
+        let counts = stream(builder, "t").group_by_key().drop_null_keys().count();
         records
             .join(&counts, |x, y| format!("{x}{y}"))
             .to("inner", strings());
@@ -107,6 +108,7 @@ fn global_table() {
                 |key, value, row| format!("{}{value}{row}", key.as_deref().unwrap_or("null")),
             )
             .group_by_key()
+            .drop_null_keys()
             .count_with(Materialized::named("counts"))
             .to_stream()
             .to("counts-out", numbers());

@@ -169,6 +169,7 @@ fn process_values(builder: &StreamsBuilder, cached: bool) {
         .named("summing")
         .process_values(move || Summing(handle.clone()), &["sums"])
         .group_by_key()
+        .drop_null_keys()
         .count_with(Materialized::named("counts"))
         .to_stream()
         .to("counts-out", numbers());
@@ -192,7 +193,7 @@ fn process_values_uncached() {
 }
 
 /// Forwards all rows of a table's store.
-struct Lister(StoreHandle<TimestampedKeyValueStore<Option<String>, i64>>);
+struct Lister(StoreHandle<TimestampedKeyValueStore<String, i64>>);
 
 impl Processor<Option<String>, String, Option<String>, Option<String>> for Lister {
     fn process(
@@ -203,7 +204,7 @@ impl Processor<Option<String>, String, Option<String>, Option<String>> for Liste
         let mut text = String::new();
         for entry in context.store(&self.0)?.all()? {
             let (key, count, _) = entry?;
-            text += &format!("{}={count} ", key.as_deref().unwrap_or("null"));
+            text += &format!("{key}={count} ");
         }
         context.forward(record.key, &Some(text), record.timestamp)
     }
@@ -215,6 +216,7 @@ fn the_store_of_a_table() {
         let records = stream(builder, "a");
         records
             .group_by_key()
+            .drop_null_keys()
             .count_with(Materialized::named("counts"))
             .to_stream()
             .to("counts-out", numbers());

@@ -102,6 +102,7 @@ fn repartition() {
         a.filter(|_, value| value.is_some())
             .repartition(repartitioned())
             .group_by_key()
+            .drop_null_keys()
             .count()
             .to_stream()
             .to("unnamed", numbers());
@@ -146,6 +147,7 @@ fn extractor() {
         builder
             .stream("a", rows().with_timestamp_extractor(by_value))
             .group_by_key_with(grouped())
+            .drop_null_keys()
             .count()
             .to_stream()
             .to("counts", numbers());

@@ -222,6 +222,7 @@ fn of_aggregations() {
     check("tables_of_aggregations", |builder| {
         let counts = stream(builder, "t")
             .group_by_key()
+            .drop_null_keys()
             .count_with(Materialized::named("counts").with_caching_disabled());
         counts
             .filter(|_, count| count % 2 == 0)

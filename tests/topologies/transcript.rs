@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::time::Duration;
-use streams_core::serdes::{I64, Nullable, RawBytes, Utf8};
+use streams_core::serdes::{DefaultSerde, I64, Nullable, RawBytes, Utf8};
 use streams_core::{
     Consumed, Grouped, Headers, KStream, Produced, StreamsBuilder, TopologyTestDriver,
 };
@@ -150,20 +150,20 @@ pub fn rows() -> Consumed<Option<String>, String> {
     Consumed::with(Nullable(Utf8), Utf8)
 }
 
-pub fn strings() -> Produced<Option<String>, String> {
-    Produced::with(Nullable(Utf8), Utf8)
+pub fn strings<K: DefaultSerde>() -> Produced<K, String> {
+    Produced::with(K::Serde::default(), Utf8)
 }
 
-pub fn nullable_strings() -> Produced<Option<String>, Option<String>> {
-    Produced::with(Nullable(Utf8), Nullable(Utf8))
+pub fn nullable_strings<K: DefaultSerde>() -> Produced<K, Option<String>> {
+    Produced::with(K::Serde::default(), Nullable(Utf8))
 }
 
-pub fn numbers() -> Produced<Option<String>, i64> {
-    Produced::with(Nullable(Utf8), I64)
+pub fn numbers<K: DefaultSerde>() -> Produced<K, i64> {
+    Produced::with(K::Serde::default(), I64)
 }
 
-pub fn nullable_numbers() -> Produced<Option<String>, Option<i64>> {
-    Produced::with(Nullable(Utf8), Nullable(I64))
+pub fn nullable_numbers<K: DefaultSerde>() -> Produced<K, Option<i64>> {
+    Produced::with(K::Serde::default(), Nullable(I64))
 }
 
 pub fn grouped() -> Grouped<Option<String>, String> {

@@ -10,11 +10,8 @@ fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-fn produced<V: 'static>(
-    size_ms: u64,
-    value: impl Serde<V>,
-) -> Produced<Windowed<Option<String>>, V> {
-    Produced::with(TimeWindowed::new(Nullable(Utf8), ms(size_ms)), value)
+fn produced<V: 'static>(size_ms: u64, value: impl Serde<V>) -> Produced<Windowed<String>, V> {
+    Produced::with(TimeWindowed::new(Utf8, ms(size_ms)), value)
 }
 
 fn materialized(name: &str, cached: bool) -> Materialized {
@@ -28,12 +25,14 @@ fn materialized(name: &str, cached: bool) -> Materialized {
     clippy::ptr_arg,
     reason = "given to the DSL, which hands out references to the value's type"
 )]
-fn append(_: &Option<String>, value: &String, aggregate: &mut String) {
+fn append(_: &String, value: &String, aggregate: &mut String) {
     aggregate.push_str(value);
 }
 
 fn windows(builder: &StreamsBuilder, cached: bool) {
-    let grouped = stream(builder, "a").group_by_key_with(grouped());
+    let grouped = stream(builder, "a")
+        .group_by_key_with(grouped())
+        .drop_null_keys();
     grouped
         .windowed_by(TimeWindows::of_size_and_grace(ms(10), ms(5)))
         .count_with(materialized("tumbling", cached))
@@ -67,7 +66,9 @@ fn windows_uncached() {
 #[test]
 fn windows_emit_on_close() {
     check("windows_emit_on_close", |builder| {
-        let grouped = stream(builder, "a").group_by_key_with(grouped());
+        let grouped = stream(builder, "a")
+            .group_by_key_with(grouped())
+            .drop_null_keys();
         grouped
             .windowed_by(TimeWindows::of_size_and_grace(ms(10), ms(5)))
             .emit_strategy(EmitStrategy::on_window_close())
@@ -88,6 +89,7 @@ fn windows_in_memory() {
     check("windows_in_memory", |builder| {
         stream(builder, "a")
             .group_by_key()
+            .drop_null_keys()
             .windowed_by(TimeWindows::of_size_and_grace(ms(10), ms(5)))
             .count_with(Materialized::named("tumbling").in_memory())
             .to_stream()
@@ -100,6 +102,7 @@ fn windowed_tables() {
     check("windows_values_and_joins", |builder| {
         let counts = stream(builder, "a")
             .group_by(|_, value| Some(value.clone()), grouped())
+            .drop_null_keys()
             .windowed_by(TimeWindows::of_size_and_grace(ms(10), ms(5)))
             .count();
         counts
@@ -109,10 +112,7 @@ fn windowed_tables() {
             .to("filtered", produced(10, Nullable(I64)));
         counts
             .to_stream()
-            .select_key(|key, _| {
-                let start_ms = key.window.start_ms;
-                key.key.as_ref().map(|key| format!("{key}@{start_ms}"))
-            })
+            .select_key(|key, _| format!("{}@{}", key.key, key.window.start_ms))
             .to("rekeyed", numbers());
     });
 }

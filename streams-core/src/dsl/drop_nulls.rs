@@ -49,7 +49,10 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<Option<K>, V, P> {
             }),
             location,
         );
-        let key = present(&mut graph, self.key.clone(), location);
+        let key = self
+            .key
+            .clone()
+            .map(|key| present(&mut graph, key, location));
         self.behind(node, key, self.value.clone())
     }
 }
@@ -92,7 +95,10 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, Option<V>, P> {
             }),
             location,
         );
-        let value = present(&mut graph, self.value.clone(), location);
+        let value = self
+            .value
+            .clone()
+            .map(|value| present(&mut graph, value, location));
         self.behind(node, self.key.clone(), value)
     }
 }
@@ -100,10 +106,10 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, Option<V>, P> {
 /// The serde of what is inside the options a serde serves.
 pub(super) fn present<T: 'static>(
     graph: &mut Graph,
-    nullable: Option<BoxSerde<Option<T>>>,
+    nullable: BoxSerde<Option<T>>,
     location: &'static Location<'static>,
-) -> Option<BoxSerde<T>> {
-    Some(match Present::of(nullable?) {
+) -> BoxSerde<T> {
+    match Present::of(nullable) {
         Some(present) => Arc::new(present),
         None => {
             graph.fail(Error::topology(format!(
@@ -111,7 +117,7 @@ pub(super) fn present<T: 'static>(
             )));
             Arc::new(Unusable)
         }
-    })
+    }
 }
 
 /// Stands in for a serde in a topology that is not going to be built.

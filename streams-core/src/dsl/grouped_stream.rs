@@ -21,7 +21,6 @@ use std::sync::Arc;
 /// A grouped stream: made by [`KStream::group_by_key`](crate::KStream::group_by_key) and
 /// [`KStream::group_by`](crate::KStream::group_by).
 ///
-/// A record whose key is null belongs to no group: it is dropped and counted.
 pub struct KGroupedStream<K, V> {
     pub(crate) graph: GraphRef,
     pub(crate) node: NodeId,

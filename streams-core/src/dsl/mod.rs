@@ -7,6 +7,7 @@ mod drop_nulls;
 mod global_table;
 mod grouped_stream;
 mod grouped_table;
+mod grouping;
 mod options;
 mod partitioning;
 mod repartition;
@@ -26,6 +27,7 @@ pub use builder::StreamsBuilder;
 pub use global_table::GlobalKTable;
 pub use grouped_stream::KGroupedStream;
 pub use grouped_table::KGroupedTable;
+pub use grouping::{AlwaysThere, Grouping};
 pub use options::{
     ByDefault, Consumed, Given, Grouped, Joined, Materialized, Named, Produced, Repartitioned,
     ValueSerde,

@@ -1,6 +1,7 @@
 //! A stream grouped by key, to be aggregated.
 
 use super::grouped_stream::{KGroupedStream, Regroup};
+use super::grouping::Grouping;
 use super::options::Grouped;
 use super::partitioning::{Partitioning, RepartitionSerdes};
 use super::stream::{KStream, select_key_node};
@@ -27,28 +28,34 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
     /// assert_eq!(driver.read_values(&output)?, [1, 2]);
     /// # Ok::<(), streams_core::Error>(())
     /// ```
-    pub fn group_by_key(&self) -> KGroupedStream<K, V>
+    pub fn group_by_key(&self) -> Grouping<K, V>
     where
         P: RepartitionSerdes<K, V>,
     {
-        match P::serdes() {
-            None => KGroupedStream::new(self.graph.clone(), self.node, self.known_key(), None),
-            Some((key, value)) => KGroupedStream::new(
-                self.graph.clone(),
-                self.node,
-                key,
-                Some(Regroup { value, name: None }),
-            ),
-        }
+        let (key, regroup) = match P::serdes() {
+            None => (self.known_key(), None),
+            Some((key, value)) => (key, Some(Regroup { value, name: None })),
+        };
+        Grouping::new(KGroupedStream::new(
+            self.graph.clone(),
+            self.node,
+            key,
+            regroup,
+        ))
     }
 
     /// As [`KStream::group_by_key`], with serdes and a name for the repartition topic, should one be needed.
-    pub fn group_by_key_with(&self, grouped: Grouped<K, V>) -> KGroupedStream<K, V> {
+    pub fn group_by_key_with(&self, grouped: Grouped<K, V>) -> Grouping<K, V> {
         let regroup = P::REKEYED.then_some(Regroup {
             value: grouped.value,
             name: grouped.name,
         });
-        KGroupedStream::new(self.graph.clone(), self.node, grouped.key, regroup)
+        Grouping::new(KGroupedStream::new(
+            self.graph.clone(),
+            self.node,
+            grouped.key,
+            regroup,
+        ))
     }
 
     /// Groups by another key, always through a repartition topic.
@@ -75,7 +82,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         &self,
         selector: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
         grouped: Grouped<K2, V>,
-    ) -> KGroupedStream<K2, V> {
+    ) -> Grouping<K2, V> {
         let given = self.name.as_deref().or(grouped.name.as_deref());
         let mut graph = self.graph.borrow_mut();
         let name = graph.name_or(given, "KSTREAM-KEY-SELECT-");
@@ -85,7 +92,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
             select_key_node(selector),
             Location::caller(),
         );
-        KGroupedStream::new(
+        Grouping::new(KGroupedStream::new(
             self.graph.clone(),
             node,
             grouped.key,
@@ -93,6 +100,6 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
                 value: grouped.value,
                 name: grouped.name,
             }),
-        )
+        ))
     }
 }
