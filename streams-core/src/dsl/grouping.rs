@@ -1,7 +1,7 @@
 //! `Grouping`: what `group_by_key` and `group_by` return, which asks what shall become of records without a key.
 
 use super::drop_nulls::present;
-use super::grouped_stream::{KGroupedStream, Regroup};
+use super::grouped_stream::KGroupedStream;
 use super::options::{Materialized, ValueSerde};
 use super::stream_node;
 use super::table::{Deletable, KTable, Permanent};
@@ -95,7 +95,7 @@ impl<K: 'static, V: 'static> Grouping<Option<K>, V> {
             location,
         );
         let key = present(&mut graph, self.0.key.clone(), location);
-        let regroup = self.0.regroup.as_ref().map(Regroup::clone);
+        let regroup = self.0.regroup.clone();
         KGroupedStream::new(self.0.graph.clone(), node, key, regroup)
     }
 
