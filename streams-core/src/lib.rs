@@ -39,6 +39,7 @@ pub use config::StreamsConfig;
 pub use deserialization_handler::{
     DeserializationHandler, DeserializationResponse, LogAndContinue, LogAndFail, UnreadableRecord,
 };
+pub use dsl::{Suppressible, Versioned};
 pub use dsl::windows::{EmitStrategy, TimeWindows};
 pub use dsl::{
     AlwaysThere, BranchedKStream, Branches, ByDefault, Consumed, Deletable, Given, GlobalKTable,

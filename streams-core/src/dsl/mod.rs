@@ -34,7 +34,7 @@ pub use options::{
 };
 pub use partitioning::{Partitioned, Partitioning, Rekeyed, RepartitionSerdes};
 pub use stream::KStream;
-pub use table::{Deletable, KTable, Permanent, RowState};
+pub use table::{Deletable, KTable, Permanent, RowState, Suppressible, Versioned};
 pub use windowed_stream::TimeWindowedKStream;
 
 use crate::error::Result;

@@ -30,17 +30,54 @@ pub enum Deletable {}
 #[derive(Clone, Copy, Debug)]
 pub enum Permanent {}
 
-/// [`Deletable`] or [`Permanent`].
-pub trait RowState: sealed::Sealed + 'static {}
+/// The table remembers earlier versions of its rows for a while (KIP-889). Rows can be deleted, as in a [`Deletable`] table.
+///
+/// A stream joined with it meets the version that was valid at the record's own time. Changes that arrive out of order are
+/// forwarded as they come, but aggregations and table-table joins leave them out, so that their results are those of the
+/// latest versions (KIP-914). Tables that are filtered or mapped without a store of their own stay versioned.
+#[derive(Clone, Copy, Debug)]
+pub enum Versioned {}
+
+/// [`Deletable`], [`Permanent`] or [`Versioned`].
+pub trait RowState: sealed::Sealed + 'static {
+    /// What the table is once rows have been filtered out of it.
+    type Filtered: RowState;
+    /// What a table computed from it is in a store of its own that keeps no history.
+    type Stored: RowState;
+}
 
 mod sealed {
     pub trait Sealed {}
     impl Sealed for super::Deletable {}
     impl Sealed for super::Permanent {}
+    impl Sealed for super::Versioned {}
 }
 
-impl RowState for Deletable {}
-impl RowState for Permanent {}
+impl RowState for Deletable {
+    type Filtered = Deletable;
+    type Stored = Deletable;
+}
+
+impl RowState for Permanent {
+    type Filtered = Deletable;
+    type Stored = Permanent;
+}
+
+impl RowState for Versioned {
+    type Filtered = Versioned;
+    type Stored = Deletable;
+}
+
+/// A table whose changes can be held back: any but a [`Versioned`] one, as Kafka Streams has it.
+#[diagnostic::on_unimplemented(
+    message = "a versioned table cannot be suppressed",
+    label = "this table remembers earlier versions of its rows",
+    note = "keep it in a store without history: `Materialized::named(..)` instead of `Materialized::versioned(..)`, also on a `filter_with` or `map_values_with` in between"
+)]
+pub trait Suppressible: RowState {}
+
+impl Suppressible for Deletable {}
+impl Suppressible for Permanent {}
 
 /// How a row is looked up in a task.
 pub(crate) type GetterFactory<K, V> =
@@ -79,7 +116,7 @@ impl<K, V> Clone for TableParts<K, V> {
 
 /// A table: the latest row of each key, and its changes.
 ///
-/// `T` tells whether rows can be deleted ([`Deletable`]) or only change ([`Permanent`]).
+/// `T` tells whether rows can be deleted ([`Deletable`]), only change ([`Permanent`]), or are remembered ([`Versioned`]).
 ///
 /// Made by [`StreamsBuilder::table`](crate::StreamsBuilder::table), by aggregations and by
 /// [`KStream::to_table`](crate::KStream::to_table).
@@ -163,7 +200,7 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
     pub fn filter(
         &self,
         predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
-    ) -> KTable<K, V, Deletable> {
+    ) -> KTable<K, V, T::Filtered> {
         self.filtered(predicate, true, None, Location::caller())
     }
 
@@ -172,7 +209,7 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
     pub fn filter_not(
         &self,
         predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
-    ) -> KTable<K, V, Deletable> {
+    ) -> KTable<K, V, T::Filtered> {
         self.filtered(predicate, false, None, Location::caller())
     }
 
@@ -188,13 +225,13 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         self.filtered(predicate, true, store, location)
     }
 
-    fn filtered(
+    fn filtered<T2: RowState>(
         &self,
         predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
         keep: bool,
         store: Option<ResultStore<V>>,
         location: &'static Location<'static>,
-    ) -> KTable<K, V, Deletable> {
+    ) -> KTable<K, V, T2> {
         let parts = &self.parts;
         let mut graph = parts.graph.borrow_mut();
         let name = graph.name_or(self.name.as_deref(), "KTABLE-FILTER-");
@@ -313,6 +350,30 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         self.result(&mut graph, node, store, value, computed)
     }
 
+    fn nullable_stream(
+        &self,
+        location: &'static Location<'static>,
+    ) -> KStream<K, Option<V>, Partitioned> {
+        let parts = &self.parts;
+        let mut graph = parts.graph.borrow_mut();
+        let name = graph.name_or(self.name.as_deref(), "KTABLE-TOSTREAM-");
+        let node = graph.add_processor(
+            name,
+            vec![parts.node],
+            table_node::<K, V>(|scope, id| {
+                Ok(Box::new(ToStream {
+                    children: scope.stream_children(id)?,
+                }))
+            }),
+            location,
+        );
+        let value = parts
+            .value
+            .clone()
+            .map(|value| Arc::new(Nullable(value)) as BoxSerde<Option<V>>);
+        KStream::new(parts.graph.clone(), node, Some(parts.key.clone()), value)
+    }
+
     /// The handle of a table computed from this one, with or without a store of its own.
     pub(crate) fn result<V2: 'static, T2: RowState>(
         &self,
@@ -322,8 +383,11 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         value: Option<BoxSerde<V2>>,
         computed: GetterFactory<K, V2>,
     ) -> KTable<K, V2, T2> {
-        if let Some(store) = &store {
-            graph.connect(node, store.index);
+        match &store {
+            Some(store) => graph.connect(node, store.index),
+            // What is computed on the way of a versioned table's changes is versioned like it.
+            None if graph.is_versioned(self.parts.node) => graph.set_versioned(node, true),
+            None => {}
         }
         let (getter, stores, old_values): (GetterFactory<K, V2>, StoresWanted, OldValuesWanted) =
             match store.map(|store| store.index) {
@@ -473,24 +537,16 @@ impl<K: 'static, V: 'static> KTable<K, V, Deletable> {
     /// ```
     #[track_caller]
     pub fn to_stream(&self) -> KStream<K, Option<V>, Partitioned> {
-        let parts = &self.parts;
-        let mut graph = parts.graph.borrow_mut();
-        let name = graph.name_or(self.name.as_deref(), "KTABLE-TOSTREAM-");
-        let node = graph.add_processor(
-            name,
-            vec![parts.node],
-            table_node::<K, V>(|scope, id| {
-                Ok(Box::new(ToStream {
-                    children: scope.stream_children(id)?,
-                }))
-            }),
-            Location::caller(),
-        );
-        let value = parts
-            .value
-            .clone()
-            .map(|value| Arc::new(Nullable(value)) as BoxSerde<Option<V>>);
-        KStream::new(parts.graph.clone(), node, Some(parts.key.clone()), value)
+        self.nullable_stream(Location::caller())
+    }
+}
+
+impl<K: 'static, V: 'static> KTable<K, V, Versioned> {
+    /// The changes of the table as a stream, in the order they arrived, those behind a row's latest version among them: a
+    /// deletion has the value `None`.
+    #[track_caller]
+    pub fn to_stream(&self) -> KStream<K, Option<V>, Partitioned> {
+        self.nullable_stream(Location::caller())
     }
 }
 

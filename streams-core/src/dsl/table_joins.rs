@@ -241,6 +241,8 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         let value = store.as_ref().map(|store| store.value.clone());
         let materialized = store.is_some();
         let mut result = self.result(&mut graph, merge, store, value, computed);
+        // Even the join of two versioned tables is none (KIP-914).
+        graph.set_versioned(merge, false);
         if !materialized {
             let stores: StoresWanted = Rc::new(move |_| {
                 let mut stores = this_stores.clone();

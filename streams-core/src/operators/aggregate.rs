@@ -50,6 +50,7 @@ where
                     old: &old.or_else(|| self.sends_old_values.then(&*self.initial).flatten()),
                     timestamp,
                     headers: record.headers,
+                    is_latest: true,
                 },
                 context,
             ),
@@ -98,6 +99,7 @@ pub(crate) fn flush_key_value<K: 'static, A: 'static>(
                 old: &flushed.old,
                 timestamp: flushed.timestamp,
                 headers: &flushed.headers,
+                is_latest: true,
             },
             context,
         )?;

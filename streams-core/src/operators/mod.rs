@@ -50,6 +50,9 @@ pub(crate) struct Change<'a, K, V> {
     pub(crate) old: &'a Option<V>,
     pub(crate) timestamp: i64,
     pub(crate) headers: &'a Headers,
+    /// False for a change of a versioned table that lies behind the row's latest version (KIP-914). Operators that only
+    /// care about the latest rows leave such changes out.
+    pub(crate) is_latest: bool,
 }
 
 impl<K, V> Clone for Change<'_, K, V> {
@@ -76,6 +79,7 @@ impl<'a, K, V> Change<'a, K, V> {
             old,
             timestamp: self.timestamp,
             headers: self.headers,
+            is_latest: self.is_latest,
         }
     }
 

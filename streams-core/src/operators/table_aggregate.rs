@@ -57,6 +57,7 @@ where
                     old: &old,
                     timestamp,
                     headers: record.headers,
+                    is_latest: true,
                 },
                 context,
             ),

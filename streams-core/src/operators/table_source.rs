@@ -35,6 +35,7 @@ impl<K: 'static, V> StreamOperator<K, Option<V>> for PassingTable<K, V> {
                 old: &None,
                 timestamp: record.timestamp,
                 headers: record.headers,
+                is_latest: true,
             },
             context,
         )
@@ -90,6 +91,7 @@ impl<K: 'static, V: 'static> StreamOperator<K, Option<V>> for StoredTable<K, V> 
                 old: &old,
                 timestamp: record.timestamp,
                 headers: record.headers,
+                is_latest: true,
             },
             context,
         )

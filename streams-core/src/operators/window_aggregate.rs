@@ -128,6 +128,7 @@ impl<F, K: 'static, A: 'static> WindowAggregate<F, K, A> {
                     old: &old.or_else(|| self.sends_old_values.then(&*self.initial).flatten()),
                     timestamp,
                     headers: record.headers,
+                    is_latest: true,
                 },
                 context,
             )?;
@@ -208,6 +209,7 @@ impl<F, K: 'static, A: 'static> WindowAggregate<F, K, A> {
                     old: &None,
                     timestamp,
                     headers,
+                    is_latest: true,
                 },
                 context,
             )?;
@@ -255,6 +257,7 @@ impl<F, K: 'static, A: 'static> Flush for WindowAggregate<F, K, A> {
                     old: &flushed.old,
                     timestamp: flushed.timestamp,
                     headers: &flushed.headers,
+                    is_latest: true,
                 },
                 context,
             )?;

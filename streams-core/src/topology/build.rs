@@ -169,6 +169,7 @@ impl Graph {
             children: Vec::new(),
             stores: Vec::new(),
             sends_old_values: false,
+            versioned: false,
             takes_null_keys: false,
             leads_to_null_keys: false,
             hidden: false,
@@ -191,6 +192,7 @@ impl Graph {
             children: Vec::new(),
             stores: Vec::new(),
             sends_old_values: false,
+            versioned: false,
             takes_null_keys: false,
             leads_to_null_keys: false,
             hidden: true,
@@ -329,6 +331,16 @@ impl Graph {
     /// A table node must tell its children the value before a change.
     pub(crate) fn send_old_values(&mut self, node: NodeId) {
         self.nodes[node].sends_old_values = true;
+    }
+
+    /// Says whether a table node's changes are those of a versioned table.
+    pub(crate) fn set_versioned(&mut self, node: NodeId, versioned: bool) {
+        self.nodes[node].versioned = versioned;
+    }
+
+    /// Whether a table node's changes are those of a versioned table.
+    pub(crate) fn is_versioned(&self, node: NodeId) -> bool {
+        self.nodes[node].versioned
     }
 
     /// A node makes something of records without a key, so repartition topics in front of it keep those.

@@ -35,6 +35,9 @@ pub(crate) struct NodeDefinition {
     pub(crate) stores: Vec<usize>,
     /// Whether a table node must tell its children the value before a change.
     pub(crate) sends_old_values: bool,
+    /// Whether a table node's changes are those of a versioned table: then some of them are not the latest of their row
+    /// (Kafka's `GraphNode#isOutputVersioned`).
+    pub(crate) versioned: bool,
     /// Whether it makes something of a record without a key: a left join with a table does (KIP-962).
     pub(crate) takes_null_keys: bool,
     /// Whether such a node is behind this one, be it behind a repartition topic. Set when the topology is built.
