@@ -39,7 +39,6 @@ pub use config::StreamsConfig;
 pub use deserialization_handler::{
     DeserializationHandler, DeserializationResponse, LogAndContinue, LogAndFail, UnreadableRecord,
 };
-pub use dsl::{Suppressible, Versioned};
 pub use dsl::windows::{EmitStrategy, TimeWindows};
 pub use dsl::{
     AlwaysThere, BranchedKStream, Branches, ByDefault, Consumed, Deletable, Given, GlobalKTable,
@@ -47,6 +46,7 @@ pub use dsl::{
     Partitioned, Partitioning, Permanent, Produced, Rekeyed, RepartitionSerdes, Repartitioned,
     RowState, StreamsBuilder, TimeWindowedKStream, ValueSerde,
 };
+pub use dsl::{Suppressible, Versioned};
 pub use error::{Error, ErrorKind, Result};
 pub use record::{FetchedRecord, Header, Headers, OwnedRecord, Record, TopicPartition};
 #[cfg(feature = "kafka")]
