@@ -11,6 +11,7 @@ mod grouping;
 mod options;
 mod partitioning;
 mod repartition;
+mod same_key;
 mod stream;
 mod stream_grouping;
 mod stream_joins;
@@ -33,6 +34,7 @@ pub use options::{
     ValueSerde,
 };
 pub use partitioning::{Partitioned, Partitioning, Rekeyed, RepartitionSerdes};
+pub use same_key::SameKey;
 pub use stream::KStream;
 pub use table::{Deletable, KTable, Permanent, RowState, Suppressible, Versioned};
 pub use windowed_stream::TimeWindowedKStream;

@@ -4,6 +4,7 @@ use super::GlobalKTable;
 use super::options::Joined;
 use super::partitioning::{Partitioned, Partitioning, RepartitionSerdes};
 use super::repartition::{RepartitionParts, add_repartition};
+use super::same_key::SameKey;
 use super::stream::KStream;
 use super::stream_node;
 use super::table::{KTable, RowState};
@@ -38,16 +39,16 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
     /// # Ok::<(), streams_core::Error>(())
     /// ```
     #[track_caller]
-    pub fn join<V2: 'static, VOut: 'static, T: RowState>(
+    pub fn join<K2: SameKey<K>, V2: 'static, VOut: 'static, T: RowState>(
         &self,
-        table: &KTable<K, V2, T>,
+        table: &KTable<K2, V2, T>,
         joiner: impl Fn(&V, &V2) -> VOut + Send + Sync + 'static,
     ) -> KStream<K, VOut, Partitioned>
     where
         P: RepartitionSerdes<K, V>,
     {
         self.joined(
-            table,
+            K2::table(table),
             move |_: &K, value: &V, row: Option<&V2>| row.map(|row| joiner(value, row)),
             Kind::Inner,
             (P::serdes(), None),
@@ -57,14 +58,14 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
 
     /// As [`KStream::join`], with serdes and a name for the repartition topic, should one be needed.
     #[track_caller]
-    pub fn join_with<V2: 'static, VOut: 'static, T: RowState>(
+    pub fn join_with<K2: SameKey<K>, V2: 'static, VOut: 'static, T: RowState>(
         &self,
-        table: &KTable<K, V2, T>,
+        table: &KTable<K2, V2, T>,
         joiner: impl Fn(&V, &V2) -> VOut + Send + Sync + 'static,
         joined: Joined<K, V>,
     ) -> KStream<K, VOut, Partitioned> {
         self.joined(
-            table,
+            K2::table(table),
             move |_: &K, value: &V, row: Option<&V2>| row.map(|row| joiner(value, row)),
             Kind::Inner,
             given::<K, V, P>(joined),
@@ -93,16 +94,16 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
     /// # Ok::<(), streams_core::Error>(())
     /// ```
     #[track_caller]
-    pub fn left_join<V2: 'static, VOut: 'static, T: RowState>(
+    pub fn left_join<K2: SameKey<K>, V2: 'static, VOut: 'static, T: RowState>(
         &self,
-        table: &KTable<K, V2, T>,
+        table: &KTable<K2, V2, T>,
         joiner: impl Fn(&V, Option<&V2>) -> VOut + Send + Sync + 'static,
     ) -> KStream<K, VOut, Partitioned>
     where
         P: RepartitionSerdes<K, V>,
     {
         self.joined(
-            table,
+            K2::table(table),
             move |_: &K, value: &V, row: Option<&V2>| Some(joiner(value, row)),
             Kind::Left,
             (P::serdes(), None),
@@ -112,14 +113,14 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
 
     /// As [`KStream::left_join`], with serdes and a name for the repartition topic, should one be needed.
     #[track_caller]
-    pub fn left_join_with<V2: 'static, VOut: 'static, T: RowState>(
+    pub fn left_join_with<K2: SameKey<K>, V2: 'static, VOut: 'static, T: RowState>(
         &self,
-        table: &KTable<K, V2, T>,
+        table: &KTable<K2, V2, T>,
         joiner: impl Fn(&V, Option<&V2>) -> VOut + Send + Sync + 'static,
         joined: Joined<K, V>,
     ) -> KStream<K, VOut, Partitioned> {
         self.joined(
-            table,
+            K2::table(table),
             move |_: &K, value: &V, row: Option<&V2>| Some(joiner(value, row)),
             Kind::Left,
             given::<K, V, P>(joined),

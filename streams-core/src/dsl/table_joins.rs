@@ -1,6 +1,7 @@
 //! Joins of two tables on their keys.
 
 use super::options::{Materialized, ValueSerde};
+use super::same_key::SameKey;
 use super::table::{Deletable, GetterFactory, KTable, RowState, StoresWanted};
 use super::table_node;
 use super::table_store::{ResultStore, result_children};
@@ -33,25 +34,37 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
     /// # Ok::<(), streams_core::Error>(())
     /// ```
     #[track_caller]
-    pub fn join<V2: 'static, VOut: 'static, T2: RowState>(
+    pub fn join<K2: SameKey<K>, V2: 'static, VOut: 'static, T2: RowState>(
         &self,
-        other: &KTable<K, V2, T2>,
+        other: &KTable<K2, V2, T2>,
         joiner: impl Fn(&V, &V2) -> VOut + Send + Sync + 'static,
     ) -> KTable<K, VOut, Deletable> {
-        self.joined(other, inner(joiner), INNER, None, Location::caller())
+        self.joined(
+            K2::table(other),
+            inner(joiner),
+            INNER,
+            None,
+            Location::caller(),
+        )
     }
 
     /// As [`KTable::join`], with the result in a store of its own.
     #[track_caller]
-    pub fn join_with<V2: 'static, VOut: 'static, T2: RowState>(
+    pub fn join_with<K2: SameKey<K>, V2: 'static, VOut: 'static, T2: RowState>(
         &self,
-        other: &KTable<K, V2, T2>,
+        other: &KTable<K2, V2, T2>,
         joiner: impl Fn(&V, &V2) -> VOut + Send + Sync + 'static,
         materialized: Materialized<impl ValueSerde<VOut>>,
     ) -> KTable<K, VOut, Deletable> {
         let location = Location::caller();
         let store = self.result_store(materialized, "KTABLE-MERGE-STATE-STORE-", location);
-        self.joined(other, inner(joiner), INNER, Some(store), location)
+        self.joined(
+            K2::table(other),
+            inner(joiner),
+            INNER,
+            Some(store),
+            location,
+        )
     }
 
     /// Every row of this table, joined with the other's or with `None`.
@@ -74,25 +87,31 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
     /// # Ok::<(), streams_core::Error>(())
     /// ```
     #[track_caller]
-    pub fn left_join<V2: 'static, VOut: 'static, T2: RowState>(
+    pub fn left_join<K2: SameKey<K>, V2: 'static, VOut: 'static, T2: RowState>(
         &self,
-        other: &KTable<K, V2, T2>,
+        other: &KTable<K2, V2, T2>,
         joiner: impl Fn(&V, Option<&V2>) -> VOut + Send + Sync + 'static,
     ) -> KTable<K, VOut, Deletable> {
-        self.joined(other, left(joiner), LEFT, None, Location::caller())
+        self.joined(
+            K2::table(other),
+            left(joiner),
+            LEFT,
+            None,
+            Location::caller(),
+        )
     }
 
     /// As [`KTable::left_join`], with the result in a store of its own.
     #[track_caller]
-    pub fn left_join_with<V2: 'static, VOut: 'static, T2: RowState>(
+    pub fn left_join_with<K2: SameKey<K>, V2: 'static, VOut: 'static, T2: RowState>(
         &self,
-        other: &KTable<K, V2, T2>,
+        other: &KTable<K2, V2, T2>,
         joiner: impl Fn(&V, Option<&V2>) -> VOut + Send + Sync + 'static,
         materialized: Materialized<impl ValueSerde<VOut>>,
     ) -> KTable<K, VOut, Deletable> {
         let location = Location::caller();
         let store = self.result_store(materialized, "KTABLE-MERGE-STATE-STORE-", location);
-        self.joined(other, left(joiner), LEFT, Some(store), location)
+        self.joined(K2::table(other), left(joiner), LEFT, Some(store), location)
     }
 
     /// Every row of either table, joined with the other's or with `None`; the joiner never gets `None` twice.
@@ -115,25 +134,37 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
     /// # Ok::<(), streams_core::Error>(())
     /// ```
     #[track_caller]
-    pub fn outer_join<V2: 'static, VOut: 'static, T2: RowState>(
+    pub fn outer_join<K2: SameKey<K>, V2: 'static, VOut: 'static, T2: RowState>(
         &self,
-        other: &KTable<K, V2, T2>,
+        other: &KTable<K2, V2, T2>,
         joiner: impl Fn(Option<&V>, Option<&V2>) -> VOut + Send + Sync + 'static,
     ) -> KTable<K, VOut, Deletable> {
-        self.joined(other, Arc::new(joiner), OUTER, None, Location::caller())
+        self.joined(
+            K2::table(other),
+            Arc::new(joiner),
+            OUTER,
+            None,
+            Location::caller(),
+        )
     }
 
     /// As [`KTable::outer_join`], with the result in a store of its own.
     #[track_caller]
-    pub fn outer_join_with<V2: 'static, VOut: 'static, T2: RowState>(
+    pub fn outer_join_with<K2: SameKey<K>, V2: 'static, VOut: 'static, T2: RowState>(
         &self,
-        other: &KTable<K, V2, T2>,
+        other: &KTable<K2, V2, T2>,
         joiner: impl Fn(Option<&V>, Option<&V2>) -> VOut + Send + Sync + 'static,
         materialized: Materialized<impl ValueSerde<VOut>>,
     ) -> KTable<K, VOut, Deletable> {
         let location = Location::caller();
         let store = self.result_store(materialized, "KTABLE-MERGE-STATE-STORE-", location);
-        self.joined(other, Arc::new(joiner), OUTER, Some(store), location)
+        self.joined(
+            K2::table(other),
+            Arc::new(joiner),
+            OUTER,
+            Some(store),
+            location,
+        )
     }
 
     fn joined<V2: 'static, VOut: 'static, T2: RowState>(
