@@ -20,17 +20,17 @@ use super::table::KTable;
 )]
 pub trait SameKey<K>: Sized {
     #[doc(hidden)]
-    fn table<'a, V, T>(table: &'a KTable<Self, V, T>) -> &'a KTable<K, V, T>;
+    fn table<V, T>(table: &KTable<Self, V, T>) -> &KTable<K, V, T>;
     #[doc(hidden)]
-    fn stream<'a, V, P>(stream: &'a KStream<Self, V, P>) -> &'a KStream<K, V, P>;
+    fn stream<V, P>(stream: &KStream<Self, V, P>) -> &KStream<K, V, P>;
 }
 
 impl<K> SameKey<K> for K {
-    fn table<'a, V, T>(table: &'a KTable<K, V, T>) -> &'a KTable<K, V, T> {
+    fn table<V, T>(table: &KTable<K, V, T>) -> &KTable<K, V, T> {
         table
     }
 
-    fn stream<'a, V, P>(stream: &'a KStream<K, V, P>) -> &'a KStream<K, V, P> {
+    fn stream<V, P>(stream: &KStream<K, V, P>) -> &KStream<K, V, P> {
         stream
     }
 }
