@@ -44,7 +44,7 @@ pub use dsl::{
     AlwaysThere, BranchedKStream, Branches, ByDefault, Consumed, Deletable, Given, GlobalKTable,
     Grouped, Grouping, Joined, KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Named,
     Partitioned, Partitioning, Permanent, Produced, Rekeyed, RepartitionSerdes, Repartitioned,
-    RowState, SameKey, StreamsBuilder, TimeWindowedKStream, ValueSerde,
+    RowState, SameKey, StreamsBuilder, TimeWindowedKStream, ValueSerde, Writes,
 };
 pub use dsl::{Suppressible, Versioned};
 pub use error::{Error, ErrorKind, Result};

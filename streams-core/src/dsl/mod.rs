@@ -31,7 +31,7 @@ pub use grouped_table::KGroupedTable;
 pub use grouping::{AlwaysThere, Grouping};
 pub use options::{
     ByDefault, Consumed, Given, Grouped, Joined, Materialized, Named, Produced, Repartitioned,
-    ValueSerde,
+    ValueSerde, Writes,
 };
 pub use partitioning::{Partitioned, Partitioning, Rekeyed, RepartitionSerdes};
 pub use same_key::SameKey;

@@ -169,6 +169,25 @@ impl<K: DefaultSerde, V: DefaultSerde> Default for Produced<K, V> {
     }
 }
 
+/// How records of a stream with keys `K` and values `V` are written: a [`Produced`] of these types.
+#[diagnostic::on_unimplemented(
+    message = "the records of this stream have keys of type `{K}` and values of type `{V}`, which `{Self}` does not write",
+    label = "serdes of other types",
+    note = "give `Produced::with` a serde for `{K}` and one for `{V}`",
+    note = "a windowed key takes `TimeWindowed::new(key_serde, window_size)` or `SessionWindowed::new(key_serde)`, an `Option` takes `Nullable(serde)`"
+)]
+pub trait Writes<K, V> {
+    #[doc(hidden)]
+    fn produced(self) -> Produced<K, V>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<K, V> Writes<K, V> for Produced<K, V> {
+    fn produced(self) -> Produced<K, V> {
+        self
+    }
+}
+
 /// The serdes of a repartition topic that a grouping may need, and its name.
 ///
 /// ```
@@ -349,6 +368,7 @@ pub struct ByDefault;
 /// A serde given by the caller.
 pub struct Given<V>(BoxSerde<V>);
 
+#[diagnostic::do_not_recommend]
 impl<V: DefaultSerde> ValueSerde<V> for ByDefault {
     fn into_serde(self) -> BoxSerde<V> {
         default_serde()

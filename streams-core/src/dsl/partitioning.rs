@@ -65,6 +65,7 @@ impl<K, V> RepartitionSerdes<K, V> for Partitioned {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<K: DefaultSerde, V: DefaultSerde> RepartitionSerdes<K, V> for Rekeyed {
     fn serdes() -> Option<(BoxSerde<K>, BoxSerde<V>)> {
         Some((default_serde(), default_serde()))

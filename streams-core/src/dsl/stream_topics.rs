@@ -1,6 +1,6 @@
 //! A stream into a topic, through one and back, or into a table.
 
-use super::options::{Materialized, Produced, Repartitioned, ValueSerde};
+use super::options::{Materialized, Produced, Repartitioned, ValueSerde, Writes};
 use super::partitioning::{Partitioned, Partitioning, RepartitionSerdes};
 use super::repartition::{RepartitionParts, add_repartition};
 use super::stream::KStream;
@@ -76,9 +76,9 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
     /// # Ok::<(), streams_core::Error>(())
     /// ```
     #[track_caller]
-    pub fn to(&self, topic: impl Into<String>, produced: Produced<K, V>) {
+    pub fn to(&self, topic: impl Into<String>, produced: impl Writes<K, V>) {
         let topic = TopicName::External(topic.into().into());
-        self.add_sink(Some(topic), None, produced, Location::caller());
+        self.add_sink(Some(topic), None, produced.produced(), Location::caller());
     }
 
     /// Writes each record to the topic the extractor names, which must exist.
@@ -101,10 +101,15 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
     pub fn to_extracted(
         &self,
         extractor: impl for<'a> Fn(Record<'a, K, V>) -> String + Send + Sync + 'static,
-        produced: Produced<K, V>,
+        produced: impl Writes<K, V>,
     ) {
         let extractor: TopicExtractor<K, V> = Arc::new(extractor);
-        self.add_sink(None, Some(extractor), produced, Location::caller());
+        self.add_sink(
+            None,
+            Some(extractor),
+            produced.produced(),
+            Location::caller(),
+        );
     }
 
     fn add_sink(
