@@ -313,7 +313,7 @@ impl<KOut: 'static, VOut: 'static> ProcessorContext<'_, KOut, VOut> {
         match index {
             Some(index) => {
                 let cause = self.context.cause(self.timestamp, self.headers);
-                Ok(S::access(self.context, index, cause))
+                crate::stores::open(self.context, index, store, cause)
             }
             None => Err(crate::Error::topology(format!(
                 "processor '{}' is not connected to store '{}': name the store in the call of `process`",

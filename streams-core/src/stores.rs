@@ -6,6 +6,7 @@ mod window;
 pub use key_value::{KeyValueAccess, TimestampedKeyValueAccess};
 pub use window::WindowAccess;
 
+use crate::error::{Error, Result};
 use crate::serdes::{BoxSerde, Serde};
 use crate::task::context::Context;
 use crate::task::stores::{AnyState, Cause, KeyValueState, ScanOrder, WindowState};
@@ -270,8 +271,32 @@ pub trait StoreType: sealed::Sealed + 'static {
     /// The opened store.
     type Access<'a>;
 
+    /// How a task keeps it.
+    #[doc(hidden)]
+    type State: AnyState;
+
     #[doc(hidden)]
     fn access<'a>(context: &'a mut Context, index: usize, cause: Cause<'a>) -> Self::Access<'a>;
+}
+
+/// Opens a store for code that knows it by a handle.
+///
+/// # Errors
+/// When the store is of another type than the handle, which a handle by name alone can be.
+pub(crate) fn open<'a, S: StoreType>(
+    context: &'a mut Context,
+    index: usize,
+    store: &StoreHandle<S>,
+    cause: Cause<'a>,
+) -> Result<S::Access<'a>> {
+    if !context.states[index].as_any_mut().is::<S::State>() {
+        return Err(Error::topology(format!(
+            "store '{}' is no `{}`: a handle made by name must have the types of the store's keys and values",
+            store.name(),
+            std::any::type_name::<S>()
+        )));
+    }
+    Ok(S::access(context, index, cause))
 }
 
 mod sealed {
@@ -293,6 +318,7 @@ impl<K, V> sealed::Sealed for WindowStore<K, V> {}
 
 impl<K: 'static, V: 'static> StoreType for KeyValueStore<K, V> {
     type Access<'a> = KeyValueAccess<'a, K, V>;
+    type State = KeyValueState<K, V>;
 
     fn access<'a>(
         context: &'a mut Context,
@@ -310,6 +336,7 @@ impl<K: 'static, V: 'static> StoreType for KeyValueStore<K, V> {
 
 impl<K: 'static, V: 'static> StoreType for TimestampedKeyValueStore<K, V> {
     type Access<'a> = TimestampedKeyValueAccess<'a, K, V>;
+    type State = KeyValueState<K, V>;
 
     fn access<'a>(
         context: &'a mut Context,
@@ -322,6 +349,7 @@ impl<K: 'static, V: 'static> StoreType for TimestampedKeyValueStore<K, V> {
 
 impl<K: 'static, V: 'static> StoreType for WindowStore<K, V> {
     type Access<'a> = WindowAccess<'a, K, V>;
+    type State = WindowState<K, V>;
 
     fn access<'a>(
         context: &'a mut Context,
@@ -334,5 +362,27 @@ impl<K: 'static, V: 'static> StoreType for WindowStore<K, V> {
             cause,
             types: PhantomData,
         }
+    }
+}
+
+#[cfg(all(test, feature = "test-driver"))]
+mod tests {
+    use super::*;
+    use crate::{Consumed, Materialized, StreamsBuilder, TopologyTestDriver};
+
+    #[test]
+    fn a_handle_of_other_types_is_an_error_that_says_so() {
+        let builder = StreamsBuilder::new();
+        builder
+            .stream::<String, String>("in", Consumed::new())
+            .group_by_key()
+            .count_with(Materialized::named("counts"));
+        let topology = builder.build().expect("a topology");
+        let mut driver = TopologyTestDriver::new(&topology).expect("a driver");
+        let handle: StoreHandle<KeyValueStore<String, String>> = StoreHandle::named("counts");
+        let error = driver.store(&handle).err().expect("counts are numbers");
+        assert!(error.to_string().contains("'counts' is no"), "{error}");
+        let handle: StoreHandle<KeyValueStore<String, i64>> = StoreHandle::named("counts");
+        assert!(driver.store(&handle).is_ok());
     }
 }

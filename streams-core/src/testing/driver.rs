@@ -492,7 +492,7 @@ impl TopologyTestDriver {
         };
         let context = self.tasks[task].context_mut();
         let cause = context.cause(context.stream_time_ms.max(0), &NO_HEADERS);
-        Ok(S::access(context, index, cause))
+        crate::stores::open(context, index, store, cause)
     }
 
     /// How many records were dropped by an operator's rule or skipped as unreadable.

@@ -10,7 +10,7 @@ use std::any::Any;
 use std::rc::Rc;
 use streams_state::Order;
 
-pub(crate) struct KeyValueState<K, V> {
+pub struct KeyValueState<K, V> {
     key: BoxSerde<K>,
     view: View<V>,
 }

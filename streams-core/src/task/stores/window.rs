@@ -10,7 +10,7 @@ use std::any::Any;
 use std::rc::Rc;
 use streams_state::{Order, WindowEntries};
 
-pub(crate) struct WindowState<K, V> {
+pub struct WindowState<K, V> {
     key: BoxSerde<K>,
     view: View<V>,
     scan_order: ScanOrder,
