@@ -35,8 +35,8 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | what users of the crate see | `key_value`, `window`, `spec`, `change`, `task_stores`, `resources`, `error`, [`key_encoding`], [`timestamped`] |
-//! | semantics, once for all backends | `table`: rows, and the two kinds of store over them |
+//! | what users of the crate see | `key_value`, `window`, `versioned`, `spec`, `change`, `task_stores`, `resources`, `error`, [`key_encoding`], [`timestamped`] |
+//! | semantics, once for all backends | `table`: rows, and each kind of store over them |
 //! | the folders of a task | `directory` |
 //! | uncommitted writes | `overlay`, and `merge`, which scans it and a backend as one |
 //! | backends | `memory`, `rocksdb` (the only module that names that crate), `custom` |
@@ -57,6 +57,7 @@ mod key_value;
 mod resources;
 mod spec;
 mod task_stores;
+mod versioned;
 mod window;
 
 pub mod key_encoding;
@@ -82,6 +83,10 @@ pub use change::Change;
 pub use error::{Result, StoreError, StoreErrorKind};
 pub use key_value::{Entries, KeyValueStore, Order};
 pub use resources::StoreResources;
+pub use spec::VersionedSpec;
 pub use spec::{CustomBackend, StoreBackend, StoreKind, StoreSpec, WindowOrder, WindowSpec};
 pub use task_stores::TaskStores;
+pub use versioned::{
+    AsOf, Version, VersionedKeyValueStore, VersionedPut, VersionedRecord, versioned_change,
+};
 pub use window::{PutOutcome, WindowEntries, WindowKey, WindowStore};

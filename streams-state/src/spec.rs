@@ -43,6 +43,47 @@ impl WindowSpec {
     }
 }
 
+/// What a versioned store is like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionedSpec {
+    /// How long a version is kept after it was replaced, measured in the time of the records, in milliseconds. A put that is
+    /// late by more is rejected.
+    pub history_retention_ms: i64,
+    /// How much time one segment spans, in milliseconds: the older versions of a key in one segment are read and written
+    /// together, and expiry removes whole segments.
+    pub segment_interval_ms: i64,
+}
+
+impl VersionedSpec {
+    /// With the segments Kafka Streams chooses for this retention (`RocksDbVersionedKeyValueBytesStoreSupplier`): a third of
+    /// it but no less than 2 s up to a minute, a fifth but no less than 20 s up to 5 minutes, a twelfth but no less than a
+    /// minute up to an hour, otherwise a 24th but no less than 5 minutes.
+    pub fn with_history_retention_ms(history_retention_ms: i64) -> Self {
+        let (share, least_ms) = match history_retention_ms {
+            ..=60_000 => (3, 2_000),
+            ..=300_000 => (5, 20_000),
+            ..=3_600_000 => (12, 60_000),
+            _ => (24, 300_000),
+        };
+        VersionedSpec {
+            history_retention_ms,
+            segment_interval_ms: (history_retention_ms / share).max(least_ms),
+        }
+    }
+
+    /// The number of the segment that a time lies in.
+    pub(crate) fn segment(&self, time_ms: i64) -> i64 {
+        time_ms / self.segment_interval_ms
+    }
+
+    /// The first segment that may still be asked for.
+    pub(crate) fn first_live_segment(&self, observed_ms: Option<i64>) -> i64 {
+        observed_ms.map_or(0, |observed| {
+            self.segment(observed.saturating_sub(self.history_retention_ms).max(0))
+        })
+    }
+}
+
 /// Which of the store traits a store offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreKind {
@@ -50,6 +91,8 @@ pub enum StoreKind {
     KeyValue,
     /// A [`WindowStore`].
     Window(WindowSpec),
+    /// A [`VersionedKeyValueStore`](crate::VersionedKeyValueStore).
+    Versioned(VersionedSpec),
 }
 
 /// Where a store keeps its entries.
@@ -126,6 +169,15 @@ impl StoreSpec {
         }
     }
 
+    /// A versioned store. A custom backend is asked for a key-value store, which keeps its rows.
+    pub fn versioned(name: impl Into<String>, spec: VersionedSpec, backend: StoreBackend) -> Self {
+        Self {
+            name: name.into(),
+            kind: StoreKind::Versioned(spec),
+            backend,
+        }
+    }
+
     fn validate(&self) -> Result<()> {
         let name = &self.name;
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
@@ -152,6 +204,14 @@ impl StoreSpec {
                     window.retention_ms, window.window_size_ms
                 )));
             }
+        }
+        if let StoreKind::Versioned(versioned) = &self.kind
+            && (versioned.history_retention_ms < 0 || versioned.segment_interval_ms < 1)
+        {
+            return Err(StoreError::invalid_argument(format!(
+                "versioned store `{name}` has a history retention of {} ms, which must not be negative, and segments of {} ms, which must be positive",
+                versioned.history_retention_ms, versioned.segment_interval_ms
+            )));
         }
         Ok(())
     }
@@ -204,6 +264,28 @@ mod tests {
         assert!(window(10, 10).is_ok());
         assert!(window(9, 10).is_err());
         assert!(window(-1, -2).is_err());
+    }
+
+    #[test]
+    fn versioned_segments_are_those_of_kafka_streams() {
+        let segment = |retention_ms| {
+            VersionedSpec::with_history_retention_ms(retention_ms).segment_interval_ms
+        };
+        assert_eq!(segment(0), 2_000);
+        assert_eq!(segment(60_000), 20_000);
+        assert_eq!(segment(60_001), 20_000);
+        assert_eq!(segment(300_000), 60_000);
+        assert_eq!(segment(300_001), 60_000);
+        assert_eq!(segment(3_600_000), 300_000);
+        assert_eq!(segment(24 * 3_600_000), 3_600_000);
+        for (history_retention_ms, segment_interval_ms) in [(-1, 1), (1, 0)] {
+            let spec = VersionedSpec {
+                history_retention_ms,
+                segment_interval_ms,
+            };
+            let spec = StoreSpec::versioned("v", spec, StoreBackend::Memory);
+            assert!(validate(&[spec]).is_err());
+        }
     }
 
     #[test]

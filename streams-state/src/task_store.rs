@@ -1,7 +1,7 @@
 //! `TaskStore`: what a store is to the task it belongs to, beyond its reads and writes.
 
 use crate::table::RowSink;
-use crate::{Change, KeyValueStore, Result, WindowStore};
+use crate::{Change, KeyValueStore, Result, VersionedKeyValueStore, WindowStore};
 
 /// How a store takes part in the commits of its task.
 pub(crate) trait Transactional: Send {
@@ -31,10 +31,16 @@ pub(crate) trait TaskWindowStore: WindowStore + Transactional {}
 
 impl<S: WindowStore + Transactional> TaskWindowStore for S {}
 
-/// One store of a task, of either kind.
+/// A versioned store of a task.
+pub(crate) trait TaskVersionedStore: VersionedKeyValueStore + Transactional {}
+
+impl<S: VersionedKeyValueStore + Transactional> TaskVersionedStore for S {}
+
+/// One store of a task, of any kind.
 pub(crate) enum TaskStore {
     KeyValue(Box<dyn TaskKeyValueStore>),
     Window(Box<dyn TaskWindowStore>),
+    Versioned(Box<dyn TaskVersionedStore>),
 }
 
 impl TaskStore {
@@ -42,6 +48,7 @@ impl TaskStore {
         match self {
             Self::KeyValue(store) => store.as_ref(),
             Self::Window(store) => store.as_ref(),
+            Self::Versioned(store) => store.as_ref(),
         }
     }
 
@@ -49,6 +56,17 @@ impl TaskStore {
         match self {
             Self::KeyValue(store) => store.as_mut(),
             Self::Window(store) => store.as_mut(),
+            Self::Versioned(store) => store.as_mut(),
+        }
+    }
+
+    /// What kind of store it is, for messages.
+    #[cold]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::KeyValue(_) => "key-value",
+            Self::Window(_) => "window",
+            Self::Versioned(_) => "versioned",
         }
     }
 }

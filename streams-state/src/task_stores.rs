@@ -11,11 +11,11 @@ use crate::custom::{CustomKeyValueTable, CustomWindowStore};
 use crate::directory;
 use crate::memory::MemoryTable;
 use crate::spec::validate;
-use crate::table::{NoSink, TableKeyValueStore, TableWindowStore};
+use crate::table::{NoSink, TableKeyValueStore, TableVersionedStore, TableWindowStore};
 use crate::task_store::TaskStore;
 use crate::{
     Change, CustomBackend, KeyValueStore, Result, StoreBackend, StoreKind, StoreResources,
-    StoreSpec, WindowStore,
+    StoreSpec, VersionedKeyValueStore, WindowStore,
 };
 
 /// All stores of one task.
@@ -117,7 +117,7 @@ impl TaskStores {
         let Entry { spec, store, .. } = &self.entries[index];
         match store {
             TaskStore::KeyValue(store) => store.as_ref(),
-            TaskStore::Window(_) => wrong_kind(spec, "window"),
+            other => wrong_kind(spec, other.kind()),
         }
     }
 
@@ -130,7 +130,7 @@ impl TaskStores {
         let Entry { spec, store, .. } = &mut self.entries[index];
         match store {
             TaskStore::KeyValue(store) => store.as_mut(),
-            TaskStore::Window(_) => wrong_kind(spec, "window"),
+            other => wrong_kind(spec, other.kind()),
         }
     }
 
@@ -143,7 +143,7 @@ impl TaskStores {
         let Entry { spec, store, .. } = &self.entries[index];
         match store {
             TaskStore::Window(store) => store.as_ref(),
-            TaskStore::KeyValue(_) => wrong_kind(spec, "key-value"),
+            other => wrong_kind(spec, other.kind()),
         }
     }
 
@@ -156,7 +156,33 @@ impl TaskStores {
         let Entry { spec, store, .. } = &mut self.entries[index];
         match store {
             TaskStore::Window(store) => store.as_mut(),
-            TaskStore::KeyValue(_) => wrong_kind(spec, "key-value"),
+            other => wrong_kind(spec, other.kind()),
+        }
+    }
+
+    /// The versioned store at `index` of the specs.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such store or it is of another kind, which is a bug of the caller.
+    pub fn versioned(&self, index: usize) -> &dyn VersionedKeyValueStore {
+        let Entry { spec, store, .. } = &self.entries[index];
+        match store {
+            TaskStore::Versioned(store) => store.as_ref(),
+            other => wrong_kind(spec, other.kind()),
+        }
+    }
+
+    /// The versioned store at `index` of the specs, for writing.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such store or it is of another kind, which is a bug of the caller.
+    pub fn versioned_mut(&mut self, index: usize) -> &mut dyn VersionedKeyValueStore {
+        let Entry { spec, store, .. } = &mut self.entries[index];
+        match store {
+            TaskStore::Versioned(store) => store.as_mut(),
+            other => wrong_kind(spec, other.kind()),
         }
     }
 
@@ -165,8 +191,9 @@ impl TaskStores {
     ///
     /// # Errors
     ///
-    /// [`Corruption`](crate::StoreErrorKind::Corruption) when a record of a window store has no window key; otherwise
-    /// when the disk cannot be written.
+    /// [`Corruption`](crate::StoreErrorKind::Corruption) when a record of a window store has no window key, or one of a
+    /// versioned store no time ([`versioned_change`](crate::versioned_change)); otherwise when the disk cannot be written.
+    /// A versioned store takes no changelog records above uncommitted writes.
     ///
     /// # Panics
     ///
@@ -319,6 +346,9 @@ fn open_store(
                 StoreKind::Window(window) => {
                     TaskStore::Window(Box::new(TableWindowStore::new(table, window)?))
                 }
+                StoreKind::Versioned(versioned) => {
+                    TaskStore::Versioned(Box::new(TableVersionedStore::new(table, versioned)?))
+                }
             }
         }
     };
@@ -347,6 +377,14 @@ fn open_custom(
         StoreKind::Window(window) => {
             let store = backend.open_window(&spec.name, window, own)?;
             TaskStore::Window(Box::new(CustomWindowStore::new(store, window)?))
+        }
+        // Its rows are entries of a key-value store like any other.
+        StoreKind::Versioned(versioned) => {
+            let store = backend.open_key_value(&spec.name, own)?;
+            TaskStore::Versioned(Box::new(TableVersionedStore::new(
+                CustomKeyValueTable::new(store),
+                versioned,
+            )?))
         }
     })
 }

@@ -48,8 +48,10 @@
 
 mod key_value;
 mod task_stores;
+mod versioned;
 mod window;
 
 pub use self::key_value::key_value;
 pub use self::task_stores::task_stores;
+pub use self::versioned::versioned;
 pub use self::window::window;

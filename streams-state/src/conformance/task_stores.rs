@@ -34,6 +34,7 @@ pub fn task_stores(backend: &StoreBackend, directory: &Path) {
         task.restore_lies_below_uncommitted_writes();
         task.restored_windows_move_time();
         task.only_what_is_durable_survives();
+        super::versioned::restore(backend, directory);
     }
 }
 

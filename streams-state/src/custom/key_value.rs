@@ -18,6 +18,21 @@ impl CustomKeyValueTable {
             store,
         }
     }
+
+    /// Deletes the committed rows whose keys are smaller than `bound`.
+    fn delete_below(&mut self, bound: &[u8]) -> Result<()> {
+        let mut dead = Vec::new();
+        for entry in self.store.range(None, Some(bound), Order::Forward)? {
+            let (key, _) = entry?;
+            if key != bound {
+                dead.push(key);
+            }
+        }
+        for key in dead {
+            self.store.put(&key, None)?;
+        }
+        Ok(())
+    }
 }
 
 impl Table for CustomKeyValueTable {
@@ -61,12 +76,12 @@ impl Table for CustomKeyValueTable {
 
     fn stage(&self, _expired: Option<&[u8]>, _sink: &mut dyn RowSink) {}
 
-    fn committed(&mut self, _expired: Option<&[u8]>) -> Result<()> {
+    fn committed(&mut self, expired: Option<&[u8]>) -> Result<()> {
         for (key, value) in self.overlay.iter() {
             self.store.put(key, value)?;
         }
         self.overlay.clear();
-        Ok(())
+        expired.map_or(Ok(()), |expired| self.delete_below(expired))
     }
 
     fn rollback(&mut self) {
@@ -77,8 +92,8 @@ impl Table for CustomKeyValueTable {
         self.store.put(key, value)
     }
 
-    fn restore_expired(&mut self, _expired: &[u8], _sink: &mut dyn RowSink) -> Result<()> {
-        Ok(())
+    fn restore_expired(&mut self, expired: &[u8], _sink: &mut dyn RowSink) -> Result<()> {
+        self.delete_below(expired)
     }
 }
 

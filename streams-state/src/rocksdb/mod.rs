@@ -21,7 +21,7 @@ use ::rocksdb::{
 
 pub(crate) use self::options::SharedMemory;
 use self::table::{BatchSink, RocksDbTable, column_family};
-use crate::table::{RowSink, TableKeyValueStore, TableWindowStore};
+use crate::table::{RowSink, TableKeyValueStore, TableVersionedStore, TableWindowStore};
 use crate::task_store::{TaskStore, Transactional};
 use crate::{Result, StoreError, StoreKind, StoreResources, StoreSpec, WindowOrder};
 
@@ -82,6 +82,9 @@ impl Database {
             StoreKind::KeyValue => TaskStore::KeyValue(Box::new(TableKeyValueStore::new(table))),
             StoreKind::Window(window) => {
                 TaskStore::Window(Box::new(TableWindowStore::new(table, window)?))
+            }
+            StoreKind::Versioned(versioned) => {
+                TaskStore::Versioned(Box::new(TableVersionedStore::new(table, versioned)?))
             }
         })
     }
@@ -179,8 +182,13 @@ fn position_key(name: &str) -> Vec<u8> {
 /// The name of the column family of a store, which tells how its rows are laid out.
 fn column_family_name(spec: &StoreSpec) -> String {
     let name = &spec.name;
-    let StoreKind::Window(window) = &spec.kind else {
-        return format!("key-value/{name}");
+    let window = match &spec.kind {
+        StoreKind::KeyValue => return format!("key-value/{name}"),
+        // Rows begin with the number of their segment, which means nothing without its length.
+        StoreKind::Versioned(versioned) => {
+            return format!("versioned/{}/{name}", versioned.segment_interval_ms);
+        }
+        StoreKind::Window(window) => window,
     };
     let kind = if window.retain_duplicates {
         "duplicates"

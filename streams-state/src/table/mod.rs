@@ -1,9 +1,11 @@
-//! `Table`: ordered rows with uncommitted writes, what both kinds of store are built on.
+//! `Table`: ordered rows with uncommitted writes, what every kind of store is built on.
 //!
 //! A backend is one implementation of [`Table`]; key-value and window semantics are written once, above it, so that
 //! all backends answer alike.
 
 mod key_value;
+mod versioned;
+mod versioned_segment;
 mod window;
 mod window_progress;
 mod window_scan;
@@ -11,6 +13,7 @@ mod window_scan;
 use std::ops::Bound;
 
 pub(crate) use self::key_value::TableKeyValueStore;
+pub(crate) use self::versioned::TableVersionedStore;
 pub(crate) use self::window::TableWindowStore;
 use crate::{Entries, Order, Result};
 

@@ -16,6 +16,7 @@ fn check(backend: &StoreBackend) {
     };
     conformance::key_value(&mut || Single::key_value(backend, Some(&new_directory())));
     conformance::window(&mut |spec| Single::window(backend, spec, Some(&new_directory())));
+    conformance::versioned(&mut |spec| Single::versioned(backend, spec, Some(&new_directory())));
     conformance::task_stores(backend, &new_directory());
 }
 
@@ -35,6 +36,7 @@ fn rocksdb_without_a_directory() {
     let backend = StoreBackend::RocksDb;
     conformance::key_value(&mut || Single::key_value(&backend, None));
     conformance::window(&mut |spec| Single::window(&backend, spec, None));
+    conformance::versioned(&mut |spec| Single::versioned(&backend, spec, None));
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod custom;
 mod durability;
 mod model;
 mod single;
+mod versioned;
 
 #[cfg(feature = "rocksdb")]
 mod crash;

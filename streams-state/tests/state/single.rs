@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use streams_state::{
-    Entries, KeyValueStore, Order, PutOutcome, Result, StoreBackend, StoreResources, StoreSpec,
-    TaskStores, WindowEntries, WindowSpec, WindowStore,
+    AsOf, Entries, KeyValueStore, Order, PutOutcome, Result, StoreBackend, StoreResources,
+    StoreSpec, TaskStores, Version, VersionedKeyValueStore, VersionedPut, VersionedSpec,
+    WindowEntries, WindowSpec, WindowStore,
 };
 
 /// How often the stores commit, in puts: often enough that reads find both committed and uncommitted writes.
@@ -27,6 +28,15 @@ impl Single {
         directory: Option<&Path>,
     ) -> Box<dyn WindowStore> {
         let spec = StoreSpec::window("store", spec.clone(), backend.clone());
+        Self::open(spec, directory)
+    }
+
+    pub fn versioned(
+        backend: &StoreBackend,
+        spec: &VersionedSpec,
+        directory: Option<&Path>,
+    ) -> Box<dyn VersionedKeyValueStore> {
+        let spec = StoreSpec::versioned("store", spec.clone(), backend.clone());
         Self::open(spec, directory)
     }
 
@@ -111,5 +121,26 @@ impl WindowStore for Single {
 
     fn observed_time_ms(&self) -> Option<i64> {
         self.stores.window(0).observed_time_ms()
+    }
+}
+
+impl VersionedKeyValueStore for Single {
+    fn get_with(
+        &self,
+        key: &[u8],
+        as_of: AsOf,
+        read: &mut dyn FnMut(Option<Version<'_>>),
+    ) -> Result<()> {
+        self.stores.versioned(0).get_with(key, as_of, read)
+    }
+
+    fn put(&mut self, key: &[u8], value: Option<&[u8]>, time_ms: i64) -> Result<VersionedPut> {
+        let outcome = self.stores.versioned_mut(0).put(key, value, time_ms)?;
+        self.commit_now_and_then()?;
+        Ok(outcome)
+    }
+
+    fn observed_time_ms(&self) -> Option<i64> {
+        self.stores.versioned(0).observed_time_ms()
     }
 }
