@@ -61,8 +61,8 @@ impl VersionedSpec {
     pub fn with_history_retention_ms(history_retention_ms: i64) -> Self {
         let (share, least_ms) = match history_retention_ms {
             ..=60_000 => (3, 2_000),
-            ..=300_000 => (5, 20_000),
-            ..=3_600_000 => (12, 60_000),
+            60_001..=300_000 => (5, 20_000),
+            300_001..=3_600_000 => (12, 60_000),
             _ => (24, 300_000),
         };
         VersionedSpec {
