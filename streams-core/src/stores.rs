@@ -1,9 +1,11 @@
 //! Stores of the user's own, for the [Processor API](crate::processor): what to build, and how a processor uses it.
 
 mod key_value;
+mod versioned;
 mod window;
 
 pub use key_value::{KeyValueAccess, TimestampedKeyValueAccess};
+pub use versioned::{VersionedKeyValueAccess, VersionedPut, VersionedRecord};
 pub use window::WindowAccess;
 
 use crate::error::{Error, Result};
@@ -11,11 +13,12 @@ use crate::serdes::{BoxSerde, Serde};
 use crate::task::context::Context;
 use crate::task::stores::{AnyState, Cause, KeyValueState, ScanOrder, WindowState};
 use crate::topology::store::{ChangelogDefinition, Cleanup, StateArguments, StateFactory};
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
-use streams_state::{StoreBackend, StoreSpec, WindowOrder, WindowSpec};
+use streams_state::{StoreBackend, StoreKind, StoreSpec, VersionedSpec, WindowOrder, WindowSpec};
 
 /// Makes store builders for [`StreamsBuilder::add_state_store`](crate::StreamsBuilder::add_state_store).
 ///
@@ -58,6 +61,59 @@ impl Stores {
         StoreBuilder::new(name, key_value_parts(Arc::new(key), Arc::new(value), true))
     }
 
+    /// The latest value of each key, and for a while the ones before it: what a key had at an earlier time can be asked for
+    /// until `history_retention` has passed, in the time of the records. What is put later than that is rejected (KIP-889).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use streams_core::processor::{Processor, ProcessorContext};
+    /// use streams_core::serdes::{F64, Utf8};
+    /// use streams_core::stores::{StoreHandle, Stores, VersionedKeyValueStore};
+    /// use streams_core::{Consumed, Produced, Record, Result, StreamsBuilder};
+    /// # use streams_core::TopologyTestDriver;
+    ///
+    /// /// Tells how much each price has changed within a minute.
+    /// struct Changes(StoreHandle<VersionedKeyValueStore<String, f64>>);
+    ///
+    /// impl Processor<String, f64, String, f64> for Changes {
+    ///     fn process(
+    ///         &mut self,
+    ///         record: Record<'_, String, f64>,
+    ///         context: &mut ProcessorContext<'_, String, f64>,
+    ///     ) -> Result<()> {
+    ///         let mut prices = context.store(&self.0)?;
+    ///         prices.put(record.key, Some(*record.value), record.timestamp)?;
+    ///         let before = prices.get_as_of(record.key, record.timestamp - 60_000)?;
+    ///         let change = before.map_or(0.0, |before| record.value - before.value);
+    ///         context.forward(record.key, &change, record.timestamp)
+    ///     }
+    /// }
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let hour = Duration::from_secs(60 * 60);
+    /// let prices = builder.add_state_store(Stores::versioned_key_value("prices", Utf8, F64, hour));
+    /// let handle = prices.clone();
+    /// builder
+    ///     .stream::<String, f64>("quotes", Consumed::new())
+    ///     .process(move || Changes(handle.clone()), &[prices.name()])
+    ///     .to("changes", Produced::with(Utf8, F64));
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let (input, output) = (driver.input("quotes", Utf8, F64), driver.output("changes", Utf8, F64));
+    /// driver.pipe_at(&input, "gold", &100.0, 0)?;
+    /// driver.pipe_at(&input, "gold", &101.5, 70_000)?;
+    /// assert_eq!(driver.read_values(&output)?, [0.0, 1.5]);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    pub fn versioned_key_value<K: 'static, V: 'static>(
+        name: &str,
+        key: impl Serde<K>,
+        value: impl Serde<V>,
+        history_retention: Duration,
+    ) -> StoreBuilder<VersionedKeyValueStore<K, V>> {
+        let spec = VersionedSpec::with_history_retention_ms(duration_ms(history_retention));
+        StoreBuilder::new(name, versioned_parts(Arc::new(key), Arc::new(value), spec))
+    }
+
     /// A value for each key and window start. Windows older than the retention (behind the newest start put) disappear.
     pub fn window<K: 'static, V: 'static>(
         name: &str,
@@ -85,7 +141,7 @@ pub(crate) fn duration_ms(duration: Duration) -> i64 {
 
 /// Everything about a store but its name and options.
 pub(crate) struct StoreParts {
-    pub(crate) window: Option<WindowSpec>,
+    pub(crate) kind: StoreKind,
     pub(crate) timestamped: bool,
     pub(crate) state: StateFactory,
 }
@@ -96,12 +152,40 @@ pub(crate) fn key_value_parts<K: 'static, V: 'static>(
     timestamped: bool,
 ) -> StoreParts {
     StoreParts {
-        window: None,
+        kind: StoreKind::KeyValue,
         timestamped,
         state: Arc::new(move |arguments: &StateArguments| {
             let state = KeyValueState::new(key.clone(), value.clone(), timestamped, arguments);
             Box::new(state) as Box<dyn AnyState>
         }),
+    }
+}
+
+/// A store that remembers earlier versions.
+pub(crate) fn versioned_parts<K: 'static, V: 'static>(
+    key: BoxSerde<K>,
+    value: BoxSerde<V>,
+    spec: VersionedSpec,
+) -> StoreParts {
+    StoreParts {
+        kind: StoreKind::Versioned(spec),
+        timestamped: false,
+        state: Arc::new(move |arguments: &StateArguments| {
+            let state = KeyValueState::versioned(key.clone(), value.clone(), arguments);
+            Box::new(state) as Box<dyn AnyState>
+        }),
+    }
+}
+
+/// The store of a table: with a history if it is to have one.
+pub(crate) fn table_parts<K: 'static, V: 'static>(
+    key: BoxSerde<K>,
+    value: BoxSerde<V>,
+    history: Option<VersionedSpec>,
+) -> StoreParts {
+    match history {
+        Some(spec) => versioned_parts(key, value, spec),
+        None => key_value_parts(key, value, true),
     }
 }
 
@@ -118,7 +202,7 @@ pub(crate) fn window_parts<K: 'static, V: 'static>(
         },
     };
     StoreParts {
-        window: Some(spec),
+        kind: StoreKind::Window(spec),
         timestamped,
         state: Arc::new(move |arguments: &StateArguments| {
             let state = WindowState::new(
@@ -206,9 +290,10 @@ impl<S> StoreBuilder<S> {
 impl StoreParts {
     /// What to open.
     pub(crate) fn spec(&self, name: &str, backend: StoreBackend) -> StoreSpec {
-        match &self.window {
-            None => StoreSpec::key_value(name, backend),
-            Some(spec) => StoreSpec::window(name, spec.clone(), backend),
+        StoreSpec {
+            name: name.to_owned(),
+            kind: self.kind.clone(),
+            backend,
         }
     }
 
@@ -220,10 +305,13 @@ impl StoreParts {
         logging.map(|config| ChangelogDefinition {
             source_topic: None,
             config: config.clone(),
-            cleanup: match &self.window {
-                None => Cleanup::Compact,
-                Some(spec) => Cleanup::CompactDelete {
+            cleanup: match &self.kind {
+                StoreKind::KeyValue => Cleanup::Compact,
+                StoreKind::Window(spec) => Cleanup::CompactDelete {
                     retention_ms: spec.retention_ms,
+                },
+                StoreKind::Versioned(spec) => Cleanup::CompactLate {
+                    history_retention_ms: spec.history_retention_ms,
                 },
             },
         })
@@ -275,6 +363,12 @@ pub trait StoreType: sealed::Sealed + 'static {
     #[doc(hidden)]
     type State: AnyState;
 
+    /// Whether a task's store is one of these.
+    #[doc(hidden)]
+    fn fits(state: &mut dyn Any) -> bool {
+        state.is::<Self::State>()
+    }
+
     #[doc(hidden)]
     fn access<'a>(context: &'a mut Context, index: usize, cause: Cause<'a>) -> Self::Access<'a>;
 }
@@ -289,7 +383,7 @@ pub(crate) fn open<'a, S: StoreType>(
     store: &StoreHandle<S>,
     cause: Cause<'a>,
 ) -> Result<S::Access<'a>> {
-    if !context.states[index].as_any_mut().is::<S::State>() {
+    if !S::fits(context.states[index].as_any_mut()) {
         return Err(Error::topology(format!(
             "store '{}' is no `{}`: a handle made by name must have the types of the store's keys and values",
             store.name(),
@@ -297,6 +391,12 @@ pub(crate) fn open<'a, S: StoreType>(
         )));
     }
     Ok(S::access(context, index, cause))
+}
+
+/// Whether a store is a key-value store of these types, with or without versions.
+fn is_key_value<K: 'static, V: 'static>(state: &mut dyn Any, versioned: bool) -> bool {
+    let state = state.downcast_ref::<KeyValueState<K, V>>();
+    state.is_some_and(|state| state.is_versioned() == versioned)
 }
 
 mod sealed {
@@ -312,6 +412,10 @@ pub struct TimestampedKeyValueStore<K, V>(PhantomData<fn(K) -> V>);
 /// The type of a store with a value for each key and window start.
 pub struct WindowStore<K, V>(PhantomData<fn(K) -> V>);
 
+/// The type of a store with a value for each key and time.
+pub struct VersionedKeyValueStore<K, V>(PhantomData<fn(K) -> V>);
+
+impl<K, V> sealed::Sealed for VersionedKeyValueStore<K, V> {}
 impl<K, V> sealed::Sealed for KeyValueStore<K, V> {}
 impl<K, V> sealed::Sealed for TimestampedKeyValueStore<K, V> {}
 impl<K, V> sealed::Sealed for WindowStore<K, V> {}
@@ -319,6 +423,10 @@ impl<K, V> sealed::Sealed for WindowStore<K, V> {}
 impl<K: 'static, V: 'static> StoreType for KeyValueStore<K, V> {
     type Access<'a> = KeyValueAccess<'a, K, V>;
     type State = KeyValueState<K, V>;
+
+    fn fits(state: &mut dyn Any) -> bool {
+        is_key_value::<K, V>(state, false)
+    }
 
     fn access<'a>(
         context: &'a mut Context,
@@ -337,6 +445,10 @@ impl<K: 'static, V: 'static> StoreType for KeyValueStore<K, V> {
 impl<K: 'static, V: 'static> StoreType for TimestampedKeyValueStore<K, V> {
     type Access<'a> = TimestampedKeyValueAccess<'a, K, V>;
     type State = KeyValueState<K, V>;
+
+    fn fits(state: &mut dyn Any) -> bool {
+        is_key_value::<K, V>(state, false)
+    }
 
     fn access<'a>(
         context: &'a mut Context,
@@ -384,5 +496,27 @@ mod tests {
         assert!(error.to_string().contains("'counts' is no"), "{error}");
         let handle: StoreHandle<KeyValueStore<String, i64>> = StoreHandle::named("counts");
         assert!(driver.store(&handle).is_ok());
+    }
+}
+
+impl<K: 'static, V: 'static> StoreType for VersionedKeyValueStore<K, V> {
+    type Access<'a> = VersionedKeyValueAccess<'a, K, V>;
+    type State = KeyValueState<K, V>;
+
+    fn fits(state: &mut dyn Any) -> bool {
+        is_key_value::<K, V>(state, true)
+    }
+
+    fn access<'a>(
+        context: &'a mut Context,
+        index: usize,
+        cause: Cause<'a>,
+    ) -> VersionedKeyValueAccess<'a, K, V> {
+        VersionedKeyValueAccess {
+            context,
+            index,
+            cause,
+            types: PhantomData,
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::options::{Consumed, Materialized};
 use super::partitioning::Partitioned;
 use super::stream::KStream;
-use super::table::{Deletable, KTable};
+use super::table::{Deletable, KTable, RowState, Versioned};
 use super::table_store::{SourceStore, add_table_source};
 use super::{GlobalKTable, GraphRef};
 use crate::error::Result;
@@ -23,6 +23,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
+use streams_state::StoreKind;
 
 /// Writes a topology down.
 ///
@@ -179,8 +180,47 @@ impl StreamsBuilder {
         consumed: Consumed<K, V>,
         materialized: Materialized<impl Sized>,
     ) -> KTable<K, V, Deletable> {
-        let location = Location::caller();
-        let topic: Arc<str> = topic.into().into();
+        self.add_table(topic.into(), consumed, materialized, Location::caller())
+    }
+
+    /// The rows of a topic with their history: as [`StreamsBuilder::table`] with a
+    /// [`Materialized::versioned`] store, which is always made.
+    ///
+    /// A record that is behind its row's latest version becomes an earlier version, and does not change what the row is now;
+    /// one that is older than the history retention is dropped.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use streams_core::serdes::{F64, Utf8};
+    /// use streams_core::{Consumed, Materialized, StreamsBuilder};
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let prices = builder.versioned_table::<String, f64>(
+    ///     "prices",
+    ///     Consumed::with(Utf8, F64),
+    ///     Materialized::versioned("prices", Duration::from_secs(60 * 60)),
+    /// );
+    /// # builder.build()?;
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn versioned_table<K: 'static, V: 'static>(
+        &self,
+        topic: impl Into<String>,
+        consumed: Consumed<K, V>,
+        materialized: Materialized<impl Sized, Versioned>,
+    ) -> KTable<K, V, Versioned> {
+        self.add_table(topic.into(), consumed, materialized, Location::caller())
+    }
+
+    fn add_table<K: 'static, V: 'static, T: RowState>(
+        &self,
+        topic: String,
+        consumed: Consumed<K, V>,
+        materialized: Materialized<impl Sized, impl Sized>,
+        location: &'static Location<'static>,
+    ) -> KTable<K, V, T> {
+        let topic: Arc<str> = topic.into();
         let mut graph = self.graph.borrow_mut();
         let store_name = match &materialized.name {
             Some(name) => {
@@ -215,6 +255,7 @@ impl StreamsBuilder {
             SourceStore {
                 name: store_name,
                 options: materialized.options,
+                history: materialized.history,
                 wanted: materialized.name.is_some(),
             },
             (consumed.key, consumed.value),
@@ -326,7 +367,8 @@ pub(crate) fn store_definition(
     StoreDefinition {
         spec: parts.spec(&name, options.backend.clone()),
         timestamped: parts.timestamped,
-        cached: options.cached,
+        // Each version counts, so there is nothing to collect.
+        cached: options.cached && !matches!(parts.kind, StoreKind::Versioned(_)),
         elides_tombstones: true,
         changelog: parts.changelog(options.logging.as_ref()),
         state: parts.state,

@@ -1,17 +1,17 @@
 //! `KGroupedStream`: a stream grouped by key, to be aggregated.
 
 use super::builder::store_definition;
-use super::options::{Materialized, ValueSerde};
+use super::options::{History, Materialized, ValueSerde};
 use super::repartition::{RepartitionParts, add_repartition};
 use super::table::{Deletable, KTable, Permanent, RowState, TableParts};
+use super::table_store::store_getter;
 use super::windowed_stream::TimeWindowedKStream;
 use super::windows::TimeWindows;
 use super::{GraphRef, stream_node};
 use crate::operators::aggregate::{Aggregate, Initial};
-use crate::operators::table_getter::StoreGetter;
 use crate::operators::{Flush, Reached, StreamOperator};
 use crate::serdes::BoxSerde;
-use crate::stores::{StoreOptions, StoreParts, key_value_parts};
+use crate::stores::{StoreOptions, StoreParts, table_parts};
 use crate::topology::NodeId;
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
@@ -112,26 +112,26 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
 
     /// As [`KGroupedStream::count`], with a say in how the counts are kept.
     #[track_caller]
-    pub fn count_with(
+    pub fn count_with<H: History>(
         &self,
-        materialized: Materialized<impl ValueSerde<i64>>,
-    ) -> KTable<K, i64, Permanent> {
+        materialized: Materialized<impl ValueSerde<i64>, H>,
+    ) -> KTable<K, i64, H::Rows<Permanent>> {
         self.burn_index_for(&materialized);
         self.counted(materialized, Location::caller())
     }
 
     /// Java makes a name for an unnamed store of a count twice, and keeps doing so for the sake of existing topologies.
-    pub(crate) fn burn_index_for<S>(&self, materialized: &Materialized<S>) {
+    pub(crate) fn burn_index_for<S, H>(&self, materialized: &Materialized<S, H>) {
         if materialized.name.is_none() {
             self.graph.borrow_mut().burn_index();
         }
     }
 
-    fn counted(
+    fn counted<H: History>(
         &self,
-        materialized: Materialized<impl ValueSerde<i64>>,
+        materialized: Materialized<impl ValueSerde<i64>, H>,
         location: &'static Location<'static>,
-    ) -> KTable<K, i64, Permanent> {
+    ) -> KTable<K, i64, H::Rows<Permanent>> {
         self.add(
             |_, _, count| *count.get_or_insert(0) += 1,
             Arc::new(|| Some(0)),
@@ -174,11 +174,11 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
 
     /// As [`KGroupedStream::reduce`], with a say in how the results are kept.
     #[track_caller]
-    pub fn reduce_with(
+    pub fn reduce_with<H: History>(
         &self,
         reducer: impl Fn(&V, &V) -> V + Send + Sync + 'static,
-        materialized: Materialized<impl ValueSerde<V>>,
-    ) -> KTable<K, V, Permanent>
+        materialized: Materialized<impl ValueSerde<V>, H>,
+    ) -> KTable<K, V, H::Rows<Permanent>>
     where
         V: Clone,
     {
@@ -225,12 +225,12 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
     /// # Ok::<(), streams_core::Error>(())
     /// ```
     #[track_caller]
-    pub fn aggregate<A: 'static>(
+    pub fn aggregate<A: 'static, H: History>(
         &self,
         initializer: impl Fn() -> A + Send + Sync + 'static,
         aggregator: impl Fn(&K, &V, &mut A) + Send + Sync + 'static,
-        materialized: Materialized<impl ValueSerde<A>>,
-    ) -> KTable<K, A, Permanent> {
+        materialized: Materialized<impl ValueSerde<A>, H>,
+    ) -> KTable<K, A, H::Rows<Permanent>> {
         let initializer = Arc::new(initializer);
         let initial = initializer.clone();
         self.add(
@@ -268,11 +268,11 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
     /// # Ok::<(), streams_core::Error>(())
     /// ```
     #[track_caller]
-    pub fn aggregate_optional<A: 'static>(
+    pub fn aggregate_optional<A: 'static, H: History>(
         &self,
         aggregator: impl Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static,
-        materialized: Materialized<impl ValueSerde<A>>,
-    ) -> KTable<K, A, Deletable> {
+        materialized: Materialized<impl ValueSerde<A>, H>,
+    ) -> KTable<K, A, H::Rows<Deletable>> {
         self.add(
             aggregator,
             Arc::new(|| None),
@@ -316,15 +316,16 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         &self,
         aggregator: impl Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static,
         initial: Initial<A>,
-        materialized: Materialized<impl ValueSerde<A>>,
+        materialized: Materialized<impl ValueSerde<A>, impl Sized>,
         prefixes: Prefixes,
         location: &'static Location<'static>,
     ) -> KTable<K, A, T> {
         let value = materialized.value.into_serde();
+        let versioned = materialized.history.is_some();
         let aggregation = self.add_store(
             materialized.name,
             &prefixes,
-            key_value_parts(self.key.clone(), value.clone(), true),
+            table_parts(self.key.clone(), value.clone(), materialized.history),
             materialized.options,
             location,
         );
@@ -349,17 +350,16 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
             }),
             location,
         );
-        self.graph.borrow_mut().connect(node, store);
+        let mut graph = self.graph.borrow_mut();
+        graph.connect(node, store);
+        graph.set_versioned(node, versioned);
+        drop(graph);
         KTable::new(TableParts {
             graph: self.graph.clone(),
             node,
             key: self.key.clone(),
             value: Some(value),
-            getter: Arc::new(move |scope| {
-                Box::new(StoreGetter {
-                    store: scope.local_store(store),
-                })
-            }),
+            getter: store_getter(store, versioned),
             stores: Rc::new(move |_| vec![store]),
             old_values: Rc::new(move |graph, _| {
                 graph.send_old_values(node);

@@ -1,16 +1,16 @@
 //! `KGroupedTable`: a table grouped by another key, to be aggregated.
 
 use super::builder::{add_source, store_definition};
-use super::options::{Materialized, ValueSerde};
-use super::table::{Deletable, KTable, TableParts};
+use super::options::{History, Materialized, ValueSerde};
+use super::table::{Deletable, KTable, RowState, TableParts};
+use super::table_store::store_getter;
 use super::{GraphRef, stream_node};
 use crate::operators::sink::{Sink, Target};
 use crate::operators::table_aggregate::TableAggregate;
-use crate::operators::table_getter::StoreGetter;
 use crate::operators::table_repartition::{GroupChange, GroupChangeSerde};
 use crate::operators::{Flush, Reached, StreamOperator};
 use crate::serdes::BoxSerde;
-use crate::stores::key_value_parts;
+use crate::stores::table_parts;
 use crate::timestamp_extractor::FailOnInvalidTimestamp;
 use crate::topology::{NodeId, OffsetReset, TopicName};
 use std::cell::{Cell, RefCell};
@@ -57,10 +57,10 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
 
     /// As [`KGroupedTable::count`], with a say in how the counts are kept.
     #[track_caller]
-    pub fn count_with(
+    pub fn count_with<H: History>(
         &self,
-        materialized: Materialized<impl ValueSerde<i64>>,
-    ) -> KTable<K, i64, Deletable> {
+        materialized: Materialized<impl ValueSerde<i64>, H>,
+    ) -> KTable<K, i64, H::Rows<Deletable>> {
         self.add(
             |_, _, count| *count.get_or_insert(0) += 1,
             |_, _, count| *count -= 1,
@@ -105,12 +105,12 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
 
     /// As [`KGroupedTable::reduce`], with a say in how the results are kept.
     #[track_caller]
-    pub fn reduce_with(
+    pub fn reduce_with<H: History>(
         &self,
         adder: impl Fn(&V, &V) -> V + Send + Sync + 'static,
         subtractor: impl Fn(&V, &V) -> V + Send + Sync + 'static,
-        materialized: Materialized<impl ValueSerde<V>>,
-    ) -> KTable<K, V, Deletable>
+        materialized: Materialized<impl ValueSerde<V>, H>,
+    ) -> KTable<K, V, H::Rows<Deletable>>
     where
         V: Clone,
     {
@@ -149,13 +149,13 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
     /// # Ok::<(), streams_core::Error>(())
     /// ```
     #[track_caller]
-    pub fn aggregate<A: 'static>(
+    pub fn aggregate<A: 'static, H: History>(
         &self,
         initializer: impl Fn() -> A + Send + Sync + 'static,
         adder: impl Fn(&K, &V, &mut A) + Send + Sync + 'static,
         subtractor: impl Fn(&K, &V, &mut A) + Send + Sync + 'static,
-        materialized: Materialized<impl ValueSerde<A>>,
-    ) -> KTable<K, A, Deletable> {
+        materialized: Materialized<impl ValueSerde<A>, H>,
+    ) -> KTable<K, A, H::Rows<Deletable>> {
         self.add(
             super::grouped_stream::aggregating(initializer, adder),
             subtractor,
@@ -165,14 +165,14 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
         )
     }
 
-    fn add<A: 'static>(
+    fn add<A: 'static, T: RowState>(
         &self,
         adder: impl Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static,
         subtractor: impl Fn(&K, &V, &mut A) + Send + Sync + 'static,
-        materialized: Materialized<impl ValueSerde<A>>,
+        materialized: Materialized<impl ValueSerde<A>, impl Sized>,
         prefix: &str,
         location: &'static Location<'static>,
-    ) -> KTable<K, A, Deletable> {
+    ) -> KTable<K, A, T> {
         let mut graph = self.graph.borrow_mut();
         let store_name = match materialized.name {
             Some(name) => {
@@ -217,9 +217,10 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
             location,
         );
         let value = materialized.value.into_serde();
+        let versioned = materialized.history.is_some();
         let definition = store_definition(
             store_name,
-            key_value_parts(self.key.clone(), value.clone(), true),
+            table_parts(self.key.clone(), value.clone(), materialized.history),
             materialized.options,
             location,
         );
@@ -245,16 +246,13 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
             location,
         );
         graph.connect(node, store);
+        graph.set_versioned(node, versioned);
         KTable::new(TableParts {
             graph: self.graph.clone(),
             node,
             key: self.key.clone(),
             value: Some(value),
-            getter: Arc::new(move |scope| {
-                Box::new(StoreGetter {
-                    store: scope.local_store(store),
-                })
-            }),
+            getter: store_getter(store, versioned),
             stores: Rc::new(move |_| vec![store]),
             old_values: Rc::new(move |graph, _| {
                 graph.send_old_values(node);

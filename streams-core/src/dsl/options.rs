@@ -1,14 +1,16 @@
 //! Options of the verbs: one value each, where Java has overloads.
 
+use super::table::{RowState, Versioned};
 use crate::partitioner::StreamPartitioner;
 use crate::serdes::{BoxSerde, DefaultSerde, Serde, default_serde};
-use crate::stores::StoreOptions;
+use crate::stores::{StoreOptions, duration_ms};
 use crate::timestamp_extractor::{FailOnInvalidTimestamp, TimestampExtractor};
 use crate::topology::OffsetReset;
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
-use streams_state::StoreBackend;
+use streams_state::{StoreBackend, VersionedSpec};
 
 /// A name for a node of the topology, instead of a generated one. See [`KStream::named`](crate::KStream::named).
 ///
@@ -381,6 +383,30 @@ impl<V> ValueSerde<V> for Given<V> {
     }
 }
 
+/// A store that has the latest value of each row only: the default.
+#[derive(Clone, Copy, Debug)]
+pub enum Unversioned {}
+
+/// What a store remembers: [`Unversioned`], or [`Versioned`](crate::Versioned) for one with a history.
+pub trait History: sealed::Sealed + 'static {
+    /// What a table is whose rows are kept in such a store, and would otherwise be `T`.
+    type Rows<T: RowState>: RowState;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Unversioned {}
+    impl Sealed for super::Versioned {}
+}
+
+impl History for Unversioned {
+    type Rows<T: RowState> = T::Stored;
+}
+
+impl History for Versioned {
+    type Rows<T: RowState> = Versioned;
+}
+
 /// How a table is kept: its store's name, the serde of its values, cache, changelog and place.
 ///
 /// By default a store is in RocksDB, cached, and logged to a changelog topic.
@@ -410,11 +436,14 @@ impl<V> ValueSerde<V> for Given<V> {
 ///             .with_logging_enabled([("min.insync.replicas", "2")]),
 ///     );
 /// ```
-pub struct Materialized<S = ByDefault> {
+pub struct Materialized<S = ByDefault, H = Unversioned> {
     pub(crate) name: Option<String>,
     pub(crate) value: S,
     pub(crate) options: StoreOptions,
     pub(crate) retention: Option<Duration>,
+    /// What is remembered of earlier versions: set for a [`Versioned`] store, and only for one.
+    pub(crate) history: Option<VersionedSpec>,
+    pub(crate) kind: PhantomData<fn() -> H>,
 }
 
 impl Materialized<ByDefault> {
@@ -429,6 +458,8 @@ impl Materialized<ByDefault> {
                 logging: Some(BTreeMap::new()),
             },
             retention: None,
+            history: None,
+            kind: PhantomData,
         }
     }
 
@@ -441,20 +472,84 @@ impl Materialized<ByDefault> {
     }
 }
 
+impl Materialized<ByDefault, Versioned> {
+    /// With a name for the store, and with the versions of each row that were replaced no longer than `history_retention`
+    /// ago, in the time of the records. A record that is late by more is not applied.
+    ///
+    /// As `Materialized.as(Stores.persistentVersionedKeyValueStore(name, historyRetention))` in Kafka Streams (KIP-889); its
+    /// record cache is always off.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use streams_core::{Consumed, Materialized, Produced, StreamsBuilder, TopologyTestDriver};
+    /// # use streams_core::serdes::{F64, Utf8};
+    ///
+    /// let hour = Duration::from_secs(60 * 60);
+    /// let builder = StreamsBuilder::new();
+    /// let prices = builder.versioned_table::<String, f64>(
+    ///     "prices",
+    ///     Consumed::new(),
+    ///     Materialized::versioned("prices", hour),
+    /// );
+    /// builder
+    ///     .stream::<String, f64>("sales", Consumed::new())
+    ///     .join(&prices, |pieces, price| pieces * price)
+    ///     .to("revenue", Produced::new());
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let (prices, sales) = (driver.input("prices", Utf8, F64), driver.input("sales", Utf8, F64));
+    /// # let output = driver.output("revenue", Utf8, F64);
+    /// driver.pipe_at(&prices, "pen", &2.0, 10)?;
+    /// driver.pipe_at(&prices, "pen", &3.0, 20)?;
+    /// // A sale meets the price of its own time.
+    /// driver.pipe_at(&sales, "pen", &5.0, 19)?;
+    /// assert_eq!(driver.read_values(&output)?, [10.0]);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    pub fn versioned(name: impl Into<String>, history_retention: Duration) -> Self {
+        let plain = Materialized::named(name);
+        let history_retention_ms = duration_ms(history_retention);
+        Materialized {
+            name: plain.name,
+            value: plain.value,
+            options: plain.options,
+            retention: None,
+            history: Some(VersionedSpec::with_history_retention_ms(
+                history_retention_ms,
+            )),
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<S> Materialized<S, Versioned> {
+    /// How much time one segment of the history spans, at least a millisecond. The versions of a row in one segment are read
+    /// and written together, and segments are forgotten as a whole; answers do not depend on it.
+    ///
+    /// The default is Kafka Streams' own: from a third of a short history retention to a 24th of a long one.
+    pub fn with_segment_interval(mut self, segment_interval: Duration) -> Self {
+        if let Some(history) = &mut self.history {
+            history.segment_interval_ms = duration_ms(segment_interval).max(1);
+        }
+        self
+    }
+}
+
 impl Default for Materialized<ByDefault> {
     fn default() -> Self {
         Materialized::new()
     }
 }
 
-impl<S> Materialized<S> {
+impl<S, H> Materialized<S, H> {
     /// With this serde for the values.
-    pub fn with_value<V: 'static>(self, serde: impl Serde<V>) -> Materialized<Given<V>> {
+    pub fn with_value<V: 'static>(self, serde: impl Serde<V>) -> Materialized<Given<V>, H> {
         Materialized {
             name: self.name,
             value: Given(Arc::new(serde)),
             options: self.options,
             retention: self.retention,
+            history: self.history,
+            kind: PhantomData,
         }
     }
 

@@ -166,8 +166,10 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
             node_name,
             vec![parent],
             stream_node::<K, V>(move |scope, id| {
+                let table = getter(scope);
                 Ok(Box::new(StreamTableJoin {
-                    table: getter(scope),
+                    as_of_record: table.is_versioned(),
+                    table,
                     joiner: joiner.clone(),
                     children: scope.stream_children(id)?,
                 }))

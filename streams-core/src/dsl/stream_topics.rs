@@ -1,6 +1,6 @@
 //! A stream into a topic, through one and back, or into a table.
 
-use super::options::{Materialized, Produced, Repartitioned, ValueSerde, Writes};
+use super::options::{History, Materialized, Produced, Repartitioned, ValueSerde, Writes};
 use super::partitioning::{Partitioned, Partitioning, RepartitionSerdes};
 use super::repartition::{RepartitionParts, add_repartition};
 use super::stream::KStream;
@@ -161,10 +161,10 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
     /// # Ok::<(), streams_core::Error>(())
     /// ```
     #[track_caller]
-    pub fn to_table<R: 'static, S: ValueSerde<R>>(
+    pub fn to_table<R: 'static, S: ValueSerde<R>, H: History>(
         &self,
-        materialized: Materialized<S>,
-    ) -> KTable<K, R, Deletable>
+        materialized: Materialized<S, H>,
+    ) -> KTable<K, R, H::Rows<Deletable>>
     where
         V: IsOptional<R>,
         P: RepartitionSerdes<K, V>,
@@ -208,6 +208,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
             SourceStore {
                 name: store_name,
                 options: materialized.options,
+                history: materialized.history,
                 wanted: materialized.name.is_some(),
             },
             (key, row),
@@ -224,7 +225,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
 /// # use streams_core::{Consumed, Materialized, StreamsBuilder};
 /// StreamsBuilder::new()
 ///     .stream::<String, i64>("stock-levels", Consumed::new())
-///     .to_table::<i64, _>(Materialized::named("stock"));
+///     .to_table::<i64, _, _>(Materialized::named("stock"));
 /// ```
 #[diagnostic::on_unimplemented(
     message = "a table is made of a stream whose values can be null (deletions): `{Self}` cannot",

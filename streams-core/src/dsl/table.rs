@@ -2,18 +2,18 @@
 
 use super::builder::store_definition;
 use super::grouped_table::KGroupedTable;
-use super::options::{Grouped, Materialized, Named, ValueSerde};
+use super::options::{Grouped, History, Materialized, Named, ValueSerde};
 use super::partitioning::Partitioned;
 use super::stream::KStream;
-use super::table_store::{ResultStore, result_children};
+use super::table_store::{ResultStore, result_children, store_getter};
 use super::{GraphRef, table_node};
 use crate::operators::table_filter::TableFilter;
-use crate::operators::table_getter::{FilterGetter, MapValuesGetter, StoreGetter, TableGetter};
+use crate::operators::table_getter::{FilterGetter, MapValuesGetter, TableGetter};
 use crate::operators::table_map_values::TableMapValues;
 use crate::operators::table_repartition::TableRepartition;
 use crate::operators::to_stream::{ToStream, ToValueStream};
 use crate::serdes::{BoxSerde, Nullable};
-use crate::stores::key_value_parts;
+use crate::stores::table_parts;
 use crate::topology::build::Graph;
 use crate::topology::{NodeId, Scope};
 use std::cell::Cell;
@@ -215,11 +215,11 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
 
     /// As [`KTable::filter`], with the result in a store of its own if `materialized` names one.
     #[track_caller]
-    pub fn filter_with(
+    pub fn filter_with<H: History>(
         &self,
         predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
-        materialized: Materialized<impl ValueSerde<V>>,
-    ) -> KTable<K, V, Deletable> {
+        materialized: Materialized<impl ValueSerde<V>, H>,
+    ) -> KTable<K, V, H::Rows<Deletable>> {
         let location = Location::caller();
         let store = self.named_store(materialized, location);
         self.filtered(predicate, true, store, location)
@@ -237,6 +237,8 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         let name = graph.name_or(self.name.as_deref(), "KTABLE-FILTER-");
         // Old values are taken where the table has them anyway, so that a deletion of nothing is not forwarded.
         let trusts_old = (parts.old_values)(&mut graph, false);
+        // Nor is it from a versioned table, where every change may matter to what lies behind it.
+        let keeps_absent = graph.is_versioned(parts.node);
         let predicate = Arc::new(predicate);
         let (filter, made) = (predicate.clone(), store.clone());
         let node = graph.add_processor(
@@ -244,10 +246,12 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
             vec![parts.node],
             table_node::<K, V>(move |scope, id| {
                 let knows_old = trusts_old || scope.node(id).sends_old_values;
-                let children = result_children(scope, id, &made, knows_old)?;
+                let skips_absent = knows_old && !keeps_absent;
+                let children = result_children(scope, id, &made, skips_absent)?;
                 Ok(Box::new(TableFilter {
                     predicate: filter.clone(),
                     keep,
+                    keeps_absent,
                     sends_old_values: knows_old && made.is_none(),
                     children,
                 }))
@@ -305,22 +309,22 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
 
     /// As [`KTable::map_values_with_key`], with the result in a store of its own if `materialized` names one.
     #[track_caller]
-    pub fn map_values_with<V2: 'static>(
+    pub fn map_values_with<V2: 'static, H: History>(
         &self,
         mapper: impl Fn(&K, &V) -> V2 + Send + Sync + 'static,
-        materialized: Materialized<impl ValueSerde<V2>>,
-    ) -> KTable<K, V2, T> {
+        materialized: Materialized<impl ValueSerde<V2>, H>,
+    ) -> KTable<K, V2, H::Rows<T>> {
         let location = Location::caller();
         let store = self.named_store(materialized, location);
         self.mapped(mapper, store, location)
     }
 
-    fn mapped<V2: 'static>(
+    fn mapped<V2: 'static, T2: RowState>(
         &self,
         mapper: impl Fn(&K, &V) -> V2 + Send + Sync + 'static,
         store: Option<ResultStore<V2>>,
         location: &'static Location<'static>,
-    ) -> KTable<K, V2, T> {
+    ) -> KTable<K, V2, T2> {
         let parts = &self.parts;
         let mut graph = parts.graph.borrow_mut();
         let name = graph.name_or(self.name.as_deref(), "KTABLE-MAPVALUES-");
@@ -384,19 +388,18 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         computed: GetterFactory<K, V2>,
     ) -> KTable<K, V2, T2> {
         match &store {
-            Some(store) => graph.connect(node, store.index),
+            Some(store) => {
+                graph.connect(node, store.index);
+                graph.set_versioned(node, store.versioned);
+            }
             // What is computed on the way of a versioned table's changes is versioned like it.
             None if graph.is_versioned(self.parts.node) => graph.set_versioned(node, true),
             None => {}
         }
         let (getter, stores, old_values): (GetterFactory<K, V2>, StoresWanted, OldValuesWanted) =
-            match store.map(|store| store.index) {
-                Some(index) => (
-                    Arc::new(move |scope| {
-                        Box::new(StoreGetter {
-                            store: scope.local_store(index),
-                        })
-                    }),
+            match store.map(|store| (store.index, store.versioned)) {
+                Some((index, versioned)) => (
+                    store_getter(index, versioned),
                     Rc::new(move |_| vec![index]),
                     Rc::new(move |graph, _| {
                         graph.send_old_values(node);
@@ -432,7 +435,7 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
     /// Adds the store of a joined table.
     pub(crate) fn result_store<V2: 'static>(
         &self,
-        materialized: Materialized<impl ValueSerde<V2>>,
+        materialized: Materialized<impl ValueSerde<V2>, impl Sized>,
         prefix: &str,
         location: &'static Location<'static>,
     ) -> ResultStore<V2> {
@@ -445,18 +448,20 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
             None => graph.new_name(prefix),
         };
         let value = materialized.value.into_serde();
-        let parts = key_value_parts(self.parts.key.clone(), value.clone(), true);
+        let versioned = materialized.history.is_some();
+        let parts = table_parts(self.parts.key.clone(), value.clone(), materialized.history);
         let definition = store_definition(name, parts, materialized.options, location);
         ResultStore {
             index: graph.add_store(definition, Rc::new(Cell::new(true))),
             value,
+            versioned,
         }
     }
 
     /// Adds the store of a filtered or mapped table if it has a name; in Java an unnamed one only uses up a number.
     fn named_store<V2: 'static>(
         &self,
-        materialized: Materialized<impl ValueSerde<V2>>,
+        materialized: Materialized<impl ValueSerde<V2>, impl Sized>,
         location: &'static Location<'static>,
     ) -> Option<ResultStore<V2>> {
         if materialized.name.is_none() {
@@ -497,12 +502,14 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         let given = self.name.as_deref().or(grouped.name.as_deref());
         let name = graph.name_or(given, "KTABLE-SELECT-");
         let mapper = Arc::new(selector);
+        let only_latest = graph.is_versioned(self.parts.node);
         let node = graph.add_processor(
             name,
             vec![self.parts.node],
             table_node::<K, V>(move |scope, id| {
                 Ok(Box::new(TableRepartition {
                     mapper: mapper.clone(),
+                    only_latest,
                     children: scope.stream_children(id)?,
                 }))
             }),
@@ -544,6 +551,24 @@ impl<K: 'static, V: 'static> KTable<K, V, Deletable> {
 impl<K: 'static, V: 'static> KTable<K, V, Versioned> {
     /// The changes of the table as a stream, in the order they arrived, those behind a row's latest version among them: a
     /// deletion has the value `None`.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use streams_core::{Consumed, Materialized, Produced, StreamsBuilder, TopologyTestDriver};
+    /// # use streams_core::serdes::{F64, Nullable, Utf8};
+    /// let day = Duration::from_secs(24 * 60 * 60);
+    /// let builder = StreamsBuilder::new();
+    /// builder
+    ///     .versioned_table::<String, f64>("prices", Consumed::new(), Materialized::versioned("prices", day))
+    ///     .to_stream()
+    ///     .to("price-changes", Produced::new());
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let (input, output) = (driver.input("prices", Utf8, F64), driver.output("price-changes", Utf8, Nullable(F64)));
+    /// driver.pipe_at(&input, "pen", &2.0, 20)?;
+    /// driver.pipe_at(&input, "pen", &1.0, 10)?;
+    /// assert_eq!(driver.read_values(&output)?, [Some(2.0), Some(1.0)]);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
     #[track_caller]
     pub fn to_stream(&self) -> KStream<K, Option<V>, Partitioned> {
         self.nullable_stream(Location::caller())

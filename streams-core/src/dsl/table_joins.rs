@@ -1,6 +1,6 @@
 //! Joins of two tables on their keys.
 
-use super::options::{Materialized, ValueSerde};
+use super::options::{History, Materialized, ValueSerde};
 use super::same_key::SameKey;
 use super::table::{Deletable, GetterFactory, KTable, RowState, StoresWanted};
 use super::table_node;
@@ -50,12 +50,12 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
 
     /// As [`KTable::join`], with the result in a store of its own.
     #[track_caller]
-    pub fn join_with<K2: SameKey<K>, V2: 'static, VOut: 'static, T2: RowState>(
+    pub fn join_with<K2: SameKey<K>, V2: 'static, VOut: 'static, T2: RowState, H: History>(
         &self,
         other: &KTable<K2, V2, T2>,
         joiner: impl Fn(&V, &V2) -> VOut + Send + Sync + 'static,
-        materialized: Materialized<impl ValueSerde<VOut>>,
-    ) -> KTable<K, VOut, Deletable> {
+        materialized: Materialized<impl ValueSerde<VOut>, H>,
+    ) -> KTable<K, VOut, H::Rows<Deletable>> {
         let location = Location::caller();
         let store = self.result_store(materialized, "KTABLE-MERGE-STATE-STORE-", location);
         self.joined(
@@ -103,12 +103,12 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
 
     /// As [`KTable::left_join`], with the result in a store of its own.
     #[track_caller]
-    pub fn left_join_with<K2: SameKey<K>, V2: 'static, VOut: 'static, T2: RowState>(
+    pub fn left_join_with<K2: SameKey<K>, V2: 'static, VOut: 'static, T2: RowState, H: History>(
         &self,
         other: &KTable<K2, V2, T2>,
         joiner: impl Fn(&V, Option<&V2>) -> VOut + Send + Sync + 'static,
-        materialized: Materialized<impl ValueSerde<VOut>>,
-    ) -> KTable<K, VOut, Deletable> {
+        materialized: Materialized<impl ValueSerde<VOut>, H>,
+    ) -> KTable<K, VOut, H::Rows<Deletable>> {
         let location = Location::caller();
         let store = self.result_store(materialized, "KTABLE-MERGE-STATE-STORE-", location);
         self.joined(K2::table(other), left(joiner), LEFT, Some(store), location)
@@ -150,12 +150,12 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
 
     /// As [`KTable::outer_join`], with the result in a store of its own.
     #[track_caller]
-    pub fn outer_join_with<K2: SameKey<K>, V2: 'static, VOut: 'static, T2: RowState>(
+    pub fn outer_join_with<K2: SameKey<K>, V2: 'static, VOut: 'static, T2: RowState, H: History>(
         &self,
         other: &KTable<K2, V2, T2>,
         joiner: impl Fn(Option<&V>, Option<&V2>) -> VOut + Send + Sync + 'static,
-        materialized: Materialized<impl ValueSerde<VOut>>,
-    ) -> KTable<K, VOut, Deletable> {
+        materialized: Materialized<impl ValueSerde<VOut>, H>,
+    ) -> KTable<K, VOut, H::Rows<Deletable>> {
         let location = Location::caller();
         let store = self.result_store(materialized, "KTABLE-MERGE-STATE-STORE-", location);
         self.joined(
@@ -167,14 +167,14 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         )
     }
 
-    fn joined<V2: 'static, VOut: 'static, T2: RowState>(
+    fn joined<V2: 'static, VOut: 'static, T2: RowState, R: RowState>(
         &self,
         other: &KTable<K, V2, T2>,
         joiner: Joiner<V, V2, VOut>,
         needs: Needs,
         store: Option<ResultStore<VOut>>,
         location: &'static Location<'static>,
-    ) -> KTable<K, VOut, Deletable> {
+    ) -> KTable<K, VOut, R> {
         let (this_parts, other_parts) = (&self.parts, &other.parts);
         let mut graph = this_parts.graph.borrow_mut();
         // What a side without a row would have deleted is known only with the old value.
@@ -208,6 +208,8 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
             let joiner = joiner.clone();
             Arc::new(move |other, this| joiner(this, other))
         };
+        let this_only_latest = graph.is_versioned(this_parts.node);
+        let other_only_latest = graph.is_versioned(other_parts.node);
         let (getter, join) = (other_parts.getter.clone(), joiner.clone());
         let this_side = graph.add_processor(
             this_name,
@@ -217,6 +219,7 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
                     other: getter(scope),
                     joiner: join.clone(),
                     needs,
+                    only_latest: this_only_latest,
                     sends_old_values: scope.node(id).sends_old_values,
                     children: scope.table_children(id)?,
                 }))
@@ -232,6 +235,7 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
                     other: getter(scope),
                     joiner: turned.clone(),
                     needs: mirrored,
+                    only_latest: other_only_latest,
                     sends_old_values: scope.node(id).sends_old_values,
                     children: scope.table_children(id)?,
                 }))
@@ -271,9 +275,11 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         });
         let value = store.as_ref().map(|store| store.value.clone());
         let materialized = store.is_some();
-        let mut result = self.result(&mut graph, merge, store, value, computed);
-        // Even the join of two versioned tables is none (KIP-914).
-        graph.set_versioned(merge, false);
+        let mut result: KTable<K, VOut, R> = self.result(&mut graph, merge, store, value, computed);
+        if !materialized {
+            // Even the join of two versioned tables is none (KIP-914).
+            graph.set_versioned(merge, false);
+        }
         if !materialized {
             let stores: StoresWanted = Rc::new(move |_| {
                 let mut stores = this_stores.clone();

@@ -1,25 +1,27 @@
 //! Where a table's rows are kept: the store of a table that is read or made of a stream, and that of a computed one.
 
 use super::builder::store_definition;
-use super::table::{Deletable, KTable, TableParts};
+use super::table::{GetterFactory, KTable, RowState, TableParts};
 use super::{GraphRef, stream_node};
-use crate::operators::table_getter::StoreGetter;
+use crate::operators::table_getter::{StoreGetter, VersionedStoreGetter};
 use crate::operators::table_map_values::Materialize;
 use crate::operators::table_source::{PassingTable, StoredTable};
 use crate::operators::{Flush, Reached, StreamOperator, TableChildren, TableOperator};
 use crate::serdes::BoxSerde;
-use crate::stores::{StoreOptions, key_value_parts};
+use crate::stores::{StoreOptions, table_parts};
 use crate::topology::build::Graph;
 use crate::topology::{NodeId, Scope};
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
+use streams_state::VersionedSpec;
 
 /// The store of a computed table.
 pub(crate) struct ResultStore<V> {
     pub(crate) index: usize,
     pub(crate) value: BoxSerde<V>,
+    pub(crate) versioned: bool,
 }
 
 impl<V> Clone for ResultStore<V> {
@@ -27,7 +29,27 @@ impl<V> Clone for ResultStore<V> {
         ResultStore {
             index: self.index,
             value: self.value.clone(),
+            versioned: self.versioned,
         }
+    }
+}
+
+/// Looks rows up in a table's own store.
+pub(crate) fn store_getter<K: 'static, V: 'static>(
+    index: usize,
+    versioned: bool,
+) -> GetterFactory<K, V> {
+    match versioned {
+        true => Arc::new(move |scope| {
+            Box::new(VersionedStoreGetter {
+                store: scope.local_store(index),
+            })
+        }),
+        false => Arc::new(move |scope| {
+            Box::new(StoreGetter {
+                store: scope.local_store(index),
+            })
+        }),
     }
 }
 
@@ -66,12 +88,13 @@ pub(crate) fn result_children<K: 'static, V: 'static>(
 pub(crate) struct SourceStore {
     pub(crate) name: String,
     pub(crate) options: StoreOptions,
+    pub(crate) history: Option<VersionedSpec>,
     /// Whether it exists even if nobody looks into the table.
     pub(crate) wanted: bool,
 }
 
 /// Adds the node that makes a table of a stream of optional values.
-pub(crate) fn add_table_source<K: 'static, V: 'static>(
+pub(crate) fn add_table_source<K: 'static, V: 'static, T: RowState>(
     graph: &mut Graph,
     graph_ref: &GraphRef,
     parent: NodeId,
@@ -79,9 +102,10 @@ pub(crate) fn add_table_source<K: 'static, V: 'static>(
     store: SourceStore,
     (key, value): (BoxSerde<K>, BoxSerde<V>),
     location: &'static Location<'static>,
-) -> KTable<K, V, Deletable> {
+) -> KTable<K, V, T> {
+    let versioned = store.history.is_some();
     let wanted = Rc::new(Cell::new(store.wanted));
-    let parts = key_value_parts(key.clone(), value.clone(), true);
+    let parts = table_parts(key.clone(), value.clone(), store.history);
     let definition = store_definition(store.name, parts, store.options, location);
     let index = graph.add_store(definition, wanted.clone());
     let (row_key, row) = (key.clone(), value.clone());
@@ -113,17 +137,14 @@ pub(crate) fn add_table_source<K: 'static, V: 'static>(
         location,
     );
     graph.connect(node, index);
+    graph.set_versioned(node, versioned);
     let forced = wanted.clone();
     KTable::new(TableParts {
         graph: graph_ref.clone(),
         node,
         key,
         value: Some(value),
-        getter: Arc::new(move |scope| {
-            Box::new(StoreGetter {
-                store: scope.local_store(index),
-            })
-        }),
+        getter: store_getter(index, versioned),
         stores: Rc::new(move |_| {
             wanted.set(true);
             vec![index]

@@ -3,11 +3,12 @@
 //! The rules are Kafka's `KStreamAggregate`: the result's timestamp is the later one of the record's and the stored
 //! aggregate's; with the record cache a result is forwarded at the flush, otherwise at once.
 
+use super::table_source::EXPIRED;
 use super::{Change, Flush, StreamOperator, TableChildren};
 use crate::error::Result;
 use crate::record::Record;
 use crate::task::context::Context;
-use crate::task::stores::{AnyState, Cause, KeyValueState, Updated};
+use crate::task::stores::{AnyState, Cause, KeyValueState, Placement, Updated};
 use std::sync::Arc;
 
 /// Makes the aggregate there is before the first value, `None` for operations that begin with nothing.
@@ -40,9 +41,17 @@ where
         match updated {
             Some(Updated::Cached) => Ok(()),
             Some(Updated::Written {
+                placement: Placement::Expired,
+                ..
+            }) => {
+                context.drop_record(EXPIRED);
+                Ok(())
+            }
+            Some(Updated::Written {
                 new,
                 old,
                 timestamp,
+                placement,
             }) => self.children.forward(
                 Change {
                     key: record.key,
@@ -50,7 +59,7 @@ where
                     old: &old.or_else(|| self.sends_old_values.then(&*self.initial).flatten()),
                     timestamp,
                     headers: record.headers,
-                    is_latest: true,
+                    is_latest: placement == Placement::Latest,
                 },
                 context,
             ),

@@ -3,11 +3,12 @@
 
 use super::aggregate::flush_key_value;
 use super::table_repartition::GroupChange;
+use super::table_source::EXPIRED;
 use super::{Change, Flush, StreamOperator, TableChildren};
 use crate::error::Result;
 use crate::record::Record;
 use crate::task::context::Context;
-use crate::task::stores::{KeyValueState, Updated};
+use crate::task::stores::{KeyValueState, Placement, Updated};
 use std::sync::Arc;
 
 pub(crate) struct TableAggregate<Add, Subtract, K, A> {
@@ -47,9 +48,17 @@ where
         match updated {
             Some(Updated::Cached) | None => Ok(()),
             Some(Updated::Written {
+                placement: Placement::Expired,
+                ..
+            }) => {
+                context.drop_record(EXPIRED);
+                Ok(())
+            }
+            Some(Updated::Written {
                 new,
                 old,
                 timestamp,
+                placement,
             }) => self.children.forward(
                 Change {
                     key: record.key,
@@ -57,7 +66,7 @@ where
                     old: &old,
                     timestamp,
                     headers: record.headers,
-                    is_latest: true,
+                    is_latest: placement == Placement::Latest,
                 },
                 context,
             ),

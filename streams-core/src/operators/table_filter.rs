@@ -10,6 +10,8 @@ pub(crate) struct TableFilter<F, K, V> {
     pub(crate) keep: bool,
     /// Whether the old values that arrive can be trusted to be there.
     pub(crate) sends_old_values: bool,
+    /// Whether the deletion of what was not there goes on all the same, as it must for a versioned table (KIP-914).
+    pub(crate) keeps_absent: bool,
     pub(crate) children: TableChildren<K, V>,
 }
 
@@ -30,7 +32,7 @@ impl<K, V, F: Fn(&K, &V) -> bool> TableOperator<K, V> for TableFilter<F, K, V> {
             false => &None,
         };
         // It was not there before and is not there now: nothing happened.
-        if self.sends_old_values && new.is_none() && old.is_none() {
+        if !self.keeps_absent && self.sends_old_values && new.is_none() && old.is_none() {
             return Ok(());
         }
         self.children.forward(change.with_values(new, old), context)

@@ -1,11 +1,12 @@
 //! `map_values` of a table, and the store behind any table operator that was given one.
 
 use super::aggregate::flush_key_value;
+use super::table_source::EXPIRED;
 use super::{Change, Flush, TableChildren, TableOperator};
 use crate::error::Result;
 use crate::serdes::BoxSerde;
 use crate::task::context::Context;
-use crate::task::stores::KeyValueState;
+use crate::task::stores::{KeyValueState, Placement};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -58,16 +59,21 @@ impl<K: 'static, V: 'static> TableOperator<K, V> for Materialize<K, V> {
         if self.skips_absent && copy.is_none() && old.is_none() {
             return Ok(());
         }
-        state.put(change.key, Rc::new(copy), cause, io)?;
+        let placement = state.place(change.key, Rc::new(copy), cause, io)?;
         if state.is_cached() {
+            return Ok(());
+        }
+        if placement == Some(Placement::Expired) {
+            context.drop_record(EXPIRED);
             return Ok(());
         }
         let old = match self.sends_old_values {
             true => old.unwrap_or_default(),
             false => Rc::default(),
         };
-        self.children
-            .forward(change.with_values(change.new, &old), context)
+        let mut change = change.with_values(change.new, &old);
+        change.is_latest = placement == Some(Placement::Latest);
+        self.children.forward(change, context)
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct GroupChange<V> {
 
 pub(crate) struct TableRepartition<F, K2, V2> {
     pub(crate) mapper: Arc<F>,
+    /// Whether the table is versioned: then its groups only hear of the latest version of each row (KIP-914).
+    pub(crate) only_latest: bool,
     pub(crate) children: StreamChildren<K2, GroupChange<V2>>,
 }
 
@@ -26,6 +28,9 @@ impl<K, V, K2: PartialEq, V2, F: Fn(&K, &V) -> (K2, V2)> TableOperator<K, V>
     for TableRepartition<F, K2, V2>
 {
     fn process(&mut self, change: Change<'_, K, V>, context: &mut Context) -> Result<()> {
+        if self.only_latest && !change.is_latest {
+            return Ok(());
+        }
         let map = |value: &Option<V>| value.as_ref().map(|value| (self.mapper)(change.key, value));
         let (old, new) = (map(change.old), map(change.new));
         let mut forward = |key: K2, value: GroupChange<V2>| {

@@ -9,10 +9,12 @@ use crate::error::Result;
 use crate::record::Record;
 use crate::serdes::BoxSerde;
 use crate::task::context::Context;
-use crate::task::stores::KeyValueState;
+use crate::task::stores::{KeyValueState, Placement};
 use std::rc::Rc;
 
 const NULL_KEY: &str = "its key is null, so it is no row";
+/// Why a change goes no further that a versioned store did not take.
+pub(super) const EXPIRED: &str = "it is older than the history its table's store keeps";
 
 /// A table that nobody looks into: its changes only pass.
 pub(crate) struct PassingTable<K, V> {
@@ -76,13 +78,19 @@ impl<K: 'static, V: 'static> StreamOperator<K, Option<V>> for StoredTable<K, V> 
             }
             None => None,
         };
-        if !state.put(record.key, Rc::new(copy), cause, io)? {
-            context.drop_record(NULL_KEY);
-            return Ok(());
-        }
-        if state.is_cached() {
-            return Ok(());
-        }
+        let placed = state.place(record.key, Rc::new(copy), cause, io)?;
+        let placement = match placed {
+            None => {
+                context.drop_record(NULL_KEY);
+                return Ok(());
+            }
+            Some(Placement::Expired) => {
+                context.drop_record(EXPIRED);
+                return Ok(());
+            }
+            Some(_) if state.is_cached() => return Ok(()),
+            Some(placement) => placement,
+        };
         let old = old.unwrap_or_default();
         self.children.forward(
             Change {
@@ -91,7 +99,7 @@ impl<K: 'static, V: 'static> StreamOperator<K, Option<V>> for StoredTable<K, V> 
                 old: &old,
                 timestamp: record.timestamp,
                 headers: record.headers,
-                is_latest: true,
+                is_latest: placement == Placement::Latest,
             },
             context,
         )

@@ -33,12 +33,18 @@ pub(crate) struct JoinSide<K, V1, V2, VOut> {
     pub(crate) other: Box<dyn TableGetter<K, V2>>,
     pub(crate) joiner: Joiner<V1, V2, VOut>,
     pub(crate) needs: Needs,
+    /// Whether this side is versioned: then only the latest version of each row is joined (KIP-914).
+    pub(crate) only_latest: bool,
     pub(crate) sends_old_values: bool,
     pub(crate) children: TableChildren<K, VOut>,
 }
 
 impl<K, V1, V2, VOut> TableOperator<K, V1> for JoinSide<K, V1, V2, VOut> {
     fn process(&mut self, change: Change<'_, K, V1>, context: &mut Context) -> Result<()> {
+        if self.only_latest && !change.is_latest {
+            context.drop_record("its table has a later version of this row");
+            return Ok(());
+        }
         let other = self.other.get(change.key, context)?;
         let timestamp = match &other {
             Some(found) => change.timestamp.max(found.timestamp),

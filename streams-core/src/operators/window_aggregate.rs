@@ -92,6 +92,7 @@ where
                 new,
                 old,
                 timestamp,
+                ..
             } = updated
             {
                 written.push((start_ms, new, old, timestamp));

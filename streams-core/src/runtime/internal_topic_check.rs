@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::runtime::internal_topics::{
-    CLEANUP_POLICY, InternalTopicKind, InternalTopicSpec, RETENTION_MS,
+    CLEANUP_POLICY, InternalTopicKind, InternalTopicSpec, MIN_COMPACTION_LAG_MS, RETENTION_MS,
 };
 use crate::topology::Cleanup;
 use std::collections::BTreeMap;
@@ -54,6 +54,24 @@ pub(crate) fn check_config(
                 ));
             }
             Ok(())
+        }
+        InternalTopicKind::Changelog(Cleanup::CompactLate { .. }) => {
+            if policy.contains("delete") && !allows_delete(topic) {
+                return wrong(format!(
+                    "Cleanup policy ({CLEANUP_POLICY}) of existing internal topic {name} should not contain \"delete\", it would lose state"
+                ));
+            }
+            let needed = topic
+                .config
+                .get(MIN_COMPACTION_LAG_MS)
+                .and_then(|ms| ms.parse::<i64>().ok())
+                .unwrap_or(i64::MAX);
+            match number(MIN_COMPACTION_LAG_MS) {
+                Some(actual) if actual < needed => wrong(format!(
+                    "Min compaction lag ({MIN_COMPACTION_LAG_MS}) of existing internal topic {name} is {actual} but should be {needed} or larger"
+                )),
+                _ => Ok(()),
+            }
         }
         InternalTopicKind::Changelog(Cleanup::CompactDelete { .. }) => {
             if !policy.contains("delete") {

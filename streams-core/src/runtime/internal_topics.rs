@@ -17,6 +17,10 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) const CLEANUP_POLICY: &str = "cleanup.policy";
 /// The setting that says how long records stay at least.
 pub(crate) const RETENTION_MS: &str = "retention.ms";
+pub(crate) const MIN_COMPACTION_LAG_MS: &str = "min.compaction.lag.ms";
+/// How long a versioned store's changelog keeps versions beyond the history retention: a day, as in Kafka Streams
+/// (`VersionedChangelogTopicConfig`).
+const VERSIONED_COMPACTION_LAG_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// A topic the application needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +113,8 @@ fn topic_config(
             ("segment.bytes", "52428800"),
             (RETENTION_MS, "-1"),
         ]),
-        InternalTopicKind::Changelog(Cleanup::Compact) | InternalTopicKind::Tasks => {
+        InternalTopicKind::Changelog(Cleanup::Compact | Cleanup::CompactLate { .. })
+        | InternalTopicKind::Tasks => {
             config.extend([(CLEANUP_POLICY, "compact")]);
         }
         InternalTopicKind::Changelog(Cleanup::CompactDelete { .. }) => {
@@ -127,6 +132,14 @@ fn topic_config(
     {
         let retention_ms = retention_ms.saturating_add(settings.additional_retention_ms);
         config.insert(RETENTION_MS.to_owned(), retention_ms.to_string());
+    }
+    if let InternalTopicKind::Changelog(Cleanup::CompactLate {
+        history_retention_ms,
+    }) = kind
+        && !own.contains_key(MIN_COMPACTION_LAG_MS)
+    {
+        let lag_ms = history_retention_ms.saturating_add(VERSIONED_COMPACTION_LAG_MS);
+        config.insert(MIN_COMPACTION_LAG_MS.to_owned(), lag_ms.to_string());
     }
     config
 }

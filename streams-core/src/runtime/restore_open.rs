@@ -120,7 +120,7 @@ impl<B: Broker> Restorer<B> {
             changelogs.push(RestoringStore {
                 index,
                 name: definition.name.clone(),
-                timestamped: definition.timestamped,
+                form: definition.changelog_form(),
                 changelog,
                 slot,
                 position,

@@ -4,7 +4,7 @@ use crate::task::stores::AnyState;
 use std::collections::BTreeMap;
 use std::panic::Location;
 use std::sync::Arc;
-use streams_state::StoreSpec;
+use streams_state::{StoreKind, StoreSpec};
 
 /// Makes the typed view of a store for one task.
 pub(crate) type StateFactory = Arc<dyn Fn(&StateArguments) -> Box<dyn AnyState> + Send + Sync>;
@@ -35,6 +35,27 @@ pub(crate) struct StoreDefinition {
     pub(crate) location: &'static Location<'static>,
 }
 
+/// What a changelog record has to be made into before its store takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChangelogForm {
+    /// Nothing: its value is what the store has.
+    AsStored,
+    /// The record's timestamp goes in front of the value.
+    Timestamped,
+    /// The record's timestamp goes with the value, and with a deletion as well.
+    Versioned,
+}
+
+impl StoreDefinition {
+    pub(crate) fn changelog_form(&self) -> ChangelogForm {
+        match &self.spec.kind {
+            StoreKind::Versioned(_) => ChangelogForm::Versioned,
+            _ if self.timestamped => ChangelogForm::Timestamped,
+            _ => ChangelogForm::AsStored,
+        }
+    }
+}
+
 /// The changelog of a store.
 #[derive(Clone, Debug)]
 pub(crate) struct ChangelogDefinition {
@@ -52,6 +73,8 @@ pub(crate) enum Cleanup {
     Compact,
     /// As `Compact`, and records older than the retention (milliseconds) go.
     CompactDelete { retention_ms: i64 },
+    /// As `Compact`, but not before a day after the history retention (milliseconds): earlier versions are needed until then.
+    CompactLate { history_retention_ms: i64 },
 }
 
 /// A table that every instance holds whole.

@@ -1,7 +1,7 @@
-//! The typed view of a key-value store, timestamped or plain.
+//! The typed view of a key-value store: timestamped, plain or versioned.
 
 use super::merged::Merged;
-use super::view::{Below, Cause, Updated, View};
+use super::view::{Below, Cause, Placement, Updated, View};
 use super::{AnyState, Flushed, Found, StoreIo};
 use crate::error::Result;
 use crate::serdes::BoxSerde;
@@ -29,6 +29,22 @@ impl<K: 'static, V: 'static> KeyValueState<K, V> {
         }
     }
 
+    /// Over a versioned store: reads show the latest version of a key, and puts add the version of their timestamp.
+    pub(crate) fn versioned(
+        key: BoxSerde<K>,
+        value: BoxSerde<V>,
+        arguments: &StateArguments,
+    ) -> Self {
+        KeyValueState {
+            key,
+            view: View::new(Below::Versioned, value, false, arguments),
+        }
+    }
+
+    pub(crate) fn is_versioned(&self) -> bool {
+        self.view.is_versioned()
+    }
+
     pub(crate) fn is_cached(&self) -> bool {
         self.view.cache.is_some()
     }
@@ -48,6 +64,19 @@ impl<K: 'static, V: 'static> KeyValueState<K, V> {
         }
     }
 
+    /// The value a key had at a time: only over a versioned store.
+    pub(crate) fn get_as_of(
+        &mut self,
+        key: &K,
+        time_ms: i64,
+        io: &StoreIo,
+    ) -> Result<Option<Found<V>>> {
+        match self.set_key(key)? {
+            true => self.view.get_as_of(time_ms, io),
+            false => Ok(None),
+        }
+    }
+
     /// Sets the value of a key, `None` deletes; false for a null key, which is left to the caller.
     pub(crate) fn put(
         &mut self,
@@ -56,9 +85,21 @@ impl<K: 'static, V: 'static> KeyValueState<K, V> {
         cause: Cause<'_>,
         io: &mut StoreIo,
     ) -> Result<bool> {
+        Ok(self.place(key, value, cause, io)?.is_some())
+    }
+
+    /// Sets the value of a key, `None` deletes, and tells where it came to lie; `None` for a null key, which is left to the
+    /// caller.
+    pub(crate) fn place(
+        &mut self,
+        key: &K,
+        value: Rc<Option<V>>,
+        cause: Cause<'_>,
+        io: &mut StoreIo,
+    ) -> Result<Option<Placement>> {
         match self.set_key(key)? {
-            true => self.view.put(value, cause, io).map(|()| true),
-            false => Ok(false),
+            true => self.view.put(value, cause, io).map(Some),
+            false => Ok(None),
         }
     }
 

@@ -11,7 +11,7 @@ mod window;
 
 pub(crate) use cache::Origin;
 pub(crate) use key_value::KeyValueState;
-pub(crate) use view::{Cause, Updated};
+pub(crate) use view::{Cause, Placement, Updated};
 pub(crate) use window::{ScanOrder, WindowState};
 
 use super::effects::Effects;

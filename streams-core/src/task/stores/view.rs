@@ -11,13 +11,26 @@ use crate::serdes::{BoxSerde, Serde};
 use crate::topology::store::StateArguments;
 use std::cell::Cell;
 use std::rc::Rc;
-use streams_state::timestamped;
+use streams_state::{AsOf, Version, VersionedPut, timestamped};
 
 /// Which byte store is below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Below {
     KeyValue,
     Window,
+    /// A versioned store: what is read is the latest version, what is put is the version of its timestamp. Never cached.
+    Versioned,
+}
+
+/// Where a value that was put came to lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// It is what its key has now. In a store without versions it always is.
+    Latest,
+    /// The store has a later version of its key.
+    Older,
+    /// It is older than what the store remembers, and is not in it.
+    Expired,
 }
 
 pub(super) struct View<V> {
@@ -45,6 +58,7 @@ pub(crate) enum Updated<V> {
         new: Option<V>,
         old: Option<V>,
         timestamp: i64,
+        placement: Placement,
     },
 }
 
@@ -78,6 +92,10 @@ impl<V: 'static> View<V> {
         }
     }
 
+    pub(super) fn is_versioned(&self) -> bool {
+        self.below == Below::Versioned
+    }
+
     pub(super) fn read_value(&self, stored: &[u8]) -> Result<(V, i64)> {
         if self.timestamped {
             let (timestamp, value) = timestamped::decode(stored)?;
@@ -105,8 +123,37 @@ impl<V: 'static> View<V> {
                     .window(self.index)
                     .get_with(key, start_ms, &mut read)?;
             }
+            Below::Versioned => return self.load_version(AsOf::Latest, io),
         }
         found
+    }
+
+    /// A version of the current key, in a versioned store.
+    fn load_version(&self, as_of: AsOf, io: &StoreIo) -> Result<Option<(V, i64)>> {
+        let mut found = Ok(None);
+        let mut read = |version: Option<Version<'_>>| {
+            found = version
+                .map(|version| {
+                    Ok((
+                        self.value.deserialize(version.value)?,
+                        version.valid_from_ms,
+                    ))
+                })
+                .transpose();
+        };
+        io.stores
+            .versioned(self.index)
+            .get_with(&self.key_bytes, as_of, &mut read)?;
+        found
+    }
+
+    /// The value the current key had at a time: in a versioned store.
+    pub(super) fn get_as_of(&self, time_ms: i64, io: &StoreIo) -> Result<Option<Found<V>>> {
+        let found = self.load_version(AsOf::TimeMs(time_ms), io)?;
+        Ok(found.map(|(value, timestamp)| Found {
+            value: Rc::new(Some(value)),
+            timestamp,
+        }))
     }
 
     /// The value of the current key.
@@ -150,7 +197,7 @@ impl<V: 'static> View<V> {
         value: Rc<Option<V>>,
         cause: Cause<'_>,
         io: &mut StoreIo,
-    ) -> Result<()> {
+    ) -> Result<Placement> {
         let Some(cache) = &mut self.cache else {
             return self.write(
                 value.as_ref().as_ref(),
@@ -169,7 +216,7 @@ impl<V: 'static> View<V> {
         entry.origin = cause.origin;
         entry.headers.clone_from(cause.headers);
         cache.mark_changed(slot);
-        Ok(())
+        Ok(Placement::Latest)
     }
 
     /// Changes the value of the current key in place; its timestamp becomes the later one of both.
@@ -210,11 +257,12 @@ impl<V: 'static> View<V> {
             }
         };
         change(&mut value);
-        self.write(value.as_ref(), timestamp, cause.origin.timestamp, io)?;
+        let placement = self.write(value.as_ref(), timestamp, cause.origin.timestamp, io)?;
         Ok(Updated::Written {
             new: value,
             old,
             timestamp,
+            placement,
         })
     }
 
@@ -238,14 +286,15 @@ impl<V: 'static> View<V> {
     }
 
     /// Writes the current key's value to store and changelog. A tombstone is logged with the time of the record that
-    /// caused it, a value with its own.
+    /// caused it, a value with its own. A version is logged with its time whatever it is, and even when the store no longer
+    /// takes it, as Kafka Streams does.
     fn write(
         &mut self,
         value: Option<&V>,
         timestamp: i64,
         context_timestamp: i64,
         io: &mut StoreIo,
-    ) -> Result<()> {
+    ) -> Result<Placement> {
         self.value_bytes.clear();
         let bytes = match value {
             None => None,
@@ -259,6 +308,7 @@ impl<V: 'static> View<V> {
                 Some(self.value_bytes.as_slice())
             }
         };
+        let mut placement = Placement::Latest;
         match self.below {
             Below::KeyValue => io
                 .stores
@@ -268,11 +318,20 @@ impl<V: 'static> View<V> {
                 let (key, start_ms) = split_window_key(&self.key_bytes);
                 io.stores.window_mut(self.index).put(key, bytes, start_ms)?;
             }
+            Below::Versioned => {
+                let store = io.stores.versioned_mut(self.index);
+                placement = match store.put(&self.key_bytes, bytes, timestamp)? {
+                    VersionedPut::Latest => Placement::Latest,
+                    VersionedPut::Older { .. } => Placement::Older,
+                    VersionedPut::Rejected => Placement::Expired,
+                };
+            }
         }
         if let Some(changelog) = &self.changelog {
             let skip = if self.timestamped { 8 } else { 0 };
             let logged = match value {
                 Some(_) if self.timestamped => timestamp,
+                _ if self.below == Below::Versioned => timestamp,
                 _ => context_timestamp,
             };
             let key_len = self.key_bytes.len();
@@ -287,7 +346,7 @@ impl<V: 'static> View<V> {
             );
             self.key_bytes.truncate(key_len);
         }
-        Ok(())
+        Ok(placement)
     }
 
     /// Writes the next changed entry and returns it for whoever is downstream, its key in `key_bytes`; `None` when the

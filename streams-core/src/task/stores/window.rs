@@ -91,7 +91,7 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
             return Ok(false);
         }
         self.set_start(start_ms);
-        self.view.put(value, cause, io).map(|()| true)
+        self.view.put(value, cause, io).map(|_| true)
     }
 
     /// Changes the value of one window of the key given to [`WindowState::set_key`].
