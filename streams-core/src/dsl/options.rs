@@ -245,11 +245,13 @@ impl<K: DefaultSerde, V: DefaultSerde> Default for Grouped<K, V> {
     }
 }
 
-/// The serdes of a repartition topic that a join of a [`Rekeyed`](crate::Rekeyed) stream needs, and its name.
+/// The serdes of a repartition topic that a join of a [`Rekeyed`](crate::Rekeyed) stream needs, its name, and how long a
+/// stream's records wait for a table.
 pub struct Joined<K, V> {
     pub(crate) key: BoxSerde<K>,
     pub(crate) value: BoxSerde<V>,
     pub(crate) name: Option<String>,
+    pub(crate) grace: Option<Duration>,
 }
 
 impl<K: 'static, V: 'static> Joined<K, V> {
@@ -259,6 +261,7 @@ impl<K: 'static, V: 'static> Joined<K, V> {
             key: Arc::new(key),
             value: Arc::new(value),
             name: None,
+            grace: None,
         }
     }
 
@@ -274,6 +277,48 @@ impl<K: 'static, V: 'static> Joined<K, V> {
     /// Names the join and its repartition topic.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// Lets records of the stream wait until the stream's time is `grace` ahead of them, so that rows of the table that
+    /// arrive a little late are there when they are joined (KIP-923). A record that is later than that itself is joined at
+    /// once.
+    ///
+    /// Only for a join with a [`Versioned`] table, whose history retention must be at least as long; anything else is an error
+    /// of [`StreamsBuilder::build`](crate::StreamsBuilder::build). What waits is kept in a store of its own, and in its
+    /// changelog.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use streams_core::serdes::{F64, Utf8};
+    /// # use streams_core::{Consumed, Joined, Materialized, Produced, StreamsBuilder, TopologyTestDriver};
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let prices = builder.versioned_table::<String, f64>(
+    ///     "prices",
+    ///     Consumed::new(),
+    ///     Materialized::versioned("prices", Duration::from_secs(60 * 60)),
+    /// );
+    /// builder
+    ///     .stream::<String, f64>("sales", Consumed::new())
+    ///     .join_with(
+    ///         &prices,
+    ///         |pieces, price| pieces * price,
+    ///         Joined::new().with_grace_period(Duration::from_millis(5)),
+    ///     )
+    ///     .to("revenue", Produced::new());
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let (prices, sales) = (driver.input("prices", Utf8, F64), driver.input("sales", Utf8, F64));
+    /// # let output = driver.output("revenue", Utf8, F64);
+    /// driver.pipe_at(&sales, "pen", &5.0, 10)?;
+    /// driver.pipe_at(&prices, "pen", &2.0, 10)?;
+    /// // Time passes 15, so the sale has waited long enough.
+    /// driver.pipe_at(&sales, "ink", &1.0, 15)?;
+    /// assert_eq!(driver.read_values(&output)?, [10.0]);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    pub fn with_grace_period(mut self, grace: Duration) -> Self {
+        self.grace = Some(grace);
         self
     }
 }

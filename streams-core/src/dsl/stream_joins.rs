@@ -1,6 +1,7 @@
 //! Joins of a stream with tables.
 
 use super::GlobalKTable;
+use super::builder::store_definition;
 use super::options::Joined;
 use super::partitioning::{Partitioned, Partitioning, RepartitionSerdes};
 use super::repartition::{RepartitionParts, add_repartition};
@@ -8,11 +9,24 @@ use super::same_key::SameKey;
 use super::stream::KStream;
 use super::stream_node;
 use super::table::{KTable, RowState};
+use crate::error::Error;
+use crate::operators::StreamOperator;
 use crate::operators::global_table_join::GlobalTableJoin;
+use crate::operators::stream_table_grace_join::StreamTableGraceJoin;
 use crate::operators::stream_table_join::StreamTableJoin;
 use crate::serdes::BoxSerde;
+use crate::stores::{StoreOptions, StoreParts, duration_ms};
+use crate::task::stores::{AnyState, GraceBufferState};
+use crate::topology::NodeId;
+use crate::topology::build::Graph;
+use crate::topology::store::StateArguments;
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::panic::Location;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
+use streams_state::{StoreBackend, StoreKind};
 
 impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
     /// Joins each record with the row its key has in the table now; a record without one makes no result.
@@ -51,7 +65,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
             K2::table(table),
             move |_: &K, value: &V, row: Option<&V2>| row.map(|row| joiner(value, row)),
             Kind::Inner,
-            (P::serdes(), None),
+            JoinOptions::by_default::<P>(),
             Location::caller(),
         )
     }
@@ -68,7 +82,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
             K2::table(table),
             move |_: &K, value: &V, row: Option<&V2>| row.map(|row| joiner(value, row)),
             Kind::Inner,
-            given::<K, V, P>(joined),
+            JoinOptions::given::<P>(joined),
             Location::caller(),
         )
     }
@@ -106,7 +120,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
             K2::table(table),
             move |_: &K, value: &V, row: Option<&V2>| Some(joiner(value, row)),
             Kind::Left,
-            (P::serdes(), None),
+            JoinOptions::by_default::<P>(),
             Location::caller(),
         )
     }
@@ -123,7 +137,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
             K2::table(table),
             move |_: &K, value: &V, row: Option<&V2>| Some(joiner(value, row)),
             Kind::Left,
-            given::<K, V, P>(joined),
+            JoinOptions::given::<P>(joined),
             Location::caller(),
         )
     }
@@ -133,10 +147,15 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         table: &KTable<K, V2, T>,
         joiner: impl Fn(&K, &V, Option<&V2>) -> Option<VOut> + Send + Sync + 'static,
         kind: Kind,
-        (serdes, name): Repartitioning<K, V>,
+        options: JoinOptions<K, V>,
         location: &'static Location<'static>,
     ) -> KStream<K, VOut, Partitioned> {
-        let (parent, key) = match serdes {
+        let JoinOptions {
+            repartition,
+            name,
+            grace,
+        } = options;
+        let (parent, key) = match repartition {
             None => (self.node, self.known_key()),
             Some((key, value)) => {
                 let base = match &name {
@@ -161,25 +180,54 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         let mut graph = self.graph.borrow_mut();
         let stores = (table.parts.stores)(&mut graph);
         let node_name = graph.name_or(self.take_name().or(name.as_deref()), kind.prefix());
+        let buffer = grace.map(|grace| {
+            let grace_ms = duration_ms(grace.duration);
+            check_grace(&mut graph, table.parts.node, &stores, grace_ms, location);
+            let definition = store_definition(
+                format!("{node_name}-Buffer"),
+                buffer_parts(),
+                StoreOptions {
+                    backend: StoreBackend::RocksDb,
+                    cached: false,
+                    logging: Some(BTreeMap::new()),
+                },
+                location,
+            );
+            let store = graph.add_store(definition, Rc::new(Cell::new(true)));
+            (store, grace_ms, grace.key, grace.value)
+        });
+        let buffer_store = buffer.as_ref().map(|(store, ..)| *store);
         let (getter, joiner) = (table.parts.getter.clone(), Arc::new(joiner));
         let node = graph.add_processor(
             node_name,
             vec![parent],
             stream_node::<K, V>(move |scope, id| {
                 let table = getter(scope);
-                Ok(Box::new(StreamTableJoin {
+                let join = StreamTableJoin {
                     as_of_record: table.is_versioned(),
                     table,
                     joiner: joiner.clone(),
                     children: scope.stream_children(id)?,
-                }))
+                };
+                Ok(match &buffer {
+                    None => Box::new(join) as Box<dyn StreamOperator<K, V>>,
+                    Some((store, grace_ms, key, value)) => Box::new(StreamTableGraceJoin {
+                        join,
+                        key: key.clone(),
+                        value: value.clone(),
+                        grace_ms: *grace_ms,
+                        store: scope.local_store(*store),
+                        key_bytes: Vec::new(),
+                        value_bytes: Vec::new(),
+                    }),
+                })
             }),
             location,
         );
         if kind == Kind::Left {
             graph.take_null_keys(node);
         }
-        for store in stores {
+        for store in stores.into_iter().chain(buffer_store) {
             graph.connect(node, store);
         }
         graph.copartition(&[parent, table.parts.node]);
@@ -295,13 +343,77 @@ impl Kind {
     }
 }
 
-/// Key and value serdes if a repartition topic is needed, and the name given to it and the join.
-type Repartitioning<K, V> = (Option<(BoxSerde<K>, BoxSerde<V>)>, Option<String>);
+/// What a join needs beside its inputs and its joiner.
+struct JoinOptions<K, V> {
+    /// Key and value serdes, if a repartition topic is needed.
+    repartition: Option<(BoxSerde<K>, BoxSerde<V>)>,
+    /// The name given to the repartition topic and the join.
+    name: Option<String>,
+    grace: Option<Grace<K, V>>,
+}
 
-/// The serdes a caller gave, if a repartition topic is needed, and the name.
-fn given<K, V, P: Partitioning>(joined: Joined<K, V>) -> Repartitioning<K, V> {
-    (
-        P::REKEYED.then_some((joined.key, joined.value)),
-        joined.name,
-    )
+/// How long records wait, and their serdes.
+struct Grace<K, V> {
+    duration: Duration,
+    key: BoxSerde<K>,
+    value: BoxSerde<V>,
+}
+
+impl<K: 'static, V: 'static> JoinOptions<K, V> {
+    fn by_default<P: RepartitionSerdes<K, V>>() -> Self {
+        JoinOptions {
+            repartition: P::serdes(),
+            name: None,
+            grace: None,
+        }
+    }
+
+    fn given<P: Partitioning>(joined: Joined<K, V>) -> Self {
+        let grace = joined.grace.map(|duration| Grace {
+            duration,
+            key: joined.key.clone(),
+            value: joined.value.clone(),
+        });
+        JoinOptions {
+            repartition: P::REKEYED.then_some((joined.key, joined.value)),
+            name: joined.name,
+            grace,
+        }
+    }
+}
+
+/// Records can only wait for a table that knows by then what it was at their time.
+fn check_grace(
+    graph: &mut Graph,
+    table: NodeId,
+    stores: &[usize],
+    grace_ms: i64,
+    location: &'static Location<'static>,
+) {
+    if !graph.is_versioned(table) {
+        graph.fail(Error::topology(format!(
+            "the join at {location} has a grace period, which needs a versioned table: keep the table with `Materialized::versioned`"
+        )));
+    }
+    for store in stores {
+        let (name, history) = graph.history_of(*store);
+        if let Some(history_retention_ms) = history
+            && grace_ms > history_retention_ms
+        {
+            graph.fail(Error::topology(format!(
+                "the join at {location} has a grace period of {grace_ms} ms, but store '{name}' forgets after {history_retention_ms} ms: the history retention must be at least the grace period"
+            )));
+        }
+    }
+}
+
+/// The store of records that wait.
+fn buffer_parts() -> StoreParts {
+    StoreParts {
+        kind: StoreKind::KeyValue,
+        timestamped: false,
+        state: Arc::new(|arguments: &StateArguments| {
+            Box::new(GraceBufferState::new(arguments)) as Box<dyn AnyState>
+        }),
+    }
 }

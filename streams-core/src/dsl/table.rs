@@ -222,7 +222,9 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
     ) -> KTable<K, V, H::Rows<Deletable>> {
         let location = Location::caller();
         let store = self.named_store(materialized, location);
-        self.filtered(predicate, true, store, location)
+        let stored = store.is_some();
+        let table = self.filtered(predicate, true, store, location);
+        table.computed_with_materialized(stored)
     }
 
     fn filtered<T2: RowState>(
@@ -316,7 +318,9 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
     ) -> KTable<K, V2, H::Rows<T>> {
         let location = Location::caller();
         let store = self.named_store(materialized, location);
-        self.mapped(mapper, store, location)
+        let stored = store.is_some();
+        let table = self.mapped(mapper, store, location);
+        table.computed_with_materialized(stored)
     }
 
     fn mapped<V2: 'static, T2: RowState>(
@@ -430,6 +434,16 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
             stores,
             old_values,
         })
+    }
+
+    /// A computed table whose `Materialized` has no name has no store either, but in Kafka Streams it is not versioned any
+    /// more, whatever it is computed from.
+    fn computed_with_materialized(self, stored: bool) -> Self {
+        if !stored {
+            let mut graph = self.parts.graph.borrow_mut();
+            graph.set_versioned(self.parts.node, false);
+        }
+        self
     }
 
     /// Adds the store of a joined table.

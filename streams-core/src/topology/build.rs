@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
+use streams_state::StoreKind;
 
 /// Kafka Streams' `InternalStreamsBuilder` and `InternalTopologyBuilder` in one.
 #[derive(Default)]
@@ -341,6 +342,16 @@ impl Graph {
     /// Whether a table node's changes are those of a versioned table.
     pub(crate) fn is_versioned(&self, node: NodeId) -> bool {
         self.nodes[node].versioned
+    }
+
+    /// What a store is called, and for how long it remembers earlier versions if it does (milliseconds).
+    pub(crate) fn history_of(&self, store: usize) -> (&str, Option<i64>) {
+        let definition = &self.stores[store].definition;
+        let history = match &definition.spec.kind {
+            StoreKind::Versioned(spec) => Some(spec.history_retention_ms),
+            _ => None,
+        };
+        (&definition.name, history)
     }
 
     /// A node makes something of records without a key, so repartition topics in front of it keep those.

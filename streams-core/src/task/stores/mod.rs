@@ -4,12 +4,15 @@
 //! and the changelog together: at once without the cache, and once per changed key at a flush with it.
 
 mod cache;
+mod grace_buffer;
 mod key_value;
 mod merged;
+pub(crate) mod record_context;
 mod view;
 mod window;
 
 pub(crate) use cache::Origin;
+pub(crate) use grace_buffer::{Due, GraceBufferState};
 pub(crate) use key_value::KeyValueState;
 pub(crate) use view::{Cause, Placement, Updated};
 pub(crate) use window::{ScanOrder, WindowState};
@@ -59,6 +62,18 @@ impl Changelog {
             &self.topic,
             self.partition,
             Some(timestamp),
+            Some(key),
+            value,
+            &Headers::new(),
+        );
+    }
+
+    /// As what a buffer holds is logged: the producer gives the record its timestamp.
+    fn log_now(&self, io: &mut StoreIo, key: &[u8], value: Option<&[u8]>) {
+        io.effects.push(
+            &self.topic,
+            self.partition,
+            None,
             Some(key),
             value,
             &Headers::new(),
