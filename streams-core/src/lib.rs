@@ -57,7 +57,10 @@ pub use task::TaskId;
 #[doc(hidden)]
 pub use testing::RecordPath;
 #[cfg(feature = "test-driver")]
-pub use testing::{IntoPiped, TestInputTopic, TestOutputTopic, TestRecord, TopologyTestDriver};
+pub use testing::{
+    IntoPiped, LocalState, ProducedRecord, TestInputTopic, TestOutputTopic, TestRecord,
+    TopologyTestDriver, TopologyTestDriverBuilder,
+};
 pub use timestamp_extractor::{
     ExtractorRecord, FailOnInvalidTimestamp, LogAndSkipOnInvalidTimestamp, TimestampExtractor,
     UsePartitionTimeOnInvalidTimestamp, WallclockTimestampExtractor,

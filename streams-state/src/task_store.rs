@@ -14,6 +14,11 @@ pub(crate) trait Transactional: Send {
     /// Forgets every uncommitted write.
     fn rollback(&mut self);
 
+    /// Forgets what closing and opening it again forgets: uncommitted writes, and the time it has observed.
+    fn reopen(&mut self) {
+        self.rollback();
+    }
+
     /// Roughly how much memory the uncommitted writes take, in bytes.
     fn uncommitted_bytes(&self) -> usize;
 

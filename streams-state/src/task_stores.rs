@@ -270,6 +270,48 @@ impl TaskStores {
         }
     }
 
+    /// What a process finds that opens the stores again after this one has ended without closing them: stores on disk as
+    /// of the last commit, with their positions; stores in memory, and custom ones, empty. For tests without a directory,
+    /// whose stores on disk are in memory too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use streams_state::{StoreBackend, StoreResources, StoreSpec, TaskStores};
+    ///
+    /// let specs = [
+    ///     StoreSpec::key_value("on-disk", StoreBackend::RocksDb),
+    ///     StoreSpec::key_value("in-memory", StoreBackend::Memory),
+    /// ];
+    /// let mut stores = TaskStores::open(None, &specs, &StoreResources::in_memory())?;
+    /// for index in 0..2 {
+    ///     stores.key_value_mut(index).put(b"ape", Some(b"1"))?;
+    /// }
+    /// stores.commit(&[Some(7), Some(7)])?;
+    /// stores.key_value_mut(0).put(b"ape", Some(b"2"))?;
+    ///
+    /// let stores = stores.reopen()?;
+    /// assert_eq!(stores.key_value(0).get(b"ape")?.as_deref(), Some(b"1".as_slice()));
+    /// assert_eq!(stores.key_value(1).get(b"ape")?, None);
+    /// assert_eq!((stores.position(0), stores.position(1)), (Some(7), None));
+    /// # Ok::<(), streams_state::StoreError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Whatever a custom backend returns.
+    pub fn reopen(mut self) -> Result<Self> {
+        for entry in &mut self.entries {
+            match entry.spec.backend {
+                StoreBackend::RocksDb => entry.store.transactional_mut().reopen(),
+                StoreBackend::Memory | StoreBackend::Custom(_) => {
+                    *entry = open_store(None, &entry.spec, None)?;
+                }
+            }
+        }
+        Ok(self)
+    }
+
     /// Roughly how much memory the writes since the last commit take, in bytes.
     pub fn uncommitted_bytes(&self) -> usize {
         self.entries

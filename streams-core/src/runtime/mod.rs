@@ -22,7 +22,7 @@ mod settings;
 mod assignment;
 mod internal_topic_check;
 mod internal_topics;
-mod partition_plan;
+pub(crate) mod partition_plan;
 mod topic_metadata;
 
 mod commit;
@@ -36,7 +36,7 @@ mod restore_listener;
 mod restore_open;
 mod restore_pool;
 mod restore_request;
-mod restoring_store;
+pub(crate) mod restoring_store;
 mod state_directory;
 
 mod clock;

@@ -6,6 +6,7 @@
 pub(crate) mod context;
 pub mod effects;
 pub(crate) mod globals;
+pub(crate) mod java_queue;
 pub(crate) mod offset_metadata;
 mod punctuation;
 pub(crate) mod source;
@@ -21,9 +22,10 @@ use crate::processor::PunctuationType;
 use crate::record::FetchedRecord;
 use crate::runtime::broker::CommittedOffset;
 use crate::topology::store::StateArguments;
-use crate::topology::{NodeKind, Scope, Topology};
+use crate::topology::{NodeKind, Scope, SubTopology, Topology};
 use context::Context;
 use effects::Effects;
+use java_queue::JavaQueue;
 use offset_metadata::OffsetMetadata;
 use source::InputQueue;
 use std::cell::RefCell;
@@ -64,6 +66,10 @@ pub(crate) struct TaskOptions {
 pub(crate) struct Task<R> {
     context: Context,
     inputs: Vec<InputQueue<R>>,
+    /// The inputs with a first record, by its time (Kafka's `PartitionGroup`).
+    by_time: JavaQueue<u32>,
+    /// The inputs that got a first record since, in that order; it is not read yet.
+    arrived: Vec<u32>,
     /// Operators that hold changes back, in the order of their stores.
     flushes: Vec<Rc<RefCell<dyn Flush>>>,
     punctuates: Vec<Rc<RefCell<dyn Punctuate>>>,
@@ -92,6 +98,19 @@ impl<R: FetchedRecord> Task<R> {
             .ok_or_else(|| {
                 Error::fatal(format!("task {id} belongs to no part of this topology"))
             })?;
+        Task::of_nodes(topology, sub_topology, id, stores, globals, topics, options)
+    }
+
+    /// A task of some of a topology's nodes, which need not be one of its sub-topologies.
+    pub(crate) fn of_nodes(
+        topology: &Topology,
+        sub_topology: &SubTopology,
+        id: TaskId,
+        stores: TaskStores,
+        globals: Arc<GlobalStores>,
+        topics: Arc<dyn TopicMetadata>,
+        options: &TaskOptions,
+    ) -> Result<Self> {
         let mut states = Vec::new();
         for (index, store) in sub_topology.stores.iter().enumerate() {
             // A source topic that serves as changelog has the changes already.
@@ -150,6 +169,8 @@ impl<R: FetchedRecord> Task<R> {
                 dropped_records: 0,
             },
             inputs,
+            by_time: JavaQueue::default(),
+            arrived: Vec::new(),
             flushes,
             punctuates: scope.punctuates,
             deserialization_handler: options.deserialization_handler.clone(),
@@ -188,7 +209,12 @@ impl<R: FetchedRecord> Task<R> {
     }
 
     pub(crate) fn add_record(&mut self, input: usize, record: R) {
-        self.inputs[input].add(record);
+        let queue = &mut self.inputs[input];
+        queue.add(record);
+        if !queue.queued {
+            queue.queued = true;
+            self.arrived.push(input as u32);
+        }
     }
 
     /// How many records of an input wait.
@@ -224,6 +250,7 @@ impl<R: FetchedRecord> Task<R> {
             self.inputs[input]
                 .process_head(input as u32, timestamp, &mut self.context)
                 .map_err(|error| self.locate(error))?;
+            self.enqueue(input)?;
             processed += 1;
             if !self.punctuates.is_empty() {
                 self.punctuate_stream_time()?;
@@ -241,39 +268,89 @@ impl<R: FetchedRecord> Task<R> {
     }
 
     /// Which input goes next: the one whose first record is the earliest, once every input has one or need not be waited
-    /// for.
+    /// for. It is out of the queue then, until its record is processed.
     #[inline]
     fn next_input(&mut self) -> Result<Option<(usize, i64)>> {
-        let mut skipped = 0;
-        let mut next: Option<(usize, i64)> = None;
-        let mut complete = true;
-        for (index, queue) in self.inputs.iter_mut().enumerate() {
-            let head = queue.load_head(
-                &*self.deserialization_handler,
-                self.context.now_ms,
-                &mut skipped,
-            );
-            match head {
-                Ok(Some(timestamp)) => {
-                    if next.is_none_or(|(_, earliest)| timestamp < earliest) {
-                        next = Some((index, timestamp));
-                    }
+        self.read_arrived()?;
+        if self.by_time.len() < self.inputs.len() && !self.need_not_wait() {
+            return Ok(None);
+        }
+        loop {
+            match self.by_time.poll() {
+                None => return Ok(None),
+                Some((timestamp, input)) if timestamp >= 0 => {
+                    return Ok(Some((input as usize, timestamp)));
                 }
-                Ok(None) => complete = false,
-                Err(error) => return Err(self.locate(error)),
+                Some((_, input)) => self.enqueue(input as usize)?,
             }
         }
+    }
+
+    /// Reads the first records that arrived since the last time.
+    #[inline]
+    fn read_arrived(&mut self) -> Result<()> {
+        if self.arrived.is_empty() {
+            return Ok(());
+        }
+        let mut arrived = std::mem::take(&mut self.arrived);
+        for input in arrived.drain(..) {
+            self.enqueue(input as usize)?;
+        }
+        self.arrived = arrived;
+        Ok(())
+    }
+
+    /// Reads the next record of an input and queues the input by its time. When all its records are skipped, Kafka Streams
+    /// queues the last one as a placeholder before all times, which decides about the order of the others.
+    #[inline]
+    fn enqueue(&mut self, input: usize) -> Result<()> {
+        let queue = &mut self.inputs[input];
+        if queue.records.is_empty() {
+            queue.queued = false;
+            return Ok(());
+        }
+        let mut skipped = 0;
+        let head = queue.load_head(
+            &*self.deserialization_handler,
+            self.context.now_ms,
+            &mut skipped,
+        );
         if skipped > 0 {
             self.commit_needed = true;
             self.context.dropped_records += skipped;
         }
-        if !complete && next.is_some() && !self.need_not_wait() {
+        match head {
+            Ok(timestamp) => {
+                self.by_time.offer(timestamp.unwrap_or(-1), input as u32);
+                Ok(())
+            }
+            Err(error) => Err(self.locate(error)),
+        }
+    }
+
+    /// Whether any input has a record.
+    #[cfg(feature = "test-driver")]
+    pub(crate) fn has_records(&self) -> bool {
+        !self.arrived.is_empty() || self.by_time.len() > 0
+    }
+
+    /// The time of the record that goes next, `None` when none can now.
+    ///
+    /// # Errors
+    /// As [`Task::process`].
+    #[cfg(feature = "test-driver")]
+    pub(crate) fn next_timestamp(&mut self, now_ms: i64) -> Result<Option<i64>> {
+        self.context.now_ms = now_ms;
+        self.read_arrived()?;
+        let next = self.by_time.peek().map(|(timestamp, _)| *timestamp);
+        if next.is_none() || self.by_time.len() < self.inputs.len() && !self.need_not_wait() {
             return Ok(None);
         }
         Ok(next)
     }
 
-    /// Whether the empty inputs can be done without, as `max.task.idle.ms` says.
+    /// Whether the empty inputs can be done without, as `max.task.idle.ms` says. The time to wait for an input begins when
+    /// it is first found empty, whether or not others have records then.
     #[cold]
     fn need_not_wait(&mut self) -> bool {
         let Some(idle_ms) = self.max_task_idle_ms else {
@@ -282,13 +359,16 @@ impl<R: FetchedRecord> Task<R> {
         let now_ms = self.context.now_ms;
         self.inputs
             .iter_mut()
-            .filter(|queue| queue.records.is_empty())
+            .filter(|queue| !queue.queued)
             .all(|queue| {
-                queue.caught_up
-                    && now_ms
-                        >= *queue
-                            .idle_until_ms
-                            .get_or_insert(now_ms.saturating_add(idle_ms))
+                if !queue.caught_up {
+                    queue.idle_until_ms = None;
+                    return false;
+                }
+                now_ms
+                    >= *queue
+                        .idle_until_ms
+                        .get_or_insert(now_ms.saturating_add(idle_ms))
             })
     }
 
@@ -340,6 +420,7 @@ impl<R: FetchedRecord> Task<R> {
                 .borrow_mut()
                 .punctuate(due.schedule, time_ms, &mut self.context);
             punctuated.map_err(|error| self.locate(error))?;
+            self.context.schedules.called(due, clock, time_ms);
         }
         Ok(any)
     }
@@ -444,12 +525,6 @@ impl<R: FetchedRecord> Task<R> {
         }
     }
 
-    /// How many stores there are.
-    #[cfg(feature = "test-driver")]
-    pub(crate) fn store_count(&self) -> usize {
-        self.context.states.len()
-    }
-
     /// How much the record cache holds, as far as it can be estimated.
     pub(crate) fn cache_bytes(&self) -> usize {
         self.context
@@ -473,6 +548,12 @@ impl<R: FetchedRecord> Task<R> {
     #[cfg(feature = "test-driver")]
     pub(crate) fn context_mut(&mut self) -> &mut Context {
         &mut self.context
+    }
+
+    /// The stores, as a crash leaves them: what was not committed is lost, and no processor is told.
+    #[cfg(feature = "test-driver")]
+    pub(crate) fn into_stores(self) -> TaskStores {
+        self.context.io.stores
     }
 
     /// Ends the processors and closes the stores; what was not committed is lost.

@@ -126,6 +126,8 @@ pub(crate) struct InputQueue<R> {
     pub(crate) caught_up: bool,
     /// Until when an empty queue is waited for.
     pub(crate) idle_until_ms: Option<i64>,
+    /// Whether the task knows that it has records.
+    pub(crate) queued: bool,
 }
 
 impl<R: FetchedRecord> InputQueue<R> {
@@ -141,6 +143,7 @@ impl<R: FetchedRecord> InputQueue<R> {
             next_offset: None,
             caught_up: false,
             idle_until_ms: None,
+            queued: false,
         }
     }
 

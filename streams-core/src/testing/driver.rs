@@ -1,23 +1,27 @@
-//! `TopologyTestDriver`: the whole topology in one thread, in memory, one partition a topic.
+//! `TopologyTestDriver`: the whole topology in one thread, in memory.
 
+use super::builder::{CommitMode, TopologyTestDriverBuilder};
+use super::logs::{Logs, Reader};
+use super::tasks::{DrivenTask, Layout, TaskFactory};
 use crate::deserialization_handler::{DeserializationHandler, LogAndContinue, LogAndFail};
-use crate::error::{Error, Result};
-use crate::record::{Headers, OwnedRecord};
-use crate::serdes::{BoxSerde, Serde};
-use crate::stores::{StoreHandle, StoreType};
-use crate::task::{GlobalStores, Task, TaskId, TaskOptions, TopicMetadata};
+use crate::error::Result;
+use crate::record::OwnedRecord;
+use crate::task::{GlobalStores, Task, TaskOptions};
 use crate::topology::Topology;
-use std::collections::{BTreeMap, VecDeque};
-use std::hash::Hash;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use streams_state::{StoreResources, TaskStores};
+use streams_state::StoreResources;
 
 /// Runs a topology in memory: records in, records out, time under control.
 ///
-/// It runs the tasks that production runs, each with partition 0. After every record it commits, as Kafka Streams' driver
-/// does, so the record cache never holds a result back. Internal topics can be read like any other; their names begin with
-/// the application's id, [`TopologyTestDriver::APPLICATION_ID`].
+/// As Kafka Streams' driver it runs the whole topology as one task with one partition, takes the record with the earliest
+/// timestamp first, and commits after every record, so the record cache never holds a result back. With a
+/// [`builder`](Self::builder) it can do what that one cannot: topics with several partitions, commits at an interval or when
+/// told, and [restarts](Self::restart) in the middle of a test.
+///
+/// Internal topics can be read like any other; their names begin with the application's id,
+/// [`TopologyTestDriver::APPLICATION_ID`] unless it is set.
 ///
 /// ```
 /// use streams_core::serdes::{I64, Utf8};
@@ -42,55 +46,28 @@ use streams_state::{StoreResources, TaskStores};
 /// # Ok::<(), streams_core::Error>(())
 /// ```
 pub struct TopologyTestDriver {
-    topology: Topology,
-    tasks: Vec<Task<OwnedRecord>>,
-    globals: Arc<GlobalStores>,
-    /// What was produced and not read yet, by topic.
-    produced: BTreeMap<String, VecDeque<OwnedRecord>>,
-    next_offsets: BTreeMap<String, i64>,
-    /// Records for topics of the topology, waiting for their turn.
-    waiting: VecDeque<(String, OwnedRecord)>,
-    now_ms: i64,
+    pub(super) factory: TaskFactory,
+    pub(super) tasks: Vec<DrivenTask>,
+    pub(super) globals: Arc<GlobalStores>,
+    pub(super) logs: Logs,
+    commit_mode: CommitMode,
+    next_commit_ms: i64,
+    pub(super) now_ms: i64,
 }
 
-/// A topic to write to, with the serdes of its records.
-pub struct TestInputTopic<K, V> {
-    name: String,
-    key: BoxSerde<K>,
-    value: BoxSerde<V>,
-}
-
-/// A topic to read from, with the serdes of its records.
-pub struct TestOutputTopic<K, V> {
-    name: String,
-    key: BoxSerde<K>,
-    value: BoxSerde<V>,
-}
-
-/// A record that was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TestRecord<K, V> {
-    /// The key.
-    pub key: K,
-    /// The value.
-    pub value: V,
-    /// Milliseconds since the Unix epoch.
-    pub timestamp: i64,
-    /// The headers.
-    pub headers: Headers,
-}
-
-/// Every topic has one partition.
-pub(super) struct OnePartition;
-
-impl TopicMetadata for OnePartition {
-    fn partition_count(&self, _topic: &str) -> Result<i32> {
-        Ok(1)
-    }
+/// What is left of the state directory after [`TopologyTestDriver::restart`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LocalState {
+    /// Nothing, as after a move to another machine: every store is restored from the beginning of its changelog, and what is
+    /// not logged is gone.
+    Lost,
+    /// Stores on disk are as of the last commit, and the rest of their changelogs is restored on top. Stores in memory are
+    /// gone as with [`LocalState::Lost`].
+    Kept,
 }
 
 impl TopologyTestDriver {
-    /// The application's id in the names of internal topics.
+    /// The application's id in the names of internal topics, unless it is set.
     pub const APPLICATION_ID: &'static str = "test";
 
     /// A driver whose wall clock stands at the epoch and which fails on records that cannot be read.
@@ -117,410 +94,259 @@ impl TopologyTestDriver {
         topology: &Topology,
         handler: Arc<dyn DeserializationHandler>,
     ) -> Result<Self> {
-        let resources = StoreResources::in_memory();
-        let globals = GlobalStores::open(topology, None, &resources, handler.clone())?;
-        let options = TaskOptions {
-            application_id: Self::APPLICATION_ID.into(),
-            deserialization_handler: handler,
-            max_task_idle: None,
-            cache_enabled: true,
+        TopologyTestDriver::builder(topology)
+            .shared_handler(handler)
+            .build()
+    }
+
+    /// A driver to be set up: its partitions, its commits, its configuration.
+    pub fn builder(topology: &Topology) -> TopologyTestDriverBuilder {
+        TopologyTestDriverBuilder::new(topology)
+    }
+
+    pub(super) fn start(
+        topology: Topology,
+        layout: Layout,
+        mut logs: Logs,
+        globals: Arc<GlobalStores>,
+        options: TaskOptions,
+        commit_mode: CommitMode,
+        now_ms: i64,
+    ) -> Result<Self> {
+        let factory = TaskFactory {
+            topology,
+            layout,
+            options,
         };
-        let mut tasks = Vec::new();
-        for sub_topology in topology.sub_topologies() {
-            let specs: Vec<_> = sub_topology
-                .stores
-                .iter()
-                .map(|store| store.spec.clone())
-                .collect();
-            tasks.push(Task::new(
-                topology,
-                TaskId {
-                    sub_topology: sub_topology.id,
-                    partition: 0,
-                },
-                TaskStores::open(None, &specs, &resources)?,
-                globals.clone(),
-                Arc::new(OnePartition),
-                &options,
-            )?);
-        }
+        let tasks = factory.open(&mut logs, &globals, BTreeMap::new())?;
         let mut driver = TopologyTestDriver {
-            topology: topology.clone(),
+            factory,
             tasks,
             globals,
-            produced: BTreeMap::new(),
-            next_offsets: BTreeMap::new(),
-            waiting: VecDeque::new(),
-            now_ms: 0,
+            logs,
+            commit_mode,
+            next_commit_ms: now_ms,
+            now_ms,
         };
-        driver.advance_wall_clock(Duration::ZERO)?;
+        driver.schedule_commit();
+        driver.start_processors()?;
         Ok(driver)
     }
 
-    /// A topic to write to.
-    pub fn input<K: 'static, V: 'static>(
-        &self,
-        topic: &str,
-        key: impl Serde<K>,
-        value: impl Serde<V>,
-    ) -> TestInputTopic<K, V> {
-        TestInputTopic {
-            name: topic.to_owned(),
-            key: Arc::new(key),
-            value: Arc::new(value),
+    /// Initializes processors, so that their schedules count from now.
+    fn start_processors(&mut self) -> Result<()> {
+        for index in 0..self.tasks.len() {
+            self.tasks[index].task.punctuate(self.now_ms)?;
         }
-    }
-
-    /// A topic to read from: an output, a changelog or a repartition topic.
-    pub fn output<K: 'static, V: 'static>(
-        &self,
-        topic: &str,
-        key: impl Serde<K>,
-        value: impl Serde<V>,
-    ) -> TestOutputTopic<K, V> {
-        TestOutputTopic {
-            name: topic.to_owned(),
-            key: Arc::new(key),
-            value: Arc::new(value),
-        }
-    }
-
-    /// Sends a record with the driver's wall clock as its timestamp through the topology.
-    ///
-    /// # Errors
-    /// When the record cannot be serialized or an operator fails.
-    pub fn pipe<K: 'static, V: 'static>(
-        &mut self,
-        topic: &TestInputTopic<K, V>,
-        key: impl IntoPiped<K>,
-        value: impl IntoPiped<V>,
-    ) -> Result<()> {
-        let timestamp = self.now_ms;
-        self.pipe_at(topic, key, value, timestamp)
-    }
-
-    /// Sends a record with a timestamp (milliseconds) through the topology.
-    ///
-    /// # Errors
-    /// As [`TopologyTestDriver::pipe`].
-    pub fn pipe_at<K: 'static, V: 'static>(
-        &mut self,
-        topic: &TestInputTopic<K, V>,
-        key: impl IntoPiped<K>,
-        value: impl IntoPiped<V>,
-        timestamp: i64,
-    ) -> Result<()> {
-        self.pipe_record(
-            topic,
-            &TestRecord {
-                key: key.into_piped(),
-                value: value.into_piped(),
-                timestamp,
-                headers: Headers::new(),
-            },
-        )
-    }
-
-    /// Sends a whole record through the topology.
-    ///
-    /// # Errors
-    /// As [`TopologyTestDriver::pipe`].
-    pub fn pipe_record<K: 'static, V: 'static>(
-        &mut self,
-        topic: &TestInputTopic<K, V>,
-        record: &TestRecord<K, V>,
-    ) -> Result<()> {
-        let mut key = Vec::new();
-        let key = topic
-            .key
-            .serialize_nullable(&record.key, &mut key)?
-            .then_some(key);
-        let mut value = Vec::new();
-        let value = topic
-            .value
-            .serialize_nullable(&record.value, &mut value)?
-            .then_some(value);
-        self.pipe_bytes(
-            &topic.name,
-            key,
-            value,
-            record.timestamp,
-            record.headers.clone(),
-        )
-    }
-
-    /// Sends bytes through the topology: for records that no serde writes.
-    ///
-    /// # Errors
-    /// When nobody reads the topic or an operator fails.
-    pub fn pipe_bytes(
-        &mut self,
-        topic: &str,
-        key: Option<Vec<u8>>,
-        value: Option<Vec<u8>>,
-        timestamp: i64,
-        headers: Headers,
-    ) -> Result<()> {
-        if !self.is_read(topic) {
-            return Err(Error::topology(format!(
-                "no source of the topology reads topic '{topic}'"
-            )));
-        }
-        let record = OwnedRecord {
-            offset: 0,
-            timestamp,
-            key,
-            value,
-            headers,
-        };
-        self.waiting.push_back((topic.to_owned(), record));
         self.run()
     }
 
-    fn is_read(&self, topic: &str) -> bool {
-        let by_task = |task: &Task<OwnedRecord>| task.input_topics().iter().any(|t| &**t == topic);
-        self.tasks.iter().any(by_task)
-            || (0..self.globals.len()).any(|index| &**self.globals.topic(index) == topic)
-    }
-
-    fn next_offset(&mut self, topic: &str) -> i64 {
-        let next = self.next_offsets.entry(topic.to_owned()).or_default();
-        *next += 1;
-        *next - 1
-    }
-
-    /// Processes what waits, record by record, until nothing more comes of it.
-    fn run(&mut self) -> Result<()> {
-        while let Some((topic, mut record)) = self.waiting.pop_front() {
-            record.offset = self.next_offset(&topic);
-            for index in 0..self.globals.len() {
-                if **self.globals.topic(index) == *topic {
-                    let next_offset = record.offset + 1;
-                    self.globals.apply(
-                        index,
-                        0,
-                        std::slice::from_ref(&record),
-                        next_offset,
-                        false,
-                    )?;
-                }
-            }
-            for task in 0..self.tasks.len() {
-                let input = self.tasks[task]
-                    .input_topics()
-                    .iter()
-                    .position(|name| **name == *topic);
-                if let Some(input) = input {
-                    self.tasks[task].add_record(input, record.clone());
-                    self.tasks[task].process(usize::MAX, self.now_ms)?;
-                    self.commit(task)?;
-                }
-            }
+    fn schedule_commit(&mut self) {
+        if let CommitMode::Every(interval_ms) = self.commit_mode {
+            self.next_commit_ms = self.now_ms.saturating_add(interval_ms);
         }
-        Ok(())
     }
 
-    /// Flushes a task and takes what it produced.
-    fn commit(&mut self, task: usize) -> Result<()> {
-        self.tasks[task].prepare_commit(self.now_ms)?;
-        let offsets = self.tasks[task].offsets(&|_| None);
-        let positions = vec![None; self.tasks[task].store_count()];
-        self.tasks[task].commit_stores(&offsets, &positions)?;
-        let mut produced = Vec::new();
-        let effects = self.tasks[task].effects();
-        for record in effects.records() {
-            produced.push((
-                record.topic.to_string(),
-                OwnedRecord {
-                    offset: 0,
-                    timestamp: record.timestamp.unwrap_or(self.now_ms),
-                    key: record.key.map(<[u8]>::to_vec),
-                    value: record.value.map(<[u8]>::to_vec),
-                    headers: record.headers.clone(),
-                },
-            ));
-        }
-        effects.clear();
-        for (topic, record) in produced {
-            if self.is_read(&topic) {
-                self.waiting.push_back((topic.clone(), record.clone()));
-            }
-            self.produced.entry(topic).or_default().push_back(record);
-        }
-        Ok(())
+    /// The driver's wall clock, in milliseconds since the Unix epoch.
+    pub fn wall_clock_ms(&self) -> i64 {
+        self.now_ms
     }
 
-    /// Moves the wall clock on and makes the calls that are due by it.
+    /// Moves the wall clock on and makes the calls that are due by it: punctuations, and a commit where the driver has a
+    /// commit interval.
     ///
     /// # Errors
     /// When a processor fails.
     pub fn advance_wall_clock(&mut self, by: Duration) -> Result<()> {
         self.now_ms = self.now_ms.saturating_add(crate::stores::duration_ms(by));
-        for task in 0..self.tasks.len() {
-            self.tasks[task].punctuate(self.now_ms)?;
-            self.commit(task)?;
+        for index in 0..self.tasks.len() {
+            self.tasks[index].task.punctuate(self.now_ms)?;
+            if self.commit_mode == CommitMode::EveryRecord {
+                self.commit_task(index)?;
+            }
         }
+        self.run()?;
+        if matches!(self.commit_mode, CommitMode::Every(_)) && self.now_ms >= self.next_commit_ms {
+            self.commit()?;
+        }
+        Ok(())
+    }
+
+    /// Commits every task: the record cache forwards what it holds back, and what comes of it is processed.
+    ///
+    /// # Errors
+    /// When an operator fails.
+    pub fn commit(&mut self) -> Result<()> {
+        for index in 0..self.tasks.len() {
+            self.commit_task(index)?;
+        }
+        self.schedule_commit();
         self.run()
     }
 
-    /// The next record of a topic, `None` when there is none.
-    ///
-    /// # Errors
-    /// When its bytes cannot be read by the topic's serdes.
-    pub fn read_record<K: 'static, V: 'static>(
-        &mut self,
-        topic: &TestOutputTopic<K, V>,
-    ) -> Result<Option<TestRecord<K, V>>> {
-        let Some(record) = self
-            .produced
-            .get_mut(&topic.name)
-            .and_then(VecDeque::pop_front)
-        else {
-            return Ok(None);
-        };
-        Ok(Some(TestRecord {
-            key: topic.key.deserialize_nullable(record.key.as_deref())?,
-            value: topic.value.deserialize_nullable(record.value.as_deref())?,
-            timestamp: record.timestamp,
-            headers: record.headers,
-        }))
-    }
-
-    /// All records of a topic that were not read yet.
-    ///
-    /// # Errors
-    /// As [`TopologyTestDriver::read_record`].
-    pub fn read_records<K: 'static, V: 'static>(
-        &mut self,
-        topic: &TestOutputTopic<K, V>,
-    ) -> Result<Vec<TestRecord<K, V>>> {
-        let mut records = Vec::new();
-        while let Some(record) = self.read_record(topic)? {
-            records.push(record);
-        }
-        Ok(records)
-    }
-
-    /// Keys and values of all records that were not read yet.
-    ///
-    /// # Errors
-    /// As [`TopologyTestDriver::read_record`].
-    pub fn read_key_values<K: 'static, V: 'static>(
-        &mut self,
-        topic: &TestOutputTopic<K, V>,
-    ) -> Result<Vec<(K, V)>> {
-        let records = self.read_records(topic)?;
-        Ok(records
-            .into_iter()
-            .map(|record| (record.key, record.value))
-            .collect())
-    }
-
-    /// Values of all records that were not read yet.
-    ///
-    /// # Errors
-    /// As [`TopologyTestDriver::read_record`].
-    pub fn read_values<K: 'static, V: 'static>(
-        &mut self,
-        topic: &TestOutputTopic<K, V>,
-    ) -> Result<Vec<V>> {
-        let records = self.read_records(topic)?;
-        Ok(records.into_iter().map(|record| record.value).collect())
-    }
-
-    /// The last value of each key among the records that were not read yet.
-    ///
-    /// # Errors
-    /// As [`TopologyTestDriver::read_record`].
-    pub fn read_map<K: Eq + Hash + 'static, V: 'static>(
-        &mut self,
-        topic: &TestOutputTopic<K, V>,
-    ) -> Result<std::collections::HashMap<K, V>> {
-        Ok(self.read_key_values(topic)?.into_iter().collect())
-    }
-
-    /// The names of all topics something was produced to, internal ones included.
-    pub fn produced_topic_names(&self) -> impl Iterator<Item = &str> {
-        self.produced.keys().map(String::as_str)
-    }
-
-    /// Opens a store of the topology, to look into it or to prepare it.
+    /// Ends all tasks as a crash does, without a commit and without closing processors, and starts them again: stores are
+    /// restored from the changelogs, partition times and what processors remember are taken from the last commit, and input
+    /// behind it is processed again. Topics and the wall clock stay as they are, so what was produced since the last commit
+    /// may be produced twice: at least once.
     ///
     /// ```
     /// use streams_core::serdes::{I64, Utf8};
-    /// use streams_core::stores::{StoreHandle, TimestampedKeyValueStore};
-    /// use streams_core::{Consumed, Materialized, StreamsBuilder, TopologyTestDriver};
+    /// use streams_core::{Consumed, LocalState, Materialized, Produced, StreamsBuilder, TopologyTestDriver};
     ///
     /// let builder = StreamsBuilder::new();
     /// builder
-    ///     .stream::<String, String>("words", Consumed::new())
+    ///     .stream("words", Consumed::with(Utf8, Utf8))
     ///     .group_by_key()
-    ///     .count_with(Materialized::named("counts"));
+    ///     .count_with(Materialized::named("counts"))
+    ///     .to_stream()
+    ///     .to("counts", Produced::with(Utf8, I64));
     /// let mut driver = TopologyTestDriver::new(&builder.build()?)?;
     /// let words = driver.input("words", Utf8, Utf8);
-    /// driver.pipe_at(&words, "rust", "", 7)?;
-    ///
-    /// let counts = StoreHandle::<TimestampedKeyValueStore<String, i64>>::named("counts");
-    /// assert_eq!(driver.store(&counts)?.get(&"rust".to_owned())?, Some((1, 7)));
+    /// let counts = driver.output("counts", Utf8, I64);
+    /// driver.pipe(&words, "ape", "")?;
+    /// driver.restart(LocalState::Lost)?;
+    /// driver.pipe(&words, "ape", "")?;
+    /// assert_eq!(driver.read_values(&counts)?, [1, 2]);
     /// # Ok::<(), streams_core::Error>(())
     /// ```
     ///
     /// # Errors
-    /// When the topology has no store of that name.
-    pub fn store<S: StoreType>(&mut self, store: &StoreHandle<S>) -> Result<S::Access<'_>> {
-        static NO_HEADERS: Headers = Headers::new();
-        let sub_topologies = self.topology.sub_topologies();
-        let place = sub_topologies
-            .iter()
-            .enumerate()
-            .find_map(|(task, sub_topology)| {
-                let stores = &sub_topology.stores;
-                let index = stores.iter().position(|s| s.name == store.name())?;
-                Some((task, index))
-            });
-        let Some((task, index)) = place else {
-            return Err(Error::topology(format!(
-                "the topology has no store '{}'; it has: {}",
-                store.name(),
-                sub_topologies
-                    .iter()
-                    .flat_map(|sub_topology| &sub_topology.stores)
-                    .map(|store| store.name.as_str())
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            )));
-        };
-        let context = self.tasks[task].context_mut();
-        let cause = context.cause(context.stream_time_ms.max(0), &NO_HEADERS);
-        crate::stores::open(context, index, store, cause)
+    /// When stores cannot be restored or an operator fails.
+    pub fn restart(&mut self, state: LocalState) -> Result<()> {
+        let mut kept = BTreeMap::new();
+        for driven in self.tasks.drain(..) {
+            let stores = driven.task.into_stores();
+            if state == LocalState::Kept {
+                kept.insert(driven.id, stores);
+            }
+        }
+        if state == LocalState::Lost {
+            self.restore_globals()?;
+        }
+        self.tasks = self.factory.open(&mut self.logs, &self.globals, kept)?;
+        self.schedule_commit();
+        self.start_processors()
     }
 
-    /// How many records were dropped by an operator's rule or skipped as unreadable.
+    fn restore_globals(&mut self) -> Result<()> {
+        self.globals = GlobalStores::open(
+            &self.factory.topology,
+            None,
+            &StoreResources::in_memory(),
+            self.factory.options.deserialization_handler.clone(),
+        )?;
+        for index in 0..self.globals.len() {
+            let topic = self.globals.topic(index).clone();
+            for partition in 0..self.logs.counts.of(&topic) {
+                let records = self.logs.records(&topic, partition);
+                let end = records.len() as i64;
+                self.globals.apply(index, partition, records, end, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends a record to a topic and hands it to whoever reads it.
+    pub(super) fn deliver(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        record: OwnedRecord,
+    ) -> Result<()> {
+        let (reader, record) = self.logs.append(topic, partition, record);
+        self.hand_over(topic, partition, reader, record)
+    }
+
+    fn hand_over(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        reader: Option<Reader>,
+        record: OwnedRecord,
+    ) -> Result<()> {
+        for index in 0..self.globals.len() {
+            if **self.globals.topic(index) == *topic {
+                let next = record.offset + 1;
+                self.globals
+                    .apply(index, partition, std::slice::from_ref(&record), next, false)?;
+            }
+        }
+        if let Some(reader) = reader {
+            let task = &mut self.tasks[reader.task].task;
+            task.add_record(reader.input, record);
+        }
+        Ok(())
+    }
+
+    /// Processes what waits, one record after the other, until nothing more comes of it.
+    pub(super) fn run(&mut self) -> Result<()> {
+        for index in 0..self.tasks.len() {
+            self.capture(index)?;
+        }
+        while let Some(index) = self.process_one()? {
+            let commit = match self.commit_mode {
+                CommitMode::EveryRecord => true,
+                CommitMode::Every(_) => self.tasks[index].task.commit_requested(),
+                CommitMode::Explicit => false,
+            };
+            match commit {
+                true => self.commit_task(index)?,
+                false => self.capture(index)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Processes the earliest record of the first task that can take one; `None` when none can.
+    fn process_one(&mut self) -> Result<Option<usize>> {
+        let mut waiting = Vec::new();
+        for (index, driven) in self.tasks.iter_mut().enumerate() {
+            if driven.task.has_records()
+                && let Some(timestamp) = driven.task.next_timestamp(self.now_ms)?
+            {
+                waiting.push((timestamp, index));
+            }
+        }
+        waiting.sort_unstable();
+        for (_, index) in waiting {
+            if self.tasks[index].task.process(1, self.now_ms)? > 0 {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
+    }
+
+    fn commit_task(&mut self, index: usize) -> Result<()> {
+        self.tasks[index].task.prepare_commit(self.now_ms)?;
+        self.capture(index)?;
+        let driven = &mut self.tasks[index];
+        let offsets = driven.task.offsets(&|_| None);
+        for (input, committed) in &offsets {
+            let topic = &driven.task.input_topics()[*input];
+            self.logs
+                .commit(topic, driven.id.partition, committed.clone());
+        }
+        let positions = driven.changelog_ends(&self.logs);
+        driven.task.commit_stores(&offsets, &positions)
+    }
+
+    /// Writes what a task has produced to its topics.
+    fn capture(&mut self, index: usize) -> Result<()> {
+        let mut effects = std::mem::take(self.tasks[index].task.effects());
+        for record in effects.records() {
+            let (partition, reader, owned) = self.logs.produce(&record, self.now_ms);
+            self.hand_over(record.topic, partition, reader, owned)?;
+        }
+        effects.clear();
+        *self.tasks[index].task.effects() = effects;
+        Ok(())
+    }
+
+    /// How many records were dropped by an operator's rule or skipped as unreadable, since the last restart.
     pub fn dropped_records(&self) -> u64 {
-        self.tasks.iter().map(Task::dropped_records).sum()
-    }
-}
-
-/// What can be piped as a `T`: a `T`, a reference to one, or a `&str` for a `String`.
-pub trait IntoPiped<T> {
-    /// The value to serialize.
-    fn into_piped(self) -> T;
-}
-
-impl<T> IntoPiped<T> for T {
-    fn into_piped(self) -> T {
-        self
-    }
-}
-
-impl<T: Clone> IntoPiped<T> for &T {
-    fn into_piped(self) -> T {
-        self.clone()
-    }
-}
-
-impl IntoPiped<String> for &str {
-    fn into_piped(self) -> String {
-        self.to_owned()
+        self.tasks
+            .iter()
+            .map(|driven| Task::dropped_records(&driven.task))
+            .sum()
     }
 }

@@ -1,7 +1,16 @@
 //! Topologies without a broker: the test driver, and one task by itself for benchmarks.
 
+mod builder;
 mod driver;
+mod logs;
+mod pipe;
+mod read;
 mod record_path;
+mod state;
+mod tasks;
+mod topics;
 
-pub use driver::{IntoPiped, TestInputTopic, TestOutputTopic, TestRecord, TopologyTestDriver};
+pub use builder::TopologyTestDriverBuilder;
+pub use driver::{LocalState, TopologyTestDriver};
 pub use record_path::RecordPath;
+pub use topics::{IntoPiped, ProducedRecord, TestInputTopic, TestOutputTopic, TestRecord};

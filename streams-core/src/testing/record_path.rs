@@ -43,7 +43,7 @@ impl<R: FetchedRecord> RecordPath<R> {
             id,
             TaskStores::open(None, &specs, &resources)?,
             GlobalStores::open(topology, None, &resources, Arc::new(LogAndFail))?,
-            Arc::new(super::driver::OnePartition),
+            Arc::new(super::logs::PartitionCounts::one()),
             &TaskOptions {
                 application_id: "record-path".into(),
                 deserialization_handler: Arc::new(LogAndFail),

@@ -6,7 +6,7 @@ mod describe;
 mod java_order;
 pub(crate) mod node;
 pub(crate) mod store;
-mod sub_topology;
+pub(crate) mod sub_topology;
 pub(crate) mod topic;
 mod validate;
 

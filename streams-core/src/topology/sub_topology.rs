@@ -52,6 +52,15 @@ pub(crate) fn group(nodes: &[NodeDefinition]) -> Vec<Vec<NodeId>> {
     groups.into_iter().map(|(_, members)| members).collect()
 }
 
+/// All sub-topologies as one, as Kafka Streams' test driver runs them.
+#[cfg(feature = "test-driver")]
+pub(crate) fn as_one(parts: &super::TopologyParts) -> SubTopology {
+    let nodes = parts.sub_topologies.iter().flat_map(|one| &one.nodes);
+    let mut members: Vec<NodeId> = nodes.copied().collect();
+    members.sort_unstable();
+    describe_group(0, members, &parts.nodes, &parts.stores, &[])
+}
+
 fn find(roots: &mut [NodeId], id: NodeId) -> NodeId {
     let mut root = id;
     while roots[root] != root {

@@ -199,6 +199,12 @@ impl<T: Table> Transactional for TableVersionedStore<T> {
         self.current = self.committed;
     }
 
+    fn reopen(&mut self) {
+        self.table.rollback();
+        self.committed = None;
+        self.current = None;
+    }
+
     fn uncommitted_bytes(&self) -> usize {
         self.table.uncommitted_bytes()
     }

@@ -246,6 +246,12 @@ impl<T: Table> Transactional for TableWindowStore<T> {
         self.current = self.committed;
     }
 
+    fn reopen(&mut self) {
+        self.table.rollback();
+        self.committed = Progress::default();
+        self.current = self.committed;
+    }
+
     fn uncommitted_bytes(&self) -> usize {
         self.table.uncommitted_bytes()
     }
