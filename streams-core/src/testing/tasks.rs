@@ -185,7 +185,7 @@ fn restore(
     let mut restoring = RestoringStore {
         index,
         name: definition.name.clone(),
-        timestamped: definition.timestamped,
+        form: definition.changelog_form(),
         changelog: changelog.partition.clone(),
         slot,
         position,
