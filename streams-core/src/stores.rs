@@ -520,3 +520,14 @@ impl<K: 'static, V: 'static> StoreType for VersionedKeyValueStore<K, V> {
         }
     }
 }
+
+impl<K, V> StoreBuilder<VersionedKeyValueStore<K, V>> {
+    /// How much time one segment of the history spans, at least a millisecond: see
+    /// [`Materialized::with_segment_interval`](crate::Materialized::with_segment_interval).
+    pub fn with_segment_interval(mut self, segment_interval: Duration) -> Self {
+        if let StoreKind::Versioned(spec) = &mut self.parts.kind {
+            spec.segment_interval_ms = duration_ms(segment_interval).max(1);
+        }
+        self
+    }
+}

@@ -12,4 +12,5 @@ mod stateless;
 mod table_joins;
 mod tables;
 mod transcript;
+mod versioned;
 mod windows;
