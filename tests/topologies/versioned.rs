@@ -173,7 +173,10 @@ fn aggregations() {
         );
         aggregated.to_stream().to("aggregate", nullable_strings());
         reduced
-            .group_by(|_, value| (Some("all".to_owned()), value.clone()), grouped())
+            .group_by(
+                |_, value| (Some("all".to_owned()), value.clone()),
+                grouped(),
+            )
             .count_with(plain("aggregates"))
             .to_stream()
             .to("aggregate-count", nullable_numbers());
@@ -249,7 +252,10 @@ fn table_joins() {
             .to_stream()
             .to("left-stored", nullable_strings());
         this.join(&other, both)
-            .group_by(|_, value| (Some("all".to_owned()), value.clone()), grouped())
+            .group_by(
+                |_, value| (Some("all".to_owned()), value.clone()),
+                grouped(),
+            )
             .count_with(plain("counts"))
             .to_stream()
             .to("count", nullable_numbers());
@@ -348,7 +354,10 @@ impl Processor<Option<String>, String, Option<String>, String> for Teller {
         }
         let mut store = context.store(&self.0)?;
         let mut said = match record.value.starts_with('a') {
-            true => format!("deleted {}", show(store.delete(record.key, record.timestamp)?)),
+            true => format!(
+                "deleted {}",
+                show(store.delete(record.key, record.timestamp)?)
+            ),
             false => match store.put(record.key, Some(record.value.clone()), record.timestamp)? {
                 VersionedPut::Latest => "latest",
                 VersionedPut::Older => "older",
