@@ -1,6 +1,7 @@
 //! `KGroupedStream`: a stream grouped by key, to be aggregated.
 
 use super::builder::store_definition;
+use super::drop_nulls::present;
 use super::options::{History, Materialized, ValueSerde};
 use super::repartition::{RepartitionParts, add_repartition};
 use super::table::{Deletable, KTable, Permanent, RowState, TableParts};
@@ -9,8 +10,9 @@ use super::windowed_stream::TimeWindowedKStream;
 use super::windows::TimeWindows;
 use super::{GraphRef, stream_node};
 use crate::operators::aggregate::{Aggregate, Initial};
+use crate::operators::present::PresentValues;
 use crate::operators::{Flush, Reached, StreamOperator};
-use crate::serdes::BoxSerde;
+use crate::serdes::{BoxSerde, Nullable};
 use crate::stores::{StoreOptions, StoreParts, table_parts};
 use crate::topology::NodeId;
 use std::cell::{Cell, RefCell};
@@ -26,6 +28,8 @@ pub struct KGroupedStream<K, V> {
     pub(crate) node: NodeId,
     pub(crate) key: BoxSerde<K>,
     pub(crate) regroup: Option<Regroup<V>>,
+    /// Whether the records before the aggregation still are of `Option<V>`.
+    pub(crate) drops_null_values: bool,
 }
 
 /// The repartition topic a grouping needs.
@@ -50,6 +54,7 @@ impl<K, V> Clone for KGroupedStream<K, V> {
             node: self.node,
             key: self.key.clone(),
             regroup: self.regroup.clone(),
+            drops_null_values: self.drops_null_values,
         }
     }
 }
@@ -82,6 +87,7 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
             node,
             key,
             regroup,
+            drops_null_values: false,
         }
     }
 
@@ -368,6 +374,52 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         })
     }
 
+    /// The node to aggregate behind: that of the stream, or the source of a repartition topic named after the grouping or
+    /// else `base`.
+    pub(crate) fn lead_in(&self, base: &str, location: &'static Location<'static>) -> NodeId {
+        if !self.drops_null_values {
+            return self.repartitioned(base, BoxSerde::clone, location);
+        }
+        // Nulls travel through the topic, as in Kafka Streams, and are dropped behind it.
+        let parent = self.repartitioned::<Option<V>>(
+            base,
+            |value| Arc::new(Nullable(value.clone())),
+            location,
+        );
+        self.graph.borrow_mut().add_hidden(
+            parent,
+            stream_node::<K, Option<V>>(|scope, id| {
+                Ok(Box::new(PresentValues {
+                    children: scope.stream_children(id)?,
+                }))
+            }),
+            location,
+        )
+    }
+
+    fn repartitioned<V2: 'static>(
+        &self,
+        base: &str,
+        serde: impl Fn(&BoxSerde<V>) -> BoxSerde<V2>,
+        location: &'static Location<'static>,
+    ) -> NodeId {
+        let Some(regroup) = &self.regroup else {
+            return self.node;
+        };
+        add_repartition(
+            &self.graph,
+            self.node,
+            regroup.name.as_deref().unwrap_or(base),
+            RepartitionParts {
+                key: self.key.clone(),
+                value: serde(&regroup.value),
+                partition_count: None,
+                partitioner: None,
+            },
+            location,
+        )
+    }
+
     /// Names and adds the store, and leads the stream through a repartition topic if it must.
     pub(crate) fn add_store(
         &self,
@@ -389,26 +441,58 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         let definition = store_definition(store_name.clone(), parts, options, location);
         let store = graph.add_store(definition, Rc::new(Cell::new(true)));
         drop(graph);
-        let parent = match &self.regroup {
-            None => self.node,
-            Some(regroup) => add_repartition(
-                &self.graph,
-                self.node,
-                regroup.name.as_deref().unwrap_or(&store_name),
-                RepartitionParts {
-                    key: self.key.clone(),
-                    value: regroup.value.clone(),
-                    partition_count: None,
-                    partitioner: None,
-                },
-                location,
-            ),
-        };
+        let parent = self.lead_in(&store_name, location);
         Aggregation {
             parent,
             name: node_name,
             store,
             store_name,
+        }
+    }
+}
+
+impl<K: 'static, V: 'static> KGroupedStream<K, Option<V>> {
+    /// Leaves out records without a value and counts them, as Kafka Streams does in aggregations without windows and over
+    /// sliding windows. They are dropped where they are aggregated, behind a repartition topic if there is one.
+    ///
+    /// It adds no node to the topology: numbers and names of what follows stay those of Kafka Streams.
+    ///
+    /// ```
+    /// # use streams_core::{Consumed, Grouped, Produced, StreamsBuilder, TopologyTestDriver};
+    /// # use streams_core::serdes::{I64, Nullable, Utf8};
+    /// let builder = StreamsBuilder::new();
+    /// builder
+    ///     .stream("payments", Consumed::with(Utf8, Nullable(I64)))
+    ///     .group_by(|user, _| user.clone(), Grouped::with(Utf8, Nullable(I64)))
+    ///     .drop_null_values()
+    ///     .reduce(|sum, cents| sum + cents)
+    ///     .to_stream()
+    ///     .to("sums", Produced::with(Utf8, I64));
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let input = driver.input("payments", Utf8, Nullable(I64));
+    /// # let output = driver.output("sums", Utf8, I64);
+    /// driver.pipe(&input, "ann", Some(100))?;
+    /// driver.pipe(&input, "ann", None)?;
+    /// assert_eq!(driver.read_values(&output)?, [100]);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn drop_null_values(&self) -> KGroupedStream<K, V> {
+        let location = Location::caller();
+        let regroup = self.regroup.as_ref().map(|regroup| Regroup {
+            value: present(
+                &mut self.graph.borrow_mut(),
+                regroup.value.clone(),
+                location,
+            ),
+            name: regroup.name.clone(),
+        });
+        KGroupedStream {
+            graph: self.graph.clone(),
+            node: self.node,
+            key: self.key.clone(),
+            regroup,
+            drops_null_values: true,
         }
     }
 }
