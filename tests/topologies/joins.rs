@@ -114,3 +114,36 @@ fn global_table() {
             .to("counts-out", numbers());
     });
 }
+
+#[test]
+fn global_table_with_nulls() {
+    check("global_table_joins_with_nulls", |builder| {
+        let table = builder.global_table("t", rows(), Materialized::named("global"));
+        let records = stream(builder, "s");
+        let text = |text: &Option<String>| text.as_deref().unwrap_or("null").to_owned();
+        let all = move |key: &Option<String>, value: &String, row: Option<&String>| {
+            text(key) + value + row.map_or("null", String::as_str)
+        };
+        let by_value = |_: &Option<String>, value: &String| {
+            (!value.starts_with("s1")).then(|| "k".to_owned())
+        };
+        records
+            .join_global(
+                &table,
+                |key, _| key.clone(),
+                move |key, value, row| all(key, value, Some(row)),
+            )
+            .to("inner", strings());
+        records
+            .left_join_global(&table, |key, _| key.clone(), all)
+            .to("left", strings());
+        records
+            .left_join_global(&table, by_value, all)
+            .to("left-null", strings());
+        records
+            .join_global(&table, by_value, move |key, value, row| {
+                all(key, value, Some(row))
+            })
+            .to("inner-null", strings());
+    });
+}

@@ -126,3 +126,116 @@ fn chained() {
             .to("joined", strings());
     });
 }
+
+/// Groups rows by their own key, so that old values show.
+fn aggregate(table: &Table, name: &str) {
+    table
+        .group_by(|key, value| (key.clone(), value.clone()), grouped())
+        .aggregate(
+            || "0".to_owned(),
+            |_, value, sum| *sum = format!("{sum}+{value}"),
+            |_, value, sum| *sum = format!("{sum}-{value}"),
+            Materialized::named(name).with_caching_disabled(),
+        )
+        .to_stream()
+        .to(format!("{name}-out"), nullable_strings());
+}
+
+fn input(builder: &StreamsBuilder, topic: &str, store: &str, cached: bool) -> Table {
+    match cached {
+        true => table(builder, topic),
+        false => builder.table(
+            topic,
+            rows(),
+            Materialized::named(store).with_caching_disabled(),
+        ),
+    }
+}
+
+fn kept(store: &str, cached: bool) -> Materialized {
+    match cached {
+        true => Materialized::named(store),
+        false => Materialized::named(store).with_caching_disabled(),
+    }
+}
+
+fn no(letter: char) -> impl Fn(&Option<String>, &String) -> bool + Send + Sync + 'static {
+    move |_, value| !value.starts_with(letter)
+}
+
+fn stored_and_grouped(builder: &StreamsBuilder, cached: bool) {
+    let this = input(builder, "l", "left", cached);
+    let other = input(builder, "r", "right", cached);
+    aggregate(
+        &this.join_with(&other, both, kept("inner", cached)),
+        "inner-agg",
+    );
+    aggregate(
+        &this
+            .filter(no('a'))
+            .left_join_with(&other, left, kept("leftj", cached)),
+        "left-agg",
+    );
+    aggregate(
+        &this.outer_join_with(
+            &other.map_values(|value| format!("{value}!")),
+            outer,
+            kept("outer", cached),
+        ),
+        "outer-agg",
+    );
+    aggregate(
+        &this.outer_join(&other.filter(no('b')), outer),
+        "outer-plain-agg",
+    );
+}
+
+#[test]
+fn stored_and_grouped_cached() {
+    check("table_joins_stored_and_grouped_cached", |builder| {
+        stored_and_grouped(builder, true);
+    });
+}
+
+#[test]
+fn stored_and_grouped_uncached() {
+    check("table_joins_stored_and_grouped_uncached", |builder| {
+        stored_and_grouped(builder, false);
+    });
+}
+
+fn of_one_table(builder: &StreamsBuilder, cached: bool) {
+    let table = input(builder, "l", "left", cached);
+    let joined = table.join_with(
+        &table.map_values(|value| format!("{value}!")),
+        both,
+        kept("inner", cached),
+    );
+    joined.to_stream().to("inner-out", nullable_strings());
+    aggregate(&joined, "inner-agg");
+    let both_sides = table
+        .filter(no('a'))
+        .outer_join(&table.filter(no('b')), outer);
+    both_sides.to_stream().to("outer-out", nullable_strings());
+    aggregate(&both_sides, "outer-agg");
+    table
+        .filter(no('a'))
+        .left_join_with(&table.filter(no('b')), left, kept("leftj", cached))
+        .filter(|_, value| value.len() > 3)
+        .to_stream()
+        .to("left-out", nullable_strings());
+}
+
+#[test]
+fn of_one_table_cached() {
+    check("table_joins_of_one_table_cached", |builder| {
+        of_one_table(builder, true);
+    });
+}
+
+#[test]
+fn of_one_table_uncached() {
+    check("table_joins_of_one_table_uncached", |builder| {
+        of_one_table(builder, false);
+    });
+}

@@ -469,6 +469,7 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
             index: graph.add_store(definition, Rc::new(Cell::new(true))),
             value,
             versioned,
+            old_values_arrive: false,
         }
     }
 

@@ -250,6 +250,10 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         for store in &other_stores {
             graph.connect(this_side, *store);
         }
+        let store = store.map(|store| ResultStore {
+            old_values_arrive: true,
+            ..store
+        });
         let made = store.clone();
         let merge = graph.add_processor(
             merge_name,
@@ -279,27 +283,25 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         if !materialized {
             // Even the join of two versioned tables is none (KIP-914).
             graph.set_versioned(merge, false);
-        }
-        if !materialized {
             let stores: StoresWanted = Rc::new(move |_| {
                 let mut stores = this_stores.clone();
                 stores.extend(&other_stores);
                 stores
             });
-            let (this_old, other_old) = (
-                this_parts.old_values.clone(),
-                other_parts.old_values.clone(),
-            );
             result.parts.stores = stores;
-            result.parts.old_values = Rc::new(move |graph, _| {
-                this_old(graph, true);
-                other_old(graph, true);
-                for node in [this_side, other_side, merge] {
-                    graph.send_old_values(node);
-                }
-                true
-            });
         }
+        let (this_old, other_old) = (
+            this_parts.old_values.clone(),
+            other_parts.old_values.clone(),
+        );
+        result.parts.old_values = Rc::new(move |graph, _| {
+            this_old(graph, true);
+            other_old(graph, true);
+            for node in [this_side, other_side, merge] {
+                graph.send_old_values(node);
+            }
+            true
+        });
         result
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct ResultStore<V> {
     pub(crate) index: usize,
     pub(crate) value: BoxSerde<V>,
     pub(crate) versioned: bool,
+    /// Whether old values come with the changes, as those of a join do, and not from the store.
+    pub(crate) old_values_arrive: bool,
 }
 
 impl<V> Clone for ResultStore<V> {
@@ -30,6 +32,7 @@ impl<V> Clone for ResultStore<V> {
             index: self.index,
             value: self.value.clone(),
             versioned: self.versioned,
+            old_values_arrive: self.old_values_arrive,
         }
     }
 }
@@ -71,6 +74,7 @@ pub(crate) fn result_children<K: 'static, V: 'static>(
         bytes: Vec::new(),
         sends_old_values: scope.node(id).sends_old_values,
         skips_absent,
+        old_values_arrive: store.old_values_arrive,
         children,
     }));
     scope

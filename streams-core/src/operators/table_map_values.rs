@@ -37,6 +37,9 @@ pub(crate) struct Materialize<K, V> {
     pub(crate) sends_old_values: bool,
     /// Whether a deletion of what is not there goes no further, as behind a filter.
     pub(crate) skips_absent: bool,
+    /// Whether the old values of the changes are handed on, as a join computes them, instead of those of the store. They
+    /// differ where both sides of a join come from one table. With a cache they are the store's all the same.
+    pub(crate) old_values_arrive: bool,
     pub(crate) children: TableChildren<K, V>,
 }
 
@@ -52,7 +55,8 @@ impl<K: 'static, V: 'static> TableOperator<K, V> for Materialize<K, V> {
         };
         let cause = context.cause(change.timestamp, change.headers);
         let (state, io) = context.state::<KeyValueState<K, V>>(self.store);
-        let old = match self.sends_old_values || self.skips_absent {
+        let from_store = self.sends_old_values && !self.old_values_arrive;
+        let old = match from_store || self.skips_absent {
             true => state.get(change.key, io)?.map(|found| found.value),
             false => None,
         };
@@ -67,11 +71,13 @@ impl<K: 'static, V: 'static> TableOperator<K, V> for Materialize<K, V> {
             context.drop_record(EXPIRED);
             return Ok(());
         }
+        let stored = old.unwrap_or_default();
         let old = match self.sends_old_values {
-            true => old.unwrap_or_default(),
-            false => Rc::default(),
+            true if self.old_values_arrive => change.old,
+            true => stored.as_ref(),
+            false => &None,
         };
-        let mut change = change.with_values(change.new, &old);
+        let mut change = change.with_values(change.new, old);
         change.is_latest = placement == Some(Placement::Latest);
         self.children.forward(change, context)
     }
