@@ -124,9 +124,8 @@ fn global_table_with_nulls() {
         let all = move |key: &Option<String>, value: &String, row: Option<&String>| {
             text(key) + value + row.map_or("null", String::as_str)
         };
-        let by_value = |_: &Option<String>, value: &String| {
-            (!value.starts_with("s1")).then(|| "k".to_owned())
-        };
+        let by_value =
+            |_: &Option<String>, value: &String| (!value.starts_with("s1")).then(|| "k".to_owned());
         records
             .join_global(
                 &table,
