@@ -10,6 +10,9 @@ mod state;
 mod tasks;
 mod topics;
 
+#[cfg(test)]
+mod tests;
+
 pub use builder::TopologyTestDriverBuilder;
 pub use driver::{LocalState, TopologyTestDriver};
 pub use record_path::RecordPath;
