@@ -73,8 +73,9 @@
 use crate::error::Result;
 use crate::operators::StreamChildren;
 use crate::record::{Headers, Record};
-use crate::stores::{StoreHandle, StoreType};
+use crate::stores::{GlobalAccess, StoreHandle, StoreType};
 use crate::task::context::Context;
+use crate::task::stores::KeyValueState;
 use std::time::Duration;
 
 /// User code for a stream of `(K, V)` that forwards records of `(KOut, VOut)`.
@@ -165,6 +166,17 @@ pub trait FixedKeyProcessor<K, V, VOut>: 'static {
     ) -> Result<()> {
         let _ = (schedule, timestamp_ms, context);
         Ok(())
+    }
+
+    /// As [`Processor::is_ready`].
+    fn is_ready(&mut self) -> bool {
+        true
+    }
+
+    /// As [`Processor::pending_offset`].
+    fn pending_offset(&self, topic: &str, partition: i32) -> Option<i64> {
+        let _ = (topic, partition);
+        None
     }
 
     /// Called once when the task closes.
@@ -277,10 +289,9 @@ impl<KOut: 'static, VOut: 'static> ProcessorContext<'_, KOut, VOut> {
     /// Forwards a record with the headers of the one at hand to every node behind this one.
     ///
     /// # Errors
-    /// What the nodes behind this one return: hand it on.
+    /// What the nodes behind this one return: hand it on. A record with a negative timestamp goes nowhere.
     pub fn forward(&mut self, key: &KOut, value: &VOut, timestamp: i64) -> Result<()> {
-        let record = Record::new(key, value, timestamp, self.headers);
-        self.children.forward(record, self.context)
+        self.forward_record(Record::new(key, value, timestamp, self.headers))
     }
 
     /// Forwards a whole record, headers included.
@@ -288,7 +299,17 @@ impl<KOut: 'static, VOut: 'static> ProcessorContext<'_, KOut, VOut> {
     /// # Errors
     /// As [`ProcessorContext::forward`].
     pub fn forward_record(&mut self, record: Record<'_, KOut, VOut>) -> Result<()> {
+        self.check_timestamp(record.timestamp)?;
         self.children.forward(record, self.context)
+    }
+
+    /// As Java's `Record`, which is never made with a negative timestamp.
+    #[inline]
+    fn check_timestamp(&self, timestamp: i64) -> Result<()> {
+        match timestamp {
+            0.. => Ok(()),
+            _ => Err(negative_timestamp(self.node.name, timestamp)),
+        }
     }
 
     /// Forwards a record to the node of that name alone.
@@ -296,6 +317,7 @@ impl<KOut: 'static, VOut: 'static> ProcessorContext<'_, KOut, VOut> {
     /// # Errors
     /// As [`ProcessorContext::forward`], and when no such node follows.
     pub fn forward_to(&mut self, child: &str, record: Record<'_, KOut, VOut>) -> Result<()> {
+        self.check_timestamp(record.timestamp)?;
         self.children.forward_to(child, record, self.context)
     }
 
@@ -321,6 +343,73 @@ impl<KOut: 'static, VOut: 'static> ProcessorContext<'_, KOut, VOut> {
                 store.name()
             ))),
         }
+    }
+
+    /// Opens the store of a global table for reading. Every processor may, without being connected to it.
+    ///
+    /// ```
+    /// use streams_core::processor::{Processor, ProcessorContext};
+    /// use streams_core::serdes::Utf8;
+    /// use streams_core::stores::{StoreHandle, TimestampedKeyValueStore};
+    /// use streams_core::{
+    ///     Consumed, Materialized, Produced, Record, Result, StreamsBuilder, TopologyTestDriver,
+    /// };
+    ///
+    /// /// Writes the names of countries out.
+    /// struct Names(StoreHandle<TimestampedKeyValueStore<String, String>>);
+    ///
+    /// impl Processor<String, String, String, String> for Names {
+    ///     fn process(
+    ///         &mut self,
+    ///         record: Record<'_, String, String>,
+    ///         context: &mut ProcessorContext<'_, String, String>,
+    ///     ) -> Result<()> {
+    ///         let name = context.global_store(&self.0)?.get(record.value)?;
+    ///         let name = name.unwrap_or_else(|| record.value.clone());
+    ///         context.forward(record.key, &name, record.timestamp)
+    ///     }
+    /// }
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// builder.global_table::<String, String>(
+    ///     "countries",
+    ///     Consumed::with(Utf8, Utf8),
+    ///     Materialized::named("names"),
+    /// );
+    /// builder
+    ///     .stream("visits", Consumed::with(Utf8, Utf8))
+    ///     .process(|| Names(StoreHandle::named("names")), &[])
+    ///     .to("visited", Produced::with(Utf8, Utf8));
+    /// let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// let countries = driver.input("countries", Utf8, Utf8);
+    /// let visits = driver.input("visits", Utf8, Utf8);
+    /// let visited = driver.output("visited", Utf8, Utf8);
+    /// driver.pipe(&countries, "DE", "Germany")?;
+    /// driver.pipe(&visits, "page", "DE")?;
+    /// assert_eq!(driver.read_values(&visited)?, ["Germany"]);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When there is no global store of that name, or it has other types.
+    pub fn global_store<K: 'static, V: 'static, S>(
+        &mut self,
+        store: &StoreHandle<S>,
+    ) -> Result<GlobalAccess<'_, K, V>>
+    where
+        S: StoreType<State = KeyValueState<K, V>>,
+    {
+        let Context {
+            globals,
+            global_views,
+            ..
+        } = &mut *self.context;
+        global_views.open(globals, store)
+    }
+
+    /// The headers of the record at hand; empty in [`Processor::init`] and [`Processor::punctuate`].
+    pub fn headers(&self) -> &Headers {
+        self.headers
     }
 
     /// Where the record at hand came from; `None` in [`Processor::punctuate`].
@@ -371,6 +460,13 @@ impl<KOut: 'static, VOut: 'static> ProcessorContext<'_, KOut, VOut> {
     }
 }
 
+#[cold]
+fn negative_timestamp(node: &str, timestamp: i64) -> crate::Error {
+    crate::Error::data(format!(
+        "processor '{node}' forwards a record with the negative timestamp {timestamp}: give it the timestamp of the record at hand"
+    ))
+}
+
 /// A [`ProcessorContext`] that forwards only records of the key at hand.
 pub struct FixedKeyContext<'a, 'b, K, VOut> {
     pub(crate) inner: &'a mut ProcessorContext<'b, K, VOut>,
@@ -385,6 +481,14 @@ impl<K: 'static, VOut: 'static> FixedKeyContext<'_, '_, K, VOut> {
         self.inner.forward_record(record.0)
     }
 
+    /// Forwards a record to the node of that name alone.
+    ///
+    /// # Errors
+    /// As [`ProcessorContext::forward_to`].
+    pub fn forward_to(&mut self, child: &str, record: FixedKeyRecord<'_, K, VOut>) -> Result<()> {
+        self.inner.forward_to(child, record.0)
+    }
+
     /// Opens a connected store.
     ///
     /// # Errors
@@ -393,7 +497,26 @@ impl<K: 'static, VOut: 'static> FixedKeyContext<'_, '_, K, VOut> {
         self.inner.store(store)
     }
 
-    /// Where the record at hand came from.
+    /// As [`ProcessorContext::global_store`].
+    ///
+    /// # Errors
+    /// As [`ProcessorContext::global_store`].
+    pub fn global_store<K2: 'static, V2: 'static, S>(
+        &mut self,
+        store: &StoreHandle<S>,
+    ) -> Result<GlobalAccess<'_, K2, V2>>
+    where
+        S: StoreType<State = KeyValueState<K2, V2>>,
+    {
+        self.inner.global_store(store)
+    }
+
+    /// The headers of the record at hand; empty in [`FixedKeyProcessor::punctuate`].
+    pub fn headers(&self) -> &Headers {
+        self.inner.headers()
+    }
+
+    /// Where the record at hand came from; `None` in [`FixedKeyProcessor::punctuate`].
     pub fn record_metadata(&self) -> Option<RecordMetadata<'_>> {
         self.inner.record_metadata()
     }
@@ -421,5 +544,15 @@ impl<K: 'static, VOut: 'static> FixedKeyContext<'_, '_, K, VOut> {
     /// The wall clock, read once for each round of the thread's loop.
     pub fn current_system_time_ms(&self) -> i64 {
         self.inner.current_system_time_ms()
+    }
+
+    /// The task this processor works in.
+    pub fn task_id(&self) -> crate::TaskId {
+        self.inner.task_id()
+    }
+
+    /// The application's id.
+    pub fn application_id(&self) -> &str {
+        self.inner.application_id()
     }
 }

@@ -1,9 +1,14 @@
 //! Stores of the user's own, for the [Processor API](crate::processor): what to build, and how a processor uses it.
 
+mod global;
 mod key_value;
 mod versioned;
 mod window;
 
+#[cfg(all(test, feature = "test-driver"))]
+mod tests;
+
+pub use global::GlobalAccess;
 pub use key_value::{KeyValueAccess, TimestampedKeyValueAccess};
 pub use versioned::{VersionedKeyValueAccess, VersionedPut, VersionedRecord};
 pub use window::WindowAccess;
@@ -50,6 +55,49 @@ impl Stores {
         value: impl Serde<V>,
     ) -> StoreBuilder<KeyValueStore<K, V>> {
         StoreBuilder::new(name, key_value_parts(Arc::new(key), Arc::new(value), false))
+    }
+
+    /// A value for each of the keys used last, of which there are no more than `max_entries`, in memory. Putting one more
+    /// deletes the key that was read or put longest ago, in the changelog too. After a restart, keys count as used in the
+    /// order of their bytes.
+    ///
+    /// ```
+    /// use streams_core::serdes::Utf8;
+    /// use streams_core::stores::Stores;
+    /// # use streams_core::processor::{Processor, ProcessorContext};
+    /// use streams_core::{Consumed, Record, Result, StreamsBuilder, TopologyTestDriver};
+    ///
+    /// # struct Keep;
+    /// # impl Processor<String, String, String, String> for Keep {
+    /// #     fn process(&mut self, _: Record<'_, String, String>, _: &mut ProcessorContext<'_, String, String>) -> Result<()> {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// let builder = StreamsBuilder::new();
+    /// let recent = builder.add_state_store(Stores::lru_map("recent", Utf8, Utf8, 2));
+    /// # builder.stream("in", Consumed::with(Utf8, Utf8)).process(|| Keep, &["recent"]);
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// let mut recent = driver.store(&recent)?;
+    /// recent.put_all(["a", "b", "c"].map(|key| (key.to_owned(), String::new())))?;
+    /// assert_eq!(recent.get(&"a".to_owned())?, None);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    pub fn lru_map<K: 'static, V: 'static>(
+        name: &str,
+        key: impl Serde<K>,
+        value: impl Serde<V>,
+        max_entries: usize,
+    ) -> StoreBuilder<KeyValueStore<K, V>> {
+        let (key, value): (BoxSerde<K>, BoxSerde<V>) = (Arc::new(key), Arc::new(value));
+        let parts = StoreParts {
+            state: Arc::new(move |arguments: &StateArguments| {
+                let state = KeyValueState::new(key.clone(), value.clone(), false, arguments);
+                Box::new(state.limited(max_entries)) as Box<dyn AnyState>
+            }),
+            kind: StoreKind::KeyValue,
+            timestamped: false,
+        };
+        StoreBuilder::new(name, parts).in_memory()
     }
 
     /// A value and its timestamp for each key.
@@ -384,13 +432,18 @@ pub(crate) fn open<'a, S: StoreType>(
     cause: Cause<'a>,
 ) -> Result<S::Access<'a>> {
     if !S::fits(context.states[index].as_any_mut()) {
-        return Err(Error::topology(format!(
-            "store '{}' is no `{}`: a handle made by name must have the types of the store's keys and values",
-            store.name(),
-            std::any::type_name::<S>()
-        )));
+        return Err(wrong_type(store));
     }
     Ok(S::access(context, index, cause))
+}
+
+#[cold]
+pub(crate) fn wrong_type<S>(store: &StoreHandle<S>) -> Error {
+    Error::topology(format!(
+        "store '{}' is no `{}`: a handle made by name must have the types of the store's keys and values",
+        store.name(),
+        std::any::type_name::<S>()
+    ))
 }
 
 /// Whether a store is a key-value store of these types, with or without versions.
@@ -476,29 +529,6 @@ impl<K: 'static, V: 'static> StoreType for WindowStore<K, V> {
         }
     }
 }
-
-#[cfg(all(test, feature = "test-driver"))]
-mod tests {
-    use super::*;
-    use crate::{Consumed, Materialized, StreamsBuilder, TopologyTestDriver};
-
-    #[test]
-    fn a_handle_of_other_types_is_an_error_that_says_so() {
-        let builder = StreamsBuilder::new();
-        builder
-            .stream::<String, String>("in", Consumed::new())
-            .group_by_key()
-            .count_with(Materialized::named("counts"));
-        let topology = builder.build().expect("a topology");
-        let mut driver = TopologyTestDriver::new(&topology).expect("a driver");
-        let handle: StoreHandle<KeyValueStore<String, String>> = StoreHandle::named("counts");
-        let error = driver.store(&handle).err().expect("counts are numbers");
-        assert!(error.to_string().contains("'counts' is no"), "{error}");
-        let handle: StoreHandle<KeyValueStore<String, i64>> = StoreHandle::named("counts");
-        assert!(driver.store(&handle).is_ok());
-    }
-}
-
 impl<K: 'static, V: 'static> StoreType for VersionedKeyValueStore<K, V> {
     type Access<'a> = VersionedKeyValueAccess<'a, K, V>;
     type State = KeyValueState<K, V>;

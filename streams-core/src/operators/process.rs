@@ -120,11 +120,11 @@ where
     }
 
     fn is_ready(&mut self) -> bool {
-        true
+        self.0.processor.is_ready()
     }
 
-    fn pending_offset(&self, _topic: &str, _partition: i32) -> Option<i64> {
-        None
+    fn pending_offset(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.0.processor.pending_offset(topic, partition)
     }
 
     fn close(&mut self) {

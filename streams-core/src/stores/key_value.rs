@@ -1,6 +1,7 @@
 //! Key-value stores as processors use them.
 
 use crate::error::{Error, Result};
+use crate::serdes::Serde;
 use crate::task::context::Context;
 use crate::task::stores::{Cause, KeyValueState};
 use std::marker::PhantomData;
@@ -47,6 +48,17 @@ impl<K: 'static, V: 'static> KeyValueAccess<'_, K, V> {
     /// When the store cannot be written or the value not serialized.
     pub fn put(&mut self, key: &K, value: V) -> Result<()> {
         self.write(key, Some(value))
+    }
+
+    /// Sets the values of several keys, one after the other.
+    ///
+    /// # Errors
+    /// As [`KeyValueAccess::put`].
+    pub fn put_all(&mut self, entries: impl IntoIterator<Item = (K, V)>) -> Result<()> {
+        for (key, value) in entries {
+            self.put(&key, value)?;
+        }
+        Ok(())
     }
 
     /// Sets the value of a key that has none yet, and returns what it had.
@@ -115,6 +127,62 @@ impl<K: 'static, V: 'static> KeyValueAccess<'_, K, V> {
     /// As [`KeyValueAccess::range`].
     pub fn all(&mut self) -> Result<impl Iterator<Item = Result<(K, V)>> + use<'_, K, V>> {
         self.entries(None, None, Order::Forward)
+    }
+
+    /// All entries, the last key first.
+    ///
+    /// # Errors
+    /// As [`KeyValueAccess::range`].
+    pub fn reverse_all(&mut self) -> Result<impl Iterator<Item = Result<(K, V)>> + use<'_, K, V>> {
+        self.entries(None, None, Order::Backward)
+    }
+
+    /// The entries whose keys' bytes begin with those of a prefix, in the order of the keys' bytes.
+    ///
+    /// ```
+    /// use streams_core::serdes::Utf8;
+    /// use streams_core::stores::Stores;
+    /// # use streams_core::processor::{Processor, ProcessorContext};
+    /// # use streams_core::stores::{KeyValueStore, StoreHandle};
+    /// use streams_core::{Consumed, Record, Result, StreamsBuilder, TopologyTestDriver};
+    ///
+    /// # struct Keep;
+    /// # impl Processor<String, String, String, String> for Keep {
+    /// #     fn process(&mut self, _: Record<'_, String, String>, _: &mut ProcessorContext<'_, String, String>) -> Result<()> {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// let builder = StreamsBuilder::new();
+    /// let streets = builder.add_state_store(Stores::key_value("streets", Utf8, Utf8));
+    /// # builder.stream("in", Consumed::with(Utf8, Utf8)).process(|| Keep, &["streets"]);
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// let mut streets = driver.store(&streets)?;
+    /// streets.put_all(["DE-1", "DE-2", "FR-1"].map(|key| (key.to_owned(), String::new())))?;
+    /// let german: Vec<_> = streets.prefix_scan(&"DE".to_owned(), Utf8)?.collect::<Result<_>>()?;
+    /// assert_eq!(german.len(), 2);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`KeyValueAccess::range`], and when the prefix cannot be serialized.
+    pub fn prefix_scan<Q: 'static, S: Serde<Q>>(
+        &mut self,
+        prefix: &Q,
+        serde: S,
+    ) -> Result<impl Iterator<Item = Result<(K, V)>> + use<'_, K, V, Q, S>> {
+        let entries = self.prefixed_with_timestamp(prefix, &serde)?;
+        Ok(entries.map(|entry| entry.map(|(key, value, _)| (key, value))))
+    }
+
+    fn prefixed_with_timestamp<Q: 'static, S: Serde<Q>>(
+        &mut self,
+        prefix: &Q,
+        serde: &S,
+    ) -> Result<impl Iterator<Item = Result<(K, V, i64)>> + use<'_, K, V, Q, S>> {
+        let mut bytes = Vec::new();
+        serde.serialize(prefix, &mut bytes)?;
+        let (state, io) = self.context.state::<KeyValueState<K, V>>(self.index);
+        state.prefix_scan(bytes, io)
     }
 
     fn entries(
@@ -219,5 +287,61 @@ impl<K: 'static, V: 'static> TimestampedKeyValueAccess<'_, K, V> {
     /// As [`KeyValueAccess::range`].
     pub fn all(&mut self) -> Result<impl Iterator<Item = Result<(K, V, i64)>> + use<'_, K, V>> {
         self.0.entries_with_timestamp(None, None, Order::Forward)
+    }
+
+    /// All entries, the last key first, with their timestamps.
+    ///
+    /// # Errors
+    /// As [`KeyValueAccess::range`].
+    pub fn reverse_all(
+        &mut self,
+    ) -> Result<impl Iterator<Item = Result<(K, V, i64)>> + use<'_, K, V>> {
+        self.0.entries_with_timestamp(None, None, Order::Backward)
+    }
+
+    /// As [`KeyValueAccess::prefix_scan`], with timestamps.
+    ///
+    /// # Errors
+    /// As [`KeyValueAccess::prefix_scan`].
+    pub fn prefix_scan<Q: 'static, S: Serde<Q>>(
+        &mut self,
+        prefix: &Q,
+        serde: S,
+    ) -> Result<impl Iterator<Item = Result<(K, V, i64)>> + use<'_, K, V, Q, S>> {
+        self.0.prefixed_with_timestamp(prefix, &serde)
+    }
+
+    /// Sets the value and timestamp of a key that has none yet, and returns what it had.
+    ///
+    /// # Errors
+    /// As [`KeyValueAccess::put`].
+    pub fn put_if_absent(&mut self, key: &K, value: V, timestamp: i64) -> Result<Option<(V, i64)>>
+    where
+        V: Clone,
+    {
+        let found = self.get(key)?;
+        if found.is_none() {
+            self.put(key, value, timestamp)?;
+        }
+        Ok(found)
+    }
+
+    /// Sets the values and timestamps of several keys, one after the other.
+    ///
+    /// # Errors
+    /// As [`KeyValueAccess::put`].
+    pub fn put_all(&mut self, entries: impl IntoIterator<Item = (K, V, i64)>) -> Result<()> {
+        for (key, value, timestamp) in entries {
+            self.put(&key, value, timestamp)?;
+        }
+        Ok(())
+    }
+
+    /// About how many entries there are.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn approximate_len(&mut self) -> Result<u64> {
+        self.0.approximate_len()
     }
 }

@@ -68,9 +68,61 @@ impl<K: 'static, V: 'static> WindowAccess<'_, K, V> {
         from_ms: i64,
         to_ms: i64,
     ) -> Result<impl Iterator<Item = Result<(i64, V)>> + use<'_, K, V>> {
+        self.windows_of(key, from_ms, to_ms, Order::Forward)
+    }
+
+    /// As [`WindowAccess::fetch_range`], the last window first.
+    ///
+    /// # Errors
+    /// As [`WindowAccess::fetch_range`].
+    pub fn backward_fetch_range(
+        &mut self,
+        key: &K,
+        from_ms: i64,
+        to_ms: i64,
+    ) -> Result<impl Iterator<Item = Result<(i64, V)>> + use<'_, K, V>> {
+        self.windows_of(key, from_ms, to_ms, Order::Backward)
+    }
+
+    fn windows_of(
+        &mut self,
+        key: &K,
+        from_ms: i64,
+        to_ms: i64,
+        order: Order,
+    ) -> Result<impl Iterator<Item = Result<(i64, V)>> + use<'_, K, V>> {
         let (state, io) = self.context.state::<WindowState<K, V>>(self.index);
-        let entries = state.fetch(Some(key), from_ms, to_ms, Order::Forward, io)?;
+        let entries = state.fetch(Some(key), from_ms, to_ms, order, io)?;
         Ok(entries.map(|entry| entry.map(|(_, start_ms, value, _)| (start_ms, value))))
+    }
+
+    /// The windows of the keys between bounds that start between bounds, all included, `None` being open. They come by
+    /// segment of the store, key and start.
+    ///
+    /// # Errors
+    /// As [`WindowAccess::fetch_range`].
+    pub fn fetch_keys(
+        &mut self,
+        from: Option<&K>,
+        to: Option<&K>,
+        from_ms: i64,
+        to_ms: i64,
+    ) -> Result<impl Iterator<Item = Result<(K, i64, V)>> + use<'_, K, V>> {
+        self.windows((from, to), from_ms, to_ms, Order::Forward)
+    }
+
+    /// As [`WindowAccess::fetch_keys`], the other way round.
+    ///
+    /// # Errors
+    /// As [`WindowAccess::fetch_range`].
+    pub fn backward_fetch_keys(
+        &mut self,
+        from: Option<&K>,
+        to: Option<&K>,
+        from_ms: i64,
+        to_ms: i64,
+    ) -> Result<impl Iterator<Item = Result<(K, i64, V)>> + use<'_, K, V>> {
+        self.windows((from, to), from_ms, to_ms, Order::Backward)
     }
 
     /// The windows of all keys that start between the bounds, both included.
@@ -82,8 +134,48 @@ impl<K: 'static, V: 'static> WindowAccess<'_, K, V> {
         from_ms: i64,
         to_ms: i64,
     ) -> Result<impl Iterator<Item = Result<(K, i64, V)>> + use<'_, K, V>> {
+        self.windows((None, None), from_ms, to_ms, Order::Forward)
+    }
+
+    /// As [`WindowAccess::fetch_all`], the other way round.
+    ///
+    /// # Errors
+    /// As [`WindowAccess::fetch_range`].
+    pub fn backward_fetch_all(
+        &mut self,
+        from_ms: i64,
+        to_ms: i64,
+    ) -> Result<impl Iterator<Item = Result<(K, i64, V)>> + use<'_, K, V>> {
+        self.windows((None, None), from_ms, to_ms, Order::Backward)
+    }
+
+    /// All windows of all keys.
+    ///
+    /// # Errors
+    /// As [`WindowAccess::fetch_range`].
+    pub fn all(&mut self) -> Result<impl Iterator<Item = Result<(K, i64, V)>> + use<'_, K, V>> {
+        self.windows((None, None), 0, i64::MAX, Order::Forward)
+    }
+
+    /// All windows of all keys, the other way round.
+    ///
+    /// # Errors
+    /// As [`WindowAccess::fetch_range`].
+    pub fn backward_all(
+        &mut self,
+    ) -> Result<impl Iterator<Item = Result<(K, i64, V)>> + use<'_, K, V>> {
+        self.windows((None, None), 0, i64::MAX, Order::Backward)
+    }
+
+    fn windows(
+        &mut self,
+        keys: (Option<&K>, Option<&K>),
+        from_ms: i64,
+        to_ms: i64,
+        order: Order,
+    ) -> Result<impl Iterator<Item = Result<(K, i64, V)>> + use<'_, K, V>> {
         let (state, io) = self.context.state::<WindowState<K, V>>(self.index);
-        let entries = state.fetch(None, from_ms, to_ms, Order::Forward, io)?;
+        let entries = state.fetch_keys(keys, from_ms, to_ms, order, io)?;
         Ok(entries.map(|entry| entry.map(|(key, start_ms, value, _)| (key, start_ms, value))))
     }
 }

@@ -1,7 +1,7 @@
 //! What an operator may reach while it works: the task's stores, its time, what it produces, its schedules.
 
 use super::TaskId;
-use super::globals::GlobalStores;
+use super::globals::{GlobalStores, GlobalViews};
 use super::punctuation::Schedules;
 use super::stores::{AnyState, Origin, StoreIo};
 use crate::error::Result;
@@ -24,6 +24,8 @@ pub struct Context {
     pub(crate) io: StoreIo,
     pub(crate) states: Vec<Box<dyn AnyState>>,
     pub(crate) globals: Arc<GlobalStores>,
+    /// What its processors have opened of them.
+    pub(crate) global_views: GlobalViews,
     pub(crate) topics: Arc<dyn TopicMetadata>,
     /// Full names; a record's origin names its input by position.
     pub(crate) input_topics: Vec<Arc<str>>,

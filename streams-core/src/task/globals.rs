@@ -1,11 +1,15 @@
 //! Global tables: one byte store each, the same for all tasks of the process, filled from the topic itself.
 
+use super::effects::Effects;
+use super::stores::{AnyState, KeyValueState, StoreIo};
 use crate::deserialization_handler::{
     DeserializationHandler, DeserializationResponse, UnreadableRecord,
 };
 use crate::error::{Error, Result};
 use crate::record::{FetchedRecord, Headers};
 use crate::serdes::Serde;
+use crate::stores::{GlobalAccess, StoreHandle, StoreType};
+use crate::topology::store::StateArguments;
 use crate::topology::{GlobalStoreDefinition, Topology};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +20,7 @@ const POSITIONS: &str = "global-positions";
 
 pub struct GlobalStores {
     topology: Topology,
-    stores: Mutex<TaskStores>,
+    io: Mutex<StoreIo>,
     handler: Arc<dyn DeserializationHandler>,
 }
 
@@ -40,7 +44,10 @@ impl GlobalStores {
         let stores = TaskStores::open(directory, &specs, resources)?;
         Ok(Arc::new(GlobalStores {
             topology: topology.clone(),
-            stores: Mutex::new(stores),
+            io: Mutex::new(StoreIo {
+                stores,
+                effects: Effects::new(),
+            }),
             handler,
         }))
     }
@@ -59,9 +66,9 @@ impl GlobalStores {
         &self.topology.global_stores()[index]
     }
 
-    fn lock(&self) -> MutexGuard<'_, TaskStores> {
+    fn lock(&self) -> MutexGuard<'_, StoreIo> {
         // A panic elsewhere leaves at worst uncommitted writes, which the topic has.
-        self.stores.lock().unwrap_or_else(PoisonError::into_inner)
+        self.io.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where to go on reading a partition of a table's topic, `None` from the start.
@@ -73,9 +80,9 @@ impl GlobalStores {
         ) {
             return Ok(None);
         }
-        let stores = self.lock();
+        let io = self.lock();
         let mut position = None;
-        stores.key_value(self.len()).get_with(
+        io.stores.key_value(self.len()).get_with(
             &position_key(index, partition, self),
             &mut |bytes| {
                 position = bytes
@@ -97,7 +104,8 @@ impl GlobalStores {
         restoring: bool,
     ) -> Result<()> {
         let definition = self.definition(index);
-        let mut stores = self.lock();
+        let mut io = self.lock();
+        let stores = &mut io.stores;
         let mut bytes = Vec::new();
         for record in records {
             let Some(key) = record.key() else { continue };
@@ -160,8 +168,13 @@ impl GlobalStores {
     /// When the state cannot be written.
     pub(crate) fn close(&self) -> Result<()> {
         let empty = TaskStores::open(None, &[], &StoreResources::in_memory())?;
-        let stores = std::mem::replace(&mut *self.lock(), empty);
+        let stores = std::mem::replace(&mut self.lock().stores, empty);
         Ok(stores.close()?)
+    }
+
+    /// Runs a typed view's read on the stores, which nobody changes meanwhile.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&mut StoreIo) -> Result<T>) -> Result<T> {
+        read(&mut self.lock())
     }
 
     /// The row of a key.
@@ -172,16 +185,73 @@ impl GlobalStores {
         value: &dyn Serde<V>,
     ) -> Result<Option<V>> {
         let mut row = Ok(None);
-        self.lock().key_value(index).get_with(key, &mut |bytes| {
-            row = bytes
-                .map(|bytes| {
-                    let (_, bytes) = timestamped::decode(bytes)?;
-                    Ok(value.deserialize(bytes)?)
-                })
-                .transpose();
-        })?;
+        self.lock()
+            .stores
+            .key_value(index)
+            .get_with(key, &mut |bytes| {
+                row = bytes
+                    .map(|bytes| {
+                        let (_, bytes) = timestamped::decode(bytes)?;
+                        Ok(value.deserialize(bytes)?)
+                    })
+                    .transpose();
+            })?;
         row
     }
+}
+
+/// Typed views of global stores for one task, made when they are first asked for.
+#[derive(Default)]
+pub(crate) struct GlobalViews(Vec<Option<Box<dyn AnyState>>>);
+
+impl GlobalViews {
+    /// Opens a global store for reading.
+    ///
+    /// # Errors
+    /// When there is no such store, or it is of other types than the handle.
+    pub(crate) fn open<'a, K: 'static, V: 'static, S>(
+        &'a mut self,
+        globals: &'a GlobalStores,
+        store: &StoreHandle<S>,
+    ) -> Result<GlobalAccess<'a, K, V>>
+    where
+        S: StoreType<State = KeyValueState<K, V>>,
+    {
+        let definitions = globals.topology.global_stores();
+        let index = definitions
+            .iter()
+            .position(|definition| definition.store.name == store.name());
+        let Some(index) = index else {
+            return Err(no_global_store(store.name(), definitions));
+        };
+        self.0.resize_with(definitions.len(), || None);
+        let view = self.0[index].get_or_insert_with(|| {
+            (definitions[index].store.state)(&StateArguments {
+                index,
+                changelog: None,
+                cached: false,
+                elides_tombstones: false,
+            })
+        });
+        let view = view.as_any_mut();
+        let fits = S::fits(view);
+        match view.downcast_mut() {
+            Some(state) if fits => Ok(GlobalAccess { globals, state }),
+            _ => Err(crate::stores::wrong_type(store)),
+        }
+    }
+}
+
+#[cold]
+fn no_global_store(name: &str, definitions: &[GlobalStoreDefinition]) -> Error {
+    let names: Vec<&str> = definitions
+        .iter()
+        .map(|definition| definition.store.name.as_str())
+        .collect();
+    Error::topology(format!(
+        "the topology has no global store '{name}'; it has: {}",
+        names.join(", ")
+    ))
 }
 
 /// `<store>` and the partition, so that tables may come and go between runs.

@@ -158,6 +158,7 @@ impl<R: FetchedRecord> Task<R> {
                 },
                 states,
                 globals,
+                global_views: Default::default(),
                 topics,
                 input_topics: inputs.iter().map(|input| input.topic.clone()).collect(),
                 origin: Origin::default(),

@@ -6,6 +6,7 @@ use super::tasks::{DrivenTask, Layout, TaskFactory};
 use crate::deserialization_handler::{DeserializationHandler, LogAndContinue, LogAndFail};
 use crate::error::Result;
 use crate::record::OwnedRecord;
+use crate::task::globals::GlobalViews;
 use crate::task::{GlobalStores, Task, TaskOptions};
 use crate::topology::Topology;
 use std::collections::BTreeMap;
@@ -49,6 +50,7 @@ pub struct TopologyTestDriver {
     pub(super) factory: TaskFactory,
     pub(super) tasks: Vec<DrivenTask>,
     pub(super) globals: Arc<GlobalStores>,
+    pub(super) global_views: GlobalViews,
     pub(super) logs: Logs,
     commit_mode: CommitMode,
     next_commit_ms: i64,
@@ -123,6 +125,7 @@ impl TopologyTestDriver {
             factory,
             tasks,
             globals,
+            global_views: GlobalViews::default(),
             logs,
             commit_mode,
             next_commit_ms: now_ms,

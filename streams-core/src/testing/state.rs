@@ -3,8 +3,8 @@
 use super::driver::TopologyTestDriver;
 use crate::error::{Error, Result};
 use crate::record::Headers;
-use crate::stores::{StoreHandle, StoreType};
-use crate::task::stores::{Cause, Origin};
+use crate::stores::{GlobalAccess, StoreHandle, StoreType};
+use crate::task::stores::{Cause, KeyValueState, Origin};
 
 impl TopologyTestDriver {
     /// Opens a store of the topology, of whatever kind, to look into it or to prepare it.
@@ -65,6 +65,20 @@ impl TopologyTestDriver {
                 self.places(store.name()).count()
             ))),
         }
+    }
+
+    /// Opens the store of a global table for reading.
+    ///
+    /// # Errors
+    /// When the topology has no global store of that name and type.
+    pub fn global_store<K: 'static, V: 'static, S>(
+        &mut self,
+        store: &StoreHandle<S>,
+    ) -> Result<GlobalAccess<'_, K, V>>
+    where
+        S: StoreType<State = KeyValueState<K, V>>,
+    {
+        self.global_views.open(&self.globals, store)
     }
 
     /// The names of all stores of the topology, global ones included.

@@ -281,10 +281,10 @@ fn a_task_waits_for_an_empty_input_as_long_as_it_is_told() -> Result<()> {
 fn wrong_topics_get_advice() -> Result<()> {
     let mut driver = TopologyTestDriver::new(&counts())?;
     let typo = driver.input("word", Utf8, Utf8);
-    let error = driver.pipe(&typo, "a", "").err().expect("nobody reads it");
+    let error = driver.pipe(&typo, "a", "").expect_err("nobody reads it");
     assert!(error.to_string().ends_with("it reads: words"), "{error}");
     let typo = driver.output("count", Utf8, I64);
-    let error = driver.read_record(&typo).err().expect("nobody writes it");
+    let error = driver.read_record(&typo).expect_err("nobody writes it");
     assert!(
         error
             .to_string()

@@ -41,6 +41,12 @@ impl<K: 'static, V: 'static> KeyValueState<K, V> {
         }
     }
 
+    /// The same of limited size: the keys that were not used for longest go first.
+    pub(crate) fn limited(mut self, max_entries: usize) -> Self {
+        self.view.limit_entries(max_entries);
+        self
+    }
+
     pub(crate) fn is_versioned(&self) -> bool {
         self.view.is_versioned()
     }
@@ -160,6 +166,25 @@ impl<K: 'static, V: 'static> KeyValueState<K, V> {
                 .range(from.as_deref(), to.as_deref(), order)?;
         let (key_serde, view) = (&self.key, &self.view);
         Ok(Merged::new(entries, changes, order).map(move |entry| {
+            let (key, value) = entry?;
+            let (value, timestamp) = view.read_value(&value)?;
+            Ok((key_serde.deserialize(&key)?, value, timestamp))
+        }))
+    }
+
+    /// All entries whose keys' bytes begin with these, in the order of their bytes, with what the cache holds back.
+    pub(crate) fn prefix_scan<'a>(
+        &'a mut self,
+        prefix: Vec<u8>,
+        io: &'a mut StoreIo,
+    ) -> Result<impl Iterator<Item = Result<(K, V, i64)>> + use<'a, K, V>> {
+        let changes = self
+            .view
+            .changes(|key| key.starts_with(&prefix).then(|| key.to_vec()))?;
+        let entries = io.stores.key_value(self.view.index).prefix_scan(&prefix)?;
+        let (key_serde, view) = (&self.key, &self.view);
+        let merged = Merged::new(entries, changes, Order::Forward);
+        Ok(merged.map(move |entry| {
             let (key, value) = entry?;
             let (value, timestamp) = view.read_value(&value)?;
             Ok((key_serde.deserialize(&key)?, value, timestamp))

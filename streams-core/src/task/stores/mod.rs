@@ -7,6 +7,7 @@ mod cache;
 mod grace_buffer;
 mod key_value;
 mod merged;
+mod recency;
 pub(crate) mod record_context;
 mod view;
 mod window;

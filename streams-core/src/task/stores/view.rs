@@ -4,14 +4,15 @@
 
 use super::cache::{Cache, Origin};
 use super::merged::Changes;
+use super::recency::Recency;
 use super::{Changelog, Flushed, Found, StoreIo};
 use crate::error::Result;
 use crate::record::Headers;
 use crate::serdes::{BoxSerde, Serde};
 use crate::topology::store::StateArguments;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use streams_state::{AsOf, Version, VersionedPut, timestamped};
+use streams_state::{AsOf, Order, Version, VersionedPut, timestamped};
 
 /// Which byte store is below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub(super) struct View<V> {
     pub(super) cache: Option<Cache<V>>,
     /// Whether a flush leaves out the deletion of what the store does not have.
     elides_tombstones: bool,
+    /// Set for a store of limited size.
+    recency: Option<RefCell<Recency>>,
     /// The key of the call under way.
     pub(super) key_bytes: Vec<u8>,
     value_bytes: Vec<u8>,
@@ -85,11 +88,17 @@ impl<V: 'static> View<V> {
             changelog: arguments.changelog.clone().map(Changelog::new),
             cache: arguments.cached.then(Cache::new),
             elides_tombstones: arguments.elides_tombstones,
+            recency: None,
             key_bytes: Vec::new(),
             value_bytes: Vec::new(),
             loaded_len: Cell::new(0),
             absent: Rc::new(None),
         }
+    }
+
+    /// Lets the keys go that were not used for longest, beyond this many.
+    pub(super) fn limit_entries(&mut self, max_entries: usize) {
+        self.recency = Some(RefCell::new(Recency::new(max_entries)));
     }
 
     pub(super) fn is_versioned(&self) -> bool {
@@ -107,6 +116,10 @@ impl<V: 'static> View<V> {
 
     /// The entry under the current key bytes, past the cache.
     fn load(&self, io: &StoreIo) -> Result<Option<(V, i64)>> {
+        if let Some(recency) = &self.recency {
+            self.fill(recency, io)?;
+            recency.borrow_mut().touch(&self.key_bytes);
+        }
         let mut found = Ok(None);
         let mut read = |stored: Option<&[u8]>| {
             self.loaded_len.set(stored.map_or(0, <[u8]>::len));
@@ -308,6 +321,15 @@ impl<V: 'static> View<V> {
                 Some(self.value_bytes.as_slice())
             }
         };
+        if let Some(recency) = &self.recency {
+            self.fill(recency, io)?;
+            self.make_room(
+                &mut recency.borrow_mut(),
+                value.is_some(),
+                context_timestamp,
+                io,
+            )?;
+        }
         let mut placement = Placement::Latest;
         match self.below {
             Below::KeyValue => io
@@ -347,6 +369,41 @@ impl<V: 'static> View<V> {
             self.key_bytes.truncate(key_len);
         }
         Ok(placement)
+    }
+
+    /// Tells a store's recency of the keys that were restored.
+    #[inline]
+    fn fill(&self, recency: &RefCell<Recency>, io: &StoreIo) -> Result<()> {
+        let mut recency = recency.borrow_mut();
+        if recency.is_to_be_filled() {
+            let store = io.stores.key_value(self.index);
+            for entry in store.range(None, None, Order::Forward)? {
+                recency.put(&entry?.0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of a write of the current key, and deletes the key that must go for it, in the changelog too: before the
+    /// write itself, as `ChangeLoggingKeyValueBytesStore` has it.
+    fn make_room(
+        &self,
+        recency: &mut Recency,
+        is_put: bool,
+        context_timestamp: i64,
+        io: &mut StoreIo,
+    ) -> Result<()> {
+        if !is_put {
+            recency.remove(&self.key_bytes);
+            return Ok(());
+        }
+        if let Some(eldest) = recency.put(&self.key_bytes) {
+            io.stores.key_value_mut(self.index).put(&eldest, None)?;
+            if let Some(changelog) = &self.changelog {
+                changelog.log(io, &eldest, None, context_timestamp);
+            }
+        }
+        Ok(())
     }
 
     /// Writes the next changed entry and returns it for whoever is downstream, its key in `key_bytes`; `None` when the

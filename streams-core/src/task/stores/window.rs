@@ -142,12 +142,50 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
             }
             None => store.fetch_all(from_ms, to_ms, order)?,
         };
+        let wanted = |key: &[u8], start_ms| {
+            (from_ms..=to_ms).contains(&start_ms) && only.as_deref().is_none_or(|only| only == key)
+        };
+        self.merged(entries, &wanted, order)
+    }
+
+    /// Windows that start between the bounds (inclusive), of the keys between bounds (inclusive), with what the cache holds
+    /// back.
+    pub(crate) fn fetch_keys<'a>(
+        &'a mut self,
+        keys: (Option<&K>, Option<&K>),
+        from_ms: i64,
+        to_ms: i64,
+        order: Order,
+        io: &'a mut StoreIo,
+    ) -> Result<impl Iterator<Item = Result<(K, i64, V, i64)>> + use<'a, K, V>> {
+        let bound = |key: Option<&K>| -> Result<Option<Vec<u8>>> {
+            let Some(key) = key else { return Ok(None) };
+            let mut bytes = Vec::new();
+            self.key.serialize(key, &mut bytes)?;
+            Ok(Some(bytes))
+        };
+        let (from, to) = (bound(keys.0)?, bound(keys.1)?);
+        let store = io.stores.window(self.view.index);
+        let entries = store.fetch_keys(from.as_deref(), to.as_deref(), from_ms, to_ms, order)?;
+        let wanted = |key: &[u8], start_ms| {
+            (from_ms..=to_ms).contains(&start_ms)
+                && from.as_deref().is_none_or(|from| from <= key)
+                && to.as_deref().is_none_or(|to| key <= to)
+        };
+        self.merged(entries, &wanted, order)
+    }
+
+    /// A scan of the store below with what the cache holds back of the wanted windows.
+    fn merged<'a>(
+        &'a self,
+        entries: WindowEntries<'a>,
+        wanted: &dyn Fn(&[u8], i64) -> bool,
+        order: Order,
+    ) -> Result<impl Iterator<Item = Result<(K, i64, V, i64)>> + use<'a, K, V>> {
         let scan_order = self.scan_order;
         let changes = self.view.changes(|window| {
             let (key, start_ms) = split_window_key(window);
-            let wanted = (from_ms..=to_ms).contains(&start_ms)
-                && only.as_deref().is_none_or(|only| only == key);
-            wanted.then(|| scan_order.place(key.to_vec(), start_ms))
+            wanted(key, start_ms).then(|| scan_order.place(key.to_vec(), start_ms))
         })?;
         let entries = entries.map(move |entry| {
             entry.map(|(window, value)| (scan_order.place(window.key, window.start_ms), value))
