@@ -92,3 +92,150 @@ where
         Ok(())
     }
 }
+
+#[cfg(all(test, feature = "test-driver"))]
+mod tests {
+    use crate::serdes::{Nullable, Utf8};
+    use crate::testing::LocalState;
+    use crate::{
+        Consumed, Headers, Joined, Materialized, Produced, StreamsBuilder, TopologyTestDriver,
+    };
+    use std::time::Duration;
+
+    const GRACE: Duration = Duration::from_millis(10);
+
+    /// Sales that wait 10 ms for prices, whose history is 50 ms long.
+    fn driver() -> TopologyTestDriver {
+        let builder = StreamsBuilder::new();
+        let prices = builder.versioned_table::<Option<String>, String>(
+            "prices",
+            Consumed::with(Nullable(Utf8), Utf8),
+            Materialized::versioned("prices", Duration::from_millis(50)),
+        );
+        builder
+            .stream("sales", Consumed::with(Nullable(Utf8), Utf8))
+            .left_join_with(
+                &prices,
+                |sale, price| format!("{sale} for {}", price.map_or("?", String::as_str)),
+                Joined::with(Nullable(Utf8), Utf8)
+                    .named("priced")
+                    .with_grace_period(GRACE),
+            )
+            .to("out", Produced::with(Nullable(Utf8), Utf8));
+        TopologyTestDriver::new(&builder.build().unwrap()).unwrap()
+    }
+
+    fn pipe(driver: &mut TopologyTestDriver, topic: &str, key: Option<&str>, at: i64) {
+        let value = format!("{topic}@{at}").into_bytes();
+        let key = key.map(|key| key.as_bytes().to_vec());
+        let mut headers = Headers::new();
+        headers.add("at", Some(at.to_string().as_bytes()));
+        driver
+            .pipe_bytes(topic, key, Some(value), at, headers)
+            .unwrap();
+    }
+
+    fn read(driver: &mut TopologyTestDriver) -> Vec<(String, i64, usize)> {
+        let output = driver.output("out", Nullable(Utf8), Utf8);
+        driver
+            .read_records(&output)
+            .unwrap()
+            .into_iter()
+            .map(|record| (record.value, record.timestamp, record.headers.len()))
+            .collect()
+    }
+
+    #[test]
+    fn what_waits_survives_a_restart_with_its_time_and_headers() {
+        for state in [LocalState::Lost, LocalState::Kept] {
+            let mut driver = driver();
+            pipe(&mut driver, "prices", Some("pen"), 1);
+            pipe(&mut driver, "sales", Some("pen"), 20);
+            pipe(&mut driver, "sales", Some("ink"), 12);
+            pipe(&mut driver, "sales", Some("ink"), 12);
+            assert_eq!(read(&mut driver), []);
+            driver.restart(state).unwrap();
+            // The time of the buffer is known again: this one is too late to wait.
+            pipe(&mut driver, "sales", Some("pen"), 9);
+            assert_eq!(
+                read(&mut driver),
+                [("sales@9 for prices@1".to_owned(), 9, 1)]
+            );
+            pipe(&mut driver, "prices", Some("pen"), 19);
+            pipe(&mut driver, "sales", Some("ink"), 30);
+            assert_eq!(
+                read(&mut driver),
+                [
+                    ("sales@12 for ?".to_owned(), 12, 1),
+                    ("sales@12 for ?".to_owned(), 12, 1),
+                    ("sales@20 for prices@19".to_owned(), 20, 1)
+                ]
+            );
+            driver.restart(state).unwrap();
+            pipe(&mut driver, "sales", Some("ink"), 41);
+            assert_eq!(read(&mut driver), [("sales@30 for ?".to_owned(), 30, 1)]);
+        }
+    }
+
+    #[test]
+    fn versions_survive_a_restart() {
+        for state in [LocalState::Lost, LocalState::Kept] {
+            let mut driver = driver();
+            pipe(&mut driver, "prices", Some("pen"), 20);
+            pipe(&mut driver, "prices", Some("pen"), 10);
+            driver.restart(state).unwrap();
+            pipe(&mut driver, "sales", Some("pen"), 15);
+            pipe(&mut driver, "sales", Some("pen"), 40);
+            assert_eq!(
+                read(&mut driver),
+                [("sales@15 for prices@10".to_owned(), 15, 1)]
+            );
+        }
+    }
+
+    #[test]
+    fn without_a_key_nothing_waits() {
+        let mut driver = driver();
+        pipe(&mut driver, "sales", None, 20);
+        assert_eq!(read(&mut driver), [("sales@20 for ?".to_owned(), 20, 1)]);
+    }
+
+    fn error_of(write_down: impl FnOnce(&StreamsBuilder, Joined<String, String>)) -> String {
+        let builder = StreamsBuilder::new();
+        write_down(&builder, Joined::new().with_grace_period(GRACE));
+        builder.build().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_grace_period_needs_a_history_as_long() {
+        let plain = error_of(|builder, joined| {
+            let table =
+                builder.table::<String, String>("t", Consumed::new(), Materialized::named("t"));
+            let sales = builder.stream::<String, String>("s", Consumed::new());
+            sales.join_with(&table, |x, y: &String| format!("{x}{y}"), joined);
+        });
+        assert!(plain.contains("needs a versioned table"), "{plain}");
+        let short = error_of(|builder, joined| {
+            let history = Duration::from_millis(9);
+            let table = builder.versioned_table::<String, String>(
+                "t",
+                Consumed::new(),
+                Materialized::versioned("t", history),
+            );
+            let sales = builder.stream::<String, String>("s", Consumed::new());
+            sales.join_with(&table, |x, y: &String| format!("{x}{y}"), joined);
+        });
+        assert!(short.contains("store 't' forgets after 9 ms"), "{short}");
+        let unnamed = error_of(|builder, joined| {
+            let table = builder.versioned_table::<String, String>(
+                "t",
+                Consumed::new(),
+                Materialized::versioned("t", Duration::from_secs(1)),
+            );
+            let table = table.filter_with(|_, _| true, Materialized::new());
+            let sales = builder.stream::<String, String>("s", Consumed::new());
+            sales.join_with(&table, |x, y| format!("{x}{y}"), joined);
+        });
+        assert!(unnamed.contains("needs a versioned table"), "{unnamed}");
+    }
+}

@@ -182,6 +182,14 @@ mod tests {
         }));
         let short = map(&[("cleanup.policy", "compact,delete"), ("retention.ms", "99")]);
         assert!(check_config(&windowed, &short).is_err());
+
+        let mut versioned = spec(InternalTopicKind::Changelog(Cleanup::CompactLate {
+            history_retention_ms: 1000,
+        }));
+        versioned.config = map(&[("min.compaction.lag.ms", "86401000")]);
+        let lag = |ms| map(&[("cleanup.policy", "compact"), ("min.compaction.lag.ms", ms)]);
+        check_config(&versioned, &lag("86401000")).unwrap();
+        assert!(check_config(&versioned, &lag("0")).is_err());
     }
 
     #[test]

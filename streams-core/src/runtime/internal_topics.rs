@@ -258,6 +258,11 @@ mod tests {
             retention_ms: i64::MAX,
         }));
         assert_eq!(forever["retention.ms"], i64::MAX.to_string());
+        let versioned = of(InternalTopicKind::Changelog(Cleanup::CompactLate {
+            history_retention_ms: 1000,
+        }));
+        assert_eq!(versioned["cleanup.policy"], "compact");
+        assert_eq!(versioned["min.compaction.lag.ms"], "86401000");
     }
 
     #[test]
