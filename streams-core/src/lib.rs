@@ -47,6 +47,7 @@ pub use dsl::{
     RowState, SameKey, StreamsBuilder, TimeWindowedKStream, ValueSerde, Writes,
 };
 pub use dsl::{History, Suppressible, Unversioned, Versioned};
+pub use dsl::{JoinWindows, StoredByDefault, StreamJoined, WindowBytesStoreSupplier};
 pub use error::{Error, ErrorKind, Result};
 pub use record::{FetchedRecord, Header, Headers, OwnedRecord, Record, TopicPartition};
 #[cfg(feature = "kafka")]

@@ -8,14 +8,17 @@ mod global_table;
 mod grouped_stream;
 mod grouped_table;
 mod grouping;
+mod join_windows;
 mod options;
 mod partitioning;
 mod repartition;
 mod same_key;
 mod stream;
 mod stream_grouping;
+mod stream_joined;
 mod stream_joins;
 mod stream_processors;
+mod stream_stream_joins;
 mod stream_topics;
 mod table;
 mod table_joins;
@@ -29,6 +32,7 @@ pub use global_table::GlobalKTable;
 pub use grouped_stream::KGroupedStream;
 pub use grouped_table::KGroupedTable;
 pub use grouping::{AlwaysThere, Grouping};
+pub use join_windows::JoinWindows;
 pub use options::{
     ByDefault, Consumed, Given, Grouped, Joined, Materialized, Named, Produced, Repartitioned,
     ValueSerde, Writes,
@@ -37,6 +41,7 @@ pub use options::{History, Unversioned};
 pub use partitioning::{Partitioned, Partitioning, Rekeyed, RepartitionSerdes};
 pub use same_key::SameKey;
 pub use stream::KStream;
+pub use stream_joined::{StoredByDefault, StreamJoined, WindowBytesStoreSupplier};
 pub use table::{Deletable, KTable, Permanent, RowState, Suppressible, Versioned};
 pub use windowed_stream::TimeWindowedKStream;
 

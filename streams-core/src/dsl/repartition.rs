@@ -84,6 +84,41 @@ pub(crate) fn add_repartition<K: 'static, V: 'static>(
     )
 }
 
+/// The source of the repartition topic that a join reads instead of a node whose keys may have changed.
+///
+/// The topic has the base name given, or is called after the node. A second join of the same node without a name of its own
+/// reads the topic of the one before (`KStreamImpl#repartitionForJoin`), and uses up the numbers of a topic all the same.
+pub(crate) fn repartition_for_join<K: 'static, V: 'static>(
+    graph: &GraphRef,
+    node: NodeId,
+    base: Option<String>,
+    (key, value): (BoxSerde<K>, BoxSerde<V>),
+    location: &'static Location<'static>,
+) -> NodeId {
+    let base = match base {
+        Some(base) => base,
+        None => {
+            let mut graph = graph.borrow_mut();
+            if let Some(source) = graph.join_repartition(node) {
+                for _ in 0..3 {
+                    graph.burn_index();
+                }
+                return source;
+            }
+            graph.name_of(node).to_string()
+        }
+    };
+    let parts = RepartitionParts {
+        key,
+        value,
+        partition_count: None,
+        partitioner: None,
+    };
+    let source = add_repartition(graph, node, &base, parts, location);
+    graph.borrow_mut().set_join_repartition(node, source);
+    source
+}
+
 /// Whether a repartition topic's base name was generated, as Java's pattern `KSTREAM.*-[0-9]{10}` tells.
 fn is_generated(base: &str) -> bool {
     base.starts_with("KSTREAM")

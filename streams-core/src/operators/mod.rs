@@ -16,6 +16,8 @@ pub(crate) mod present;
 pub(crate) mod process;
 pub(crate) mod sink;
 pub(crate) mod stream_table_grace_join;
+pub(crate) mod stream_self_join;
+pub(crate) mod stream_stream_join;
 pub(crate) mod stream_table_join;
 pub(crate) mod table_aggregate;
 pub(crate) mod table_filter;

@@ -81,6 +81,7 @@ impl KafkaStreams {
             },
             max_task_idle: config.max_task_idle(),
             cache_enabled: config.cache_max_bytes() > 0,
+            outer_join_emit_interval: crate::task::OUTER_JOIN_EMIT_INTERVAL,
         };
         Ok(KafkaStreams {
             topology,

@@ -59,6 +59,7 @@ impl Instance {
                 deserialization_handler: Arc::new(LogAndFail),
                 max_task_idle: None,
                 cache_enabled: false,
+                outer_join_emit_interval: crate::task::OUTER_JOIN_EMIT_INTERVAL,
             },
             settings,
             listener: None,

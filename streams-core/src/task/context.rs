@@ -41,6 +41,8 @@ pub struct Context {
     pub(crate) processor_metadata: BTreeMap<String, i64>,
     /// Records that were dropped by an operator's rule.
     pub(crate) dropped_records: u64,
+    /// How long a stream-stream join waits between two searches for records that found no match.
+    pub(crate) outer_join_emit_interval_ms: i64,
 }
 
 impl Context {

@@ -61,7 +61,12 @@ pub(crate) struct TaskOptions {
     pub(crate) max_task_idle: Option<Duration>,
     /// Whether stores that ask for the record cache get it.
     pub(crate) cache_enabled: bool,
+    /// How long a stream-stream join waits between two searches for records that found no match, by the wall clock.
+    pub(crate) outer_join_emit_interval: Duration,
 }
+
+/// Kafka Streams' interval: its internal setting `__emit.interval.ms.kstreams.outer.join.spurious.results.fix__`.
+pub(crate) const OUTER_JOIN_EMIT_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(crate) struct Task<R> {
     context: Context,
@@ -168,6 +173,9 @@ impl<R: FetchedRecord> Task<R> {
                 schedules: Default::default(),
                 processor_metadata: BTreeMap::new(),
                 dropped_records: 0,
+                outer_join_emit_interval_ms: crate::stores::duration_ms(
+                    options.outer_join_emit_interval,
+                ),
             },
             inputs,
             by_time: JavaQueue::default(),

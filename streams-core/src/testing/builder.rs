@@ -177,6 +177,8 @@ impl TopologyTestDriverBuilder {
             deserialization_handler: handler,
             max_task_idle: config.and_then(StreamsConfig::max_task_idle),
             cache_enabled: config.is_none_or(|config| config.cache_max_bytes() > 0),
+            // As Java's driver: what a record brings to light comes out with it, whatever the clock says.
+            outer_join_emit_interval: Duration::ZERO,
         };
         let several = self.default_partitions > 1 || self.counts.values().any(|count| *count > 1);
         let (layout, counts) = match several {

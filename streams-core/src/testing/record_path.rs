@@ -49,6 +49,7 @@ impl<R: FetchedRecord> RecordPath<R> {
                 deserialization_handler: Arc::new(LogAndFail),
                 max_task_idle: None,
                 cache_enabled: true,
+                outer_join_emit_interval: crate::task::OUTER_JOIN_EMIT_INTERVAL,
             },
         )?;
         Ok(RecordPath {

@@ -6,6 +6,7 @@ use super::topic::{InternalTopic, OffsetReset, TopicName};
 use super::{Topology, TopologyParts, sub_topology, validate};
 use crate::error::{Error, Result};
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,6 +20,9 @@ pub(crate) struct Graph {
     stores: Vec<PendingStore>,
     global_stores: Vec<PendingGlobalStore>,
     copartitioned: Vec<Vec<NodeId>>,
+    /// The source of the last repartition topic made for a join of a node.
+    join_repartitions: BTreeMap<NodeId, NodeId>,
+    self_joins: Vec<SelfJoin>,
     /// The first mistake; reported by `build`, so that the fluent calls need no `?`.
     error: Option<Error>,
 }
@@ -33,6 +37,20 @@ struct PendingStore {
 struct PendingGlobalStore {
     definition: GlobalStoreDefinition,
     node: NodeId,
+}
+
+/// A stream-stream join whose sides have values of one type: a join of a stream with itself if both come from one node.
+pub(crate) struct SelfJoin {
+    pub(crate) this_windowed: NodeId,
+    pub(crate) other_windowed: NodeId,
+    pub(crate) this_join: NodeId,
+    pub(crate) other_join: NodeId,
+    pub(crate) merge: NodeId,
+    pub(crate) this_store: usize,
+    pub(crate) other_store: usize,
+    pub(crate) outer_store: Option<usize>,
+    /// Makes the operator that needs one store only, in the place of the merge node.
+    pub(crate) factory: OperatorFactory,
 }
 
 impl Graph {
@@ -327,6 +345,20 @@ impl Graph {
         sources.sort_unstable();
         sources.dedup();
         self.copartitioned.push(sources);
+    }
+
+    /// The source that joins of a node read, when the keys of that node may have changed.
+    pub(crate) fn join_repartition(&self, node: NodeId) -> Option<NodeId> {
+        self.join_repartitions.get(&node).copied()
+    }
+
+    pub(crate) fn set_join_repartition(&mut self, node: NodeId, source: NodeId) {
+        self.join_repartitions.insert(node, source);
+    }
+
+    /// Remembers a join that may turn out to be one of a stream with itself.
+    pub(crate) fn note_self_join(&mut self, join: SelfJoin) {
+        self.self_joins.push(join);
     }
 
     /// A table node must tell its children the value before a change.

@@ -31,6 +31,8 @@ pub(crate) struct TableWindowStore<T> {
     committed: Progress,
     /// Every segment that may have rows; a scan of one key has to visit each.
     segments: BTreeSet<i64>,
+    /// The last segment that had rows when the store was opened: up to it, numbers of duplicates may be taken already.
+    last_segment_at_open: Option<i64>,
     /// Lends its memory to the row keys of puts and gets.
     row: Cell<Vec<u8>>,
 }
@@ -43,8 +45,10 @@ impl<T: Table> TableWindowStore<T> {
             segment_interval_ms: spec.segment_interval_ms(),
         };
         let segments = find_segments(&table, &layout)?;
+        let last_segment_at_open = segments.last().copied();
         Ok(Self {
             table,
+            last_segment_at_open,
             spec: spec.clone(),
             layout,
             current: Progress::default(),
@@ -138,6 +142,26 @@ impl<T: Table> TableWindowStore<T> {
         self.committed = self.current;
     }
 
+    /// The number of the next duplicate after `last`. Numbers begin anew when a store is opened, and none may replace a
+    /// duplicate from before that.
+    fn next_sequence(&self, last: i32, key: &[u8], start_ms: i64) -> Result<i32> {
+        let mut sequence = last.wrapping_add(1) & SEQUENCE_MASK;
+        if Some(self.layout.segment(start_ms)) > self.last_segment_at_open {
+            return Ok(sequence);
+        }
+        let mut row = Vec::new();
+        loop {
+            self.layout.write_row(key, start_ms, sequence, &mut row);
+            let mut taken = false;
+            self.table
+                .get_with(&row, &mut |stored| taken = stored.is_some())?;
+            if !taken {
+                return Ok(sequence);
+            }
+            sequence = sequence.wrapping_add(1) & SEQUENCE_MASK;
+        }
+    }
+
     fn forget_dead_segments(&mut self) {
         let first_live = self.first_live_segment(&self.committed);
         self.segments = self.segments.split_off(&first_live);
@@ -179,7 +203,7 @@ impl<T: Table> WindowStore for TableWindowStore<T> {
             if value.is_none() {
                 return Ok(PutOutcome::Stored { sequence });
             }
-            sequence = self.current.sequence.wrapping_add(1) & SEQUENCE_MASK;
+            sequence = self.next_sequence(self.current.sequence, key, start_ms)?;
             self.current.sequence = sequence;
         }
         self.current.observe(start_ms);
@@ -258,9 +282,19 @@ impl<T: Table> Transactional for TableWindowStore<T> {
 
     fn restore(&mut self, changes: &[Change<'_>], sink: &mut dyn RowSink) -> Result<()> {
         for change in changes {
-            let (key, start_ms, sequence) = parse_window_changelog_key(change.key)?;
+            let (key, start_ms, mut sequence) = parse_window_changelog_key(change.key)?;
             if !self.observe_restored(start_ms) {
                 continue;
+            }
+            if self.spec.retain_duplicates {
+                if change.value.is_none() {
+                    continue;
+                }
+                // Each start of an application numbers its changelog records from 1 again, so those numbers do not tell
+                // duplicates apart; the order of the records does.
+                sequence = self.next_sequence(self.committed.sequence, key, start_ms)?;
+                self.committed.sequence = sequence;
+                self.current.sequence = self.current.sequence.max(sequence);
             }
             self.segments.insert(self.layout.segment(start_ms));
             let row = self.row.get_mut();
@@ -383,6 +417,57 @@ mod tests {
             store.get(b"a", 10).unwrap().as_deref(),
             Some(b"1".as_slice())
         );
+    }
+
+    fn duplicates(table: MemoryTable) -> TableWindowStore<MemoryTable> {
+        let spec = WindowSpec {
+            retention_ms: RETENTION_MS,
+            window_size_ms: 10,
+            retain_duplicates: true,
+            order: WindowOrder::ByKey,
+        };
+        TableWindowStore::new(table, &spec).unwrap()
+    }
+
+    fn values(store: &TableWindowStore<MemoryTable>) -> Vec<String> {
+        store
+            .fetch(b"a", 0, i64::MAX, Order::Forward)
+            .unwrap()
+            .map(|entry| String::from_utf8(entry.unwrap().1).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn numbers_that_begin_anew_replace_no_duplicate() {
+        let mut first = duplicates(MemoryTable::default());
+        for value in [b"1", b"2"] {
+            first.put(b"a", Some(value), 10).unwrap();
+        }
+        commit(&mut first);
+        let mut second = duplicates(first.table);
+        second.put(b"a", Some(b"3"), 10).unwrap();
+        assert_eq!(values(&second), ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn restored_duplicates_are_told_apart_by_their_order() {
+        let mut changelog_key = Vec::new();
+        crate::key_encoding::write_window_changelog_key(b"a", 10, 1, &mut changelog_key);
+        let change = |value: &'static [u8]| Change {
+            key: &changelog_key,
+            value: Some(value),
+        };
+        let nothing = Change {
+            key: &changelog_key,
+            value: None,
+        };
+        let mut store = duplicates(MemoryTable::default());
+        store
+            .restore(&[change(b"1"), change(b"2"), nothing], &mut NoSink)
+            .unwrap();
+        store.restore(&[change(b"3")], &mut NoSink).unwrap();
+        store.put(b"a", Some(b"4"), 10).unwrap();
+        assert_eq!(values(&store), ["1", "2", "3", "4"]);
     }
 
     #[test]

@@ -9,6 +9,8 @@ mod key_value;
 mod merged;
 mod recency;
 pub(crate) mod record_context;
+mod join_window;
+mod outer_join;
 mod view;
 mod window;
 
@@ -16,6 +18,8 @@ pub(crate) use cache::Origin;
 pub(crate) use grace_buffer::{Due, GraceBufferState};
 pub(crate) use key_value::KeyValueState;
 pub(crate) use view::{Cause, Placement, Updated};
+pub(crate) use join_window::{JoinWindowState, fetch_matches};
+pub(crate) use outer_join::{JoinSide, OuterJoinState, Unmatched, Waits};
 pub(crate) use window::{ScanOrder, WindowState};
 
 use super::effects::Effects;
@@ -59,13 +63,25 @@ impl Changelog {
 
     /// Java's changelog records have no headers and carry the value's timestamp as their own.
     fn log(&self, io: &mut StoreIo, key: &[u8], value: Option<&[u8]>, timestamp: i64) {
+        self.log_with_headers(io, key, value, timestamp, &Headers::new());
+    }
+
+    /// What the window stores of stream-stream joins log, which keep a record's headers.
+    fn log_with_headers(
+        &self,
+        io: &mut StoreIo,
+        key: &[u8],
+        value: Option<&[u8]>,
+        timestamp: i64,
+        headers: &Headers,
+    ) {
         io.effects.push(
             &self.topic,
             self.partition,
             Some(timestamp),
             Some(key),
             value,
-            &Headers::new(),
+            headers,
         );
     }
 
