@@ -4,7 +4,7 @@ use super::GlobalKTable;
 use super::builder::store_definition;
 use super::options::Joined;
 use super::partitioning::{Partitioned, Partitioning, RepartitionSerdes};
-use super::repartition::{RepartitionParts, add_repartition};
+use super::repartition::repartition_for_join;
 use super::same_key::SameKey;
 use super::stream::KStream;
 use super::stream_node;
@@ -158,22 +158,9 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         let (parent, key) = match repartition {
             None => (self.node, self.known_key()),
             Some((key, value)) => {
-                let base = match &name {
-                    Some(name) => name.clone(),
-                    None => self.graph.borrow().name_of(self.node).to_string(),
-                };
-                let source = add_repartition(
-                    &self.graph,
-                    self.node,
-                    &base,
-                    RepartitionParts {
-                        key: key.clone(),
-                        value,
-                        partition_count: None,
-                        partitioner: None,
-                    },
-                    location,
-                );
+                let serdes = (key.clone(), value);
+                let source =
+                    repartition_for_join(&self.graph, self.node, name.clone(), serdes, location);
                 (source, key)
             }
         };

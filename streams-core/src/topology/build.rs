@@ -1,5 +1,9 @@
 //! The topology while the DSL writes it down: numbers names, keeps nodes and stores, and turns them into a [`Topology`].
 
+mod self_join;
+
+pub(crate) use self_join::SelfJoin;
+
 use super::node::{NodeDefinition, NodeId, NodeKind, OperatorFactory, SourceFactory};
 use super::store::{GlobalStoreDefinition, StoreDefinition};
 use super::topic::{InternalTopic, OffsetReset, TopicName};
@@ -23,6 +27,8 @@ pub(crate) struct Graph {
     /// The source of the last repartition topic made for a join of a node.
     join_repartitions: BTreeMap<NodeId, NodeId>,
     self_joins: Vec<SelfJoin>,
+    /// Whether a stream joined with itself shall have one store instead of two.
+    pub(crate) single_store_self_join: bool,
     /// The first mistake; reported by `build`, so that the fluent calls need no `?`.
     error: Option<Error>,
 }
@@ -37,20 +43,6 @@ struct PendingStore {
 struct PendingGlobalStore {
     definition: GlobalStoreDefinition,
     node: NodeId,
-}
-
-/// A stream-stream join whose sides have values of one type: a join of a stream with itself if both come from one node.
-pub(crate) struct SelfJoin {
-    pub(crate) this_windowed: NodeId,
-    pub(crate) other_windowed: NodeId,
-    pub(crate) this_join: NodeId,
-    pub(crate) other_join: NodeId,
-    pub(crate) merge: NodeId,
-    pub(crate) this_store: usize,
-    pub(crate) other_store: usize,
-    pub(crate) outer_store: Option<usize>,
-    /// Makes the operator that needs one store only, in the place of the merge node.
-    pub(crate) factory: OperatorFactory,
 }
 
 impl Graph {
@@ -422,6 +414,9 @@ impl Graph {
     pub(crate) fn build(&mut self) -> Result<Topology> {
         if let Some(error) = self.error.take() {
             return Err(error);
+        }
+        if self.single_store_self_join {
+            self.rewrite_self_joins();
         }
         let graph = std::mem::take(self);
         let mut nodes = graph.nodes;

@@ -98,7 +98,7 @@ impl<K: 'static, V: 'static> JoinWindowState<K, V> {
 }
 
 /// The values of a key's records between the bounds (inclusive), by time, then in the order they came.
-pub(crate) fn fetch_matches<V>(
+pub(crate) fn fetch_matches<V: 'static>(
     store: usize,
     key: &[u8],
     from_ms: i64,
@@ -121,7 +121,7 @@ pub(crate) fn fetch_matches<V>(
 
 /// Keeps the buffer from record to record, unless a null comes between.
 #[inline]
-fn serialize_into<T>(serde: &dyn Serde<T>, value: &T, bytes: &mut Option<Vec<u8>>) -> Result<()> {
+fn serialize_into<T: 'static>(serde: &dyn Serde<T>, value: &T, bytes: &mut Option<Vec<u8>>) -> Result<()> {
     let mut buffer = bytes.take().unwrap_or_default();
     buffer.clear();
     if serde.serialize_nullable(value, &mut buffer)? {
