@@ -52,7 +52,7 @@ use streams_state::StoreKind;
 /// ```
 #[derive(Clone, Default)]
 pub struct StreamsBuilder {
-    graph: GraphRef,
+    pub(crate) graph: GraphRef,
 }
 
 /// One topic or several.

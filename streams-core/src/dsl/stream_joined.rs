@@ -95,7 +95,7 @@ impl WindowBytesStoreSupplier {
 /// }
 ///
 /// let builder = StreamsBuilder::new();
-/// let orders = builder.stream("orders", Consumed::with(Utf8, Json::<Order>::new()));
+/// let orders = builder.stream::<String, Order>("orders", Consumed::with(Utf8, Json));
 /// let payments = builder.stream::<String, f64>("payments", Consumed::new());
 /// orders.join_stream_with(
 ///     &payments,
@@ -122,11 +122,7 @@ pub struct StreamJoined<K, V, V2> {
 
 impl<K: 'static, V: 'static, V2: 'static> StreamJoined<K, V, V2> {
     /// With these serdes for the key and the values of both streams.
-    pub fn with(
-        key: impl Serde<K>,
-        value: impl Serde<V>,
-        other_value: impl Serde<V2>,
-    ) -> Self {
+    pub fn with(key: impl Serde<K>, value: impl Serde<V>, other_value: impl Serde<V2>) -> Self {
         StreamJoined::of(Arc::new(key), Arc::new(value), Arc::new(other_value))
     }
 
@@ -144,11 +140,7 @@ impl<K: 'static, V: 'static, V2: 'static> StreamJoined<K, V, V2> {
         )
     }
 
-    pub(crate) fn of(
-        key: BoxSerde<K>,
-        value: BoxSerde<V>,
-        other_value: BoxSerde<V2>,
-    ) -> Self {
+    pub(crate) fn of(key: BoxSerde<K>, value: BoxSerde<V>, other_value: BoxSerde<V2>) -> Self {
         StreamJoined {
             key,
             value,

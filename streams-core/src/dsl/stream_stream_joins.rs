@@ -67,7 +67,14 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
     {
         let other = K2::stream(other);
         let joined = self.serdes_with(other);
-        self.joined_stream(other, inner(joiner), windows, joined, Kind::Inner, Location::caller())
+        self.joined_stream(
+            other,
+            inner(joiner),
+            windows,
+            joined,
+            Kind::Inner,
+            Location::caller(),
+        )
     }
 
     /// As [`KStream::join_stream`], with serdes, and a say in stores and names.
@@ -80,7 +87,14 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         joined: StreamJoined<K, V, V2>,
     ) -> KStream<K, VOut, Partitioned> {
         let other = K2::stream(other);
-        self.joined_stream(other, inner(joiner), windows, joined, Kind::Inner, Location::caller())
+        self.joined_stream(
+            other,
+            inner(joiner),
+            windows,
+            joined,
+            Kind::Inner,
+            Location::caller(),
+        )
     }
 
     /// As [`KStream::join_stream`], but a record of this stream without a match makes a result too, once its window has closed:
@@ -127,7 +141,14 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
     {
         let other = K2::stream(other);
         let joined = self.serdes_with(other);
-        self.joined_stream(other, left(joiner), windows, joined, Kind::Left, Location::caller())
+        self.joined_stream(
+            other,
+            left(joiner),
+            windows,
+            joined,
+            Kind::Left,
+            Location::caller(),
+        )
     }
 
     /// As [`KStream::left_join_stream`], with serdes, and a say in stores and names.
@@ -140,7 +161,14 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         joined: StreamJoined<K, V, V2>,
     ) -> KStream<K, VOut, Partitioned> {
         let other = K2::stream(other);
-        self.joined_stream(other, left(joiner), windows, joined, Kind::Left, Location::caller())
+        self.joined_stream(
+            other,
+            left(joiner),
+            windows,
+            joined,
+            Kind::Left,
+            Location::caller(),
+        )
     }
 
     /// As [`KStream::left_join_stream`], but a record of either stream makes a result without a match. At least one of the
@@ -174,12 +202,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
     /// # Ok::<(), streams_core::Error>(())
     /// ```
     #[track_caller]
-    pub fn outer_join_stream<
-        K2: SameKey<K>,
-        V2: StoredByDefault,
-        VOut: 'static,
-        P2: Partitioning,
-    >(
+    pub fn outer_join_stream<K2: SameKey<K>, V2: StoredByDefault, VOut: 'static, P2: Partitioning>(
         &self,
         other: &KStream<K2, V2, P2>,
         joiner: impl Fn(Option<&V>, Option<&V2>) -> VOut + Send + Sync + 'static,
@@ -191,7 +214,14 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
     {
         let other = K2::stream(other);
         let joined = self.serdes_with(other);
-        self.joined_stream(other, outer(joiner), windows, joined, Kind::Outer, Location::caller())
+        self.joined_stream(
+            other,
+            outer(joiner),
+            windows,
+            joined,
+            Kind::Outer,
+            Location::caller(),
+        )
     }
 
     /// As [`KStream::outer_join_stream`], with serdes, and a say in stores and names.
@@ -204,7 +234,14 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         joined: StreamJoined<K, V, V2>,
     ) -> KStream<K, VOut, Partitioned> {
         let other = K2::stream(other);
-        self.joined_stream(other, outer(joiner), windows, joined, Kind::Outer, Location::caller())
+        self.joined_stream(
+            other,
+            outer(joiner),
+            windows,
+            joined,
+            Kind::Outer,
+            Location::caller(),
+        )
     }
 
     /// The serdes the streams were read with, as far as they are known, otherwise the default ones.
@@ -243,7 +280,11 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         graph.copartition(&[this_parent, other_parent]);
         let stores = names.stores(&joined, kind);
         let this_store = graph.add_store(
-            stores.this.window_store(&windows, state::<K, V>(&joined.key, &joined.value), location),
+            stores.this.window_store(
+                &windows,
+                state::<K, V>(&joined.key, &joined.value),
+                location,
+            ),
             Rc::new(Cell::new(true)),
         );
         let other_store = graph.add_store(
@@ -326,7 +367,12 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
                 this_store,
                 other_store,
                 outer_store,
-                factory: self_join::<_, K, V, V2, VOut>(&windows, this_store, joiner, &joined.value),
+                factory: self_join::<_, K, V, V2, VOut>(
+                    &windows,
+                    this_store,
+                    joiner,
+                    &joined.value,
+                ),
             });
         }
         KStream::new(self.graph.clone(), merge, Some(joined.key), None)
@@ -432,28 +478,29 @@ impl Names {
     fn stores<K, V, V2>(&self, joined: &StreamJoined<K, V, V2>, kind: Kind) -> StorePlans {
         let base = joined.store_name.as_deref();
         let backend = joined.backend.clone().unwrap_or(StoreBackend::RocksDb);
-        let window = |supplier: &Option<WindowBytesStoreSupplier>, suffix: &str, generated: &str| {
-            if let Some(supplier) = supplier {
-                return StorePlan {
-                    name: supplier.name.clone(),
-                    backend: supplier.backend.clone(),
-                    logging: Some(BTreeMap::new()),
-                };
-            }
-            let mut logging = joined.logging.clone();
-            if let Some(config) = &mut logging {
-                // Duplicates have keys of their own, so compaction would keep them all.
-                config.insert("cleanup.policy".to_owned(), "delete".to_owned());
-            }
-            StorePlan {
-                name: match base {
-                    Some(base) => format!("{base}{suffix}-store"),
-                    None => format!("{generated}-store"),
-                },
-                backend: backend.clone(),
-                logging,
-            }
-        };
+        let window =
+            |supplier: &Option<WindowBytesStoreSupplier>, suffix: &str, generated: &str| {
+                if let Some(supplier) = supplier {
+                    return StorePlan {
+                        name: supplier.name.clone(),
+                        backend: supplier.backend.clone(),
+                        logging: Some(BTreeMap::new()),
+                    };
+                }
+                let mut logging = joined.logging.clone();
+                if let Some(config) = &mut logging {
+                    // Duplicates have keys of their own, so compaction would keep them all.
+                    config.insert("cleanup.policy".to_owned(), "delete".to_owned());
+                }
+                StorePlan {
+                    name: match base {
+                        Some(base) => format!("{base}{suffix}-store"),
+                        None => format!("{generated}-store"),
+                    },
+                    backend: backend.clone(),
+                    logging,
+                }
+            };
         let suffix = match kind {
             Kind::Inner => None,
             Kind::Left => Some("-left-shared-join"),
@@ -463,7 +510,11 @@ impl Names {
         let shared_base = this_supplier.map(|store| store.name.as_str()).or(base);
         StorePlans {
             this: window(&joined.this_store, self.this_suffix, &self.this_generated),
-            other: window(&joined.other_store, self.other_suffix, &self.other_generated),
+            other: window(
+                &joined.other_store,
+                self.other_suffix,
+                &self.other_generated,
+            ),
             outer: suffix.map(|suffix| StorePlan {
                 name: match shared_base {
                     Some(base) => format!("{base}{suffix}-store"),

@@ -54,7 +54,13 @@ where
             if *timestamp > record.timestamp && with_itself {
                 with_itself = false;
                 let joined = (self.joiner)(record.key, record.value, record.value);
-                forward(&mut self.children, record, joined, record.timestamp, context)?;
+                forward(
+                    &mut self.children,
+                    record,
+                    joined,
+                    record.timestamp,
+                    context,
+                )?;
             }
             let joined = (self.joiner)(record.key, value, record.value);
             let timestamp = record.timestamp.max(*timestamp);
@@ -63,7 +69,13 @@ where
         self.matches.clear();
         if with_itself {
             let joined = (self.joiner)(record.key, record.value, record.value);
-            forward(&mut self.children, record, joined, record.timestamp, context)?;
+            forward(
+                &mut self.children,
+                record,
+                joined,
+                record.timestamp,
+                context,
+            )?;
         }
         Ok(())
     }

@@ -190,11 +190,7 @@ where
         Ok(())
     }
 
-    fn forward_alone(
-        &mut self,
-        record: Record<'_, K, VThis>,
-        context: &mut Context,
-    ) -> Result<()> {
+    fn forward_alone(&mut self, record: Record<'_, K, VThis>, context: &mut Context) -> Result<()> {
         match (self.joiner)(record.key, Some(record.value), None) {
             Some(joined) => self.children.forward(record.with_value(&joined), context),
             None => Ok(()),
@@ -271,5 +267,243 @@ where
             }
         }
         Ok(())
+    }
+}
+
+/// Inputs and results as Kafka Streams 4.3.1 gives them.
+#[cfg(all(test, feature = "test-driver"))]
+mod tests {
+    use crate::serdes::{Nullable, RawBytes, Utf8};
+    use crate::{
+        Consumed, Headers, JoinWindows, KStream, LocalState, Produced, StreamJoined,
+        StreamsBuilder, TopologyTestDriver, WindowBytesStoreSupplier,
+    };
+    use std::time::Duration;
+
+    type Texts = KStream<Option<String>, Option<String>>;
+
+    const TEN: Duration = Duration::from_millis(10);
+
+    fn windows() -> JoinWindows {
+        JoinWindows::of_time_difference_and_grace(TEN, TEN / 2)
+    }
+
+    fn texts() -> StreamJoined<Option<String>, Option<String>, Option<String>> {
+        StreamJoined::new()
+    }
+
+    fn both(left: Option<&Option<String>>, right: Option<&Option<String>>) -> String {
+        let show = |value: Option<&Option<String>>| value.cloned().flatten().unwrap_or_default();
+        format!("{}+{}", show(left), show(right))
+    }
+
+    fn driver(
+        join: impl Fn(&Texts, &Texts) -> KStream<Option<String>, String>,
+    ) -> TopologyTestDriver {
+        let builder = StreamsBuilder::new();
+        let left = builder.stream("l", Consumed::new());
+        let right = builder.stream("r", Consumed::new());
+        join(&left, &right).to("out", Produced::new());
+        TopologyTestDriver::new(&builder.build().expect("a topology")).expect("a driver")
+    }
+
+    fn outer(
+        joined: StreamJoined<Option<String>, Option<String>, Option<String>>,
+    ) -> TopologyTestDriver {
+        let joined = std::cell::Cell::new(Some(joined));
+        driver(move |left, right| {
+            let joined = joined.take().expect("called once");
+            left.outer_join_stream_with(right, both, windows(), joined)
+        })
+    }
+
+    /// Gives a record without text for `-`, and returns the results.
+    fn give(driver: &mut TopologyTestDriver, input: &str) -> Vec<String> {
+        let words: Vec<&str> = input.split(' ').collect();
+        let bytes = |word: &str| (word != "-").then(|| word.as_bytes().to_vec());
+        let mut headers = Headers::new();
+        for header in &words[4..] {
+            headers.add(*header, None);
+        }
+        let timestamp = words[3].parse().expect("a time");
+        driver
+            .pipe_bytes(
+                words[0],
+                bytes(words[1]),
+                bytes(words[2]),
+                timestamp,
+                headers,
+            )
+            .expect("a record");
+        let output = driver.output("out", Nullable(Utf8), Utf8);
+        driver
+            .read_records(&output)
+            .expect("results")
+            .into_iter()
+            .map(|record| {
+                let key = record.key.unwrap_or_else(|| "-".to_owned());
+                let mut text = format!("{key} {} {}", record.value, record.timestamp);
+                for header in &record.headers {
+                    text += &format!(" {}", header.key);
+                }
+                text
+            })
+            .collect()
+    }
+
+    /// Everything written to a store's changelog, as bytes.
+    fn logged(
+        driver: &mut TopologyTestDriver,
+        store: &str,
+    ) -> Vec<(Vec<u8>, Option<Vec<u8>>, i64, usize)> {
+        let topic = format!("test-{store}-changelog");
+        let output = driver.output(&topic, RawBytes, Nullable(RawBytes));
+        driver
+            .read_records(&output)
+            .expect("bytes")
+            .into_iter()
+            .map(|record| {
+                (
+                    record.key,
+                    record.value,
+                    record.timestamp,
+                    record.headers.iter().count(),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn results_without_a_match_come_when_their_window_has_closed() {
+        let mut driver = outer(texts());
+        for silent in [
+            "l a A 10 h",
+            "l a A2 10",
+            "r b B 12 x",
+            "r b - 13",
+            "r c C 10",
+        ] {
+            assert!(give(&mut driver, silent).is_empty(), "{silent}");
+        }
+        assert_eq!(give(&mut driver, "l - N 14 k"), ["- N+ 14 k"]);
+        assert_eq!(give(&mut driver, "r - N 14"), ["- +N 14"]);
+        assert!(give(&mut driver, "l - - 14").is_empty());
+        // Both windows of time 10 end at 25; right comes before left.
+        assert!(give(&mut driver, "l d D 25").is_empty());
+        assert_eq!(
+            give(&mut driver, "l z Z 40 t"),
+            ["c +C 10 t", "a A+ 10 t", "a A2+ 10 t", "b +B 12 t"]
+        );
+        assert_eq!(give(&mut driver, "r z Y 41"), ["d D+ 25", "z Z+Y 41"]);
+        // Too late for a match that might still come, so the result is there at once.
+        assert_eq!(give(&mut driver, "r a late 11"), ["a +late 11"]);
+    }
+
+    #[test]
+    fn changelogs_are_those_of_kafka_streams() {
+        let mut driver = outer(texts().named("j").with_store_name("s"));
+        for input in ["l a A 10 h", "l a A2 10", "l a - 11 n", "r a B 12"] {
+            give(&mut driver, input);
+        }
+        let key = |time: u8, sequence: u8| {
+            [b"a", &[0, 0, 0, 0, 0, 0, 0, time][..], &[0, 0, 0, sequence]].concat()
+        };
+        assert_eq!(
+            logged(&mut driver, "s-outer-this-join-store"),
+            [
+                (key(10, 1), Some(b"A".to_vec()), 10, 1),
+                (key(10, 2), Some(b"A2".to_vec()), 10, 0),
+                (key(11, 3), None, 11, 1),
+            ]
+        );
+        let row = b"\0\0\0\0\0\0\0\x0a\x01a".to_vec();
+        let one = b"\x01\0\0\0\x01\0\0\0\x02\x01A".to_vec();
+        let two = b"\x01\0\0\0\x02\0\0\0\x02\x01A\0\0\0\x03\x01A2".to_vec();
+        assert_eq!(
+            logged(&mut driver, "s-outer-shared-join-store"),
+            [
+                (row.clone(), Some(one), 10, 0),
+                (row.clone(), Some(two), 10, 0),
+                (row, None, 12, 0),
+            ]
+        );
+    }
+
+    #[test]
+    fn every_store_is_restored() {
+        for state in [LocalState::Lost, LocalState::Kept] {
+            let mut driver = outer(texts());
+            give(&mut driver, "l a A 10");
+            give(&mut driver, "l a A2 10");
+            driver.restart(state).expect("a restart");
+            // Its number begins anew, and it replaces none.
+            give(&mut driver, "l a A3 10");
+            driver.restart(state).expect("a restart");
+            assert_eq!(
+                give(&mut driver, "r a B 15"),
+                ["a A+B 15", "a A2+B 15", "a A3+B 15"]
+            );
+            assert!(give(&mut driver, "l c C 16").is_empty());
+            driver.restart(state).expect("a restart");
+            assert_eq!(give(&mut driver, "l z Z 40"), ["c C+ 16"]);
+        }
+    }
+
+    #[test]
+    fn an_inner_join_drops_nothing_for_being_late() {
+        let mut driver = driver(|left, right| {
+            let join =
+                |left: &Option<String>, right: &Option<String>| both(Some(left), Some(right));
+            left.join_stream(right, join, windows())
+        });
+        give(&mut driver, "l a A 10");
+        give(&mut driver, "r b B 50");
+        assert_eq!(give(&mut driver, "r a late 12"), ["a A+late 12"]);
+        assert!(give(&mut driver, "r - B 12").is_empty());
+        assert_eq!(driver.dropped_records(), 1);
+    }
+
+    #[test]
+    fn own_stores_must_have_the_measures_of_the_windows() {
+        let build = |joined: StreamJoined<Option<String>, Option<String>, Option<String>>| {
+            let builder = StreamsBuilder::new();
+            let left: Texts = builder.stream("l", Consumed::new());
+            let right: Texts = builder.stream("r", Consumed::new());
+            left.outer_join_stream_with(&right, both, windows(), joined);
+            builder.build().map(|topology| topology.describe())
+        };
+        let store = |name: &str, retention_ms: u64, size_ms: u64, duplicates: bool| {
+            WindowBytesStoreSupplier::in_memory(
+                name,
+                Duration::from_millis(retention_ms),
+                Duration::from_millis(size_ms),
+                duplicates,
+            )
+        };
+        let mine = store("mine", 25, 20, true);
+        let described = build(texts().with_this_store(mine.clone())).expect("a topology");
+        assert!(
+            described.contains(
+                "stores: [mine-outer-shared-join-store, KSTREAM-OUTEROTHER-0000000005-store]"
+            ) || described.contains(
+                "stores: [KSTREAM-OUTEROTHER-0000000005-store, mine-outer-shared-join-store]"
+            ),
+            "{described}"
+        );
+        let failed = |joined| build(joined).expect_err("an error").to_string();
+        let twice = failed(texts().with_this_store(mine.clone()).with_other_store(mine));
+        assert!(
+            twice.contains("both stores of a join are called 'mine'"),
+            "{twice}"
+        );
+        let single = failed(texts().with_other_store(store("o", 25, 20, false)));
+        assert!(single.contains("must retain duplicates"), "{single}");
+        for wrong in [store("o", 26, 20, true), store("o", 25, 19, true)] {
+            let error = failed(texts().with_this_store(wrong));
+            assert!(
+                error.contains("the join's windows need 25 ms and 20 ms"),
+                "{error}"
+            );
+        }
     }
 }

@@ -274,6 +274,7 @@ impl<T: Table> Transactional for TableWindowStore<T> {
         self.table.rollback();
         self.committed = Progress::default();
         self.current = self.committed;
+        self.last_segment_at_open = self.segments.last().copied();
     }
 
     fn uncommitted_bytes(&self) -> usize {

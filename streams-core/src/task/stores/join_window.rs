@@ -121,7 +121,11 @@ pub(crate) fn fetch_matches<V: 'static>(
 
 /// Keeps the buffer from record to record, unless a null comes between.
 #[inline]
-fn serialize_into<T: 'static>(serde: &dyn Serde<T>, value: &T, bytes: &mut Option<Vec<u8>>) -> Result<()> {
+fn serialize_into<T: 'static>(
+    serde: &dyn Serde<T>,
+    value: &T,
+    bytes: &mut Option<Vec<u8>>,
+) -> Result<()> {
     let mut buffer = bytes.take().unwrap_or_default();
     buffer.clear();
     if serde.serialize_nullable(value, &mut buffer)? {

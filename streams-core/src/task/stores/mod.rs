@@ -5,21 +5,21 @@
 
 mod cache;
 mod grace_buffer;
+mod join_window;
 mod key_value;
 mod merged;
+mod outer_join;
 mod recency;
 pub(crate) mod record_context;
-mod join_window;
-mod outer_join;
 mod view;
 mod window;
 
 pub(crate) use cache::Origin;
 pub(crate) use grace_buffer::{Due, GraceBufferState};
-pub(crate) use key_value::KeyValueState;
-pub(crate) use view::{Cause, Placement, Updated};
 pub(crate) use join_window::{JoinWindowState, fetch_matches};
+pub(crate) use key_value::KeyValueState;
 pub(crate) use outer_join::{JoinSide, OuterJoinState, Unmatched, Waits};
+pub(crate) use view::{Cause, Placement, Updated};
 pub(crate) use window::{ScanOrder, WindowState};
 
 use super::effects::Effects;

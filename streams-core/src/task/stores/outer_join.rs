@@ -166,8 +166,7 @@ impl OuterJoinState {
     /// Whether it is time to look for records whose window has closed: there may be some, and the last search was long enough
     /// ago by the wall clock. `wait_ms` is that of the side whose record is at hand.
     pub(crate) fn begins_search(&mut self, wait_ms: i64, now_ms: i64, interval_ms: i64) -> bool {
-        let none_yet =
-            |min_ms: i64| min_ms.saturating_add(wait_ms) >= self.time.stream_ms;
+        let none_yet = |min_ms: i64| min_ms.saturating_add(wait_ms) >= self.time.stream_ms;
         if self.time.min_ms.is_some_and(none_yet) || now_ms < self.time.next_search_ms {
             return false;
         }
@@ -266,11 +265,9 @@ impl Unmatched {
 
 fn parse_row(row: &[u8]) -> Result<(JoinSide, i64, &[u8])> {
     match row.split_first_chunk::<TIME_LEN>() {
-        Some((time, rest)) if row.len() >= PREFIX_LEN => Ok((
-            JoinSide::of(rest[0]),
-            i64::from_be_bytes(*time),
-            &rest[1..],
-        )),
+        Some((time, rest)) if row.len() >= PREFIX_LEN => {
+            Ok((JoinSide::of(rest[0]), i64::from_be_bytes(*time), &rest[1..]))
+        }
         _ => Err(Error::fatal(format!(
             "{} bytes are too short for a row of an outer join, which begins with a time and a side: the state is damaged, delete the task's directory to restore it",
             row.len()

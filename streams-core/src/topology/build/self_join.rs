@@ -78,3 +78,58 @@ impl Graph {
         }
     }
 }
+
+#[cfg(all(test, feature = "test-driver"))]
+mod tests {
+    use crate::serdes::Utf8;
+    use crate::{Consumed, JoinWindows, Produced, StreamsBuilder, TopologyTestDriver};
+    use std::time::Duration;
+
+    /// The description and results are those of Kafka Streams 4.3.1.
+    #[test]
+    fn one_store_answers_as_two_do() {
+        let results = |single_store: bool| {
+            let builder = StreamsBuilder::new();
+            let stream = builder.stream::<String, String>("in", Consumed::new());
+            let ten = Duration::from_millis(10);
+            let windows = JoinWindows::of_time_difference_and_grace(ten, ten / 2);
+            stream
+                .join_stream(&stream, |a, b| format!("{a}{b}"), windows)
+                .to("out", Produced::new());
+            builder.graph.borrow_mut().single_store_self_join = single_store;
+            let topology = builder.build().expect("a topology");
+            let mut driver = TopologyTestDriver::new(&topology).expect("a driver");
+            let input = driver.input("in", Utf8, Utf8);
+            for (value, timestamp) in [("1", 10), ("2", 12), ("0", 5), ("9", 100_000), ("old", 50)]
+            {
+                driver
+                    .pipe_at(&input, "a", value, timestamp)
+                    .expect("a record");
+            }
+            let output = driver.output("out", Utf8, Utf8);
+            let values = driver.read_values(&output).expect("results");
+            (topology.describe(), values)
+        };
+        let (described, values) = results(true);
+        assert_eq!(
+            described,
+            "Topologies:
+   Sub-topology: 0
+    Source: KSTREAM-SOURCE-0000000000 (topics: [in])
+      --> KSTREAM-WINDOWED-0000000001
+    Processor: KSTREAM-WINDOWED-0000000001 (stores: [KSTREAM-JOINTHIS-0000000003-store])
+      --> KSTREAM-MERGE-0000000005
+      <-- KSTREAM-SOURCE-0000000000
+    Processor: KSTREAM-MERGE-0000000005 (stores: [KSTREAM-JOINTHIS-0000000003-store])
+      --> KSTREAM-SINK-0000000006
+      <-- KSTREAM-WINDOWED-0000000001
+    Sink: KSTREAM-SINK-0000000006 (topic: out)
+      <-- KSTREAM-MERGE-0000000005
+
+"
+        );
+        let expected = ["11", "21", "12", "22", "01", "02", "00", "10", "20", "99"];
+        assert_eq!(values, expected);
+        assert_eq!(results(false).1, expected);
+    }
+}
