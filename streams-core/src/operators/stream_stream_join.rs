@@ -282,6 +282,9 @@ mod tests {
 
     type Texts = KStream<Option<String>, Option<String>>;
 
+    /// Key, value, time and how many headers.
+    type Logged = (Vec<u8>, Option<Vec<u8>>, i64, usize);
+
     const TEN: Duration = Duration::from_millis(10);
 
     fn windows() -> JoinWindows {
@@ -352,10 +355,7 @@ mod tests {
     }
 
     /// Everything written to a store's changelog, as bytes.
-    fn logged(
-        driver: &mut TopologyTestDriver,
-        store: &str,
-    ) -> Vec<(Vec<u8>, Option<Vec<u8>>, i64, usize)> {
+    fn logged(driver: &mut TopologyTestDriver, store: &str) -> Vec<Logged> {
         let topic = format!("test-{store}-changelog");
         let output = driver.output(&topic, RawBytes, Nullable(RawBytes));
         driver
