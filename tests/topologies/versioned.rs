@@ -360,7 +360,7 @@ impl Processor<Option<String>, String, Option<String>, String> for Teller {
             ),
             false => match store.put(record.key, Some(record.value.clone()), record.timestamp)? {
                 VersionedPut::Latest => "latest",
-                VersionedPut::Older => "older",
+                VersionedPut::Older { .. } => "older",
                 VersionedPut::Rejected => "rejected",
             }
             .to_owned(),

@@ -22,7 +22,10 @@ pub enum VersionedPut {
     /// It is the latest version of its key.
     Latest,
     /// There is a later version already.
-    Older,
+    Older {
+        /// The time of that version, until which this one is valid: milliseconds since the Unix epoch.
+        valid_to: i64,
+    },
     /// It is older than the history retention: the store did not take it.
     Rejected,
 }
@@ -75,7 +78,7 @@ impl<K: 'static, V: 'static> VersionedKeyValueAccess<'_, K, V> {
         match state.place(key, Rc::new(value), cause, io)? {
             None => Err(null_key()),
             Some(Placement::Latest) => Ok(VersionedPut::Latest),
-            Some(Placement::Older) => Ok(VersionedPut::Older),
+            Some(Placement::Older { valid_to }) => Ok(VersionedPut::Older { valid_to }),
             Some(Placement::Expired) => Ok(VersionedPut::Rejected),
         }
     }
@@ -92,7 +95,7 @@ impl<K: 'static, V: 'static> VersionedKeyValueAccess<'_, K, V> {
         let found = self.get_as_of(key, timestamp)?;
         Ok(match self.put(key, None, timestamp)? {
             VersionedPut::Rejected => None,
-            VersionedPut::Latest | VersionedPut::Older => found,
+            VersionedPut::Latest | VersionedPut::Older { .. } => found,
         })
     }
 }

@@ -29,7 +29,10 @@ pub(crate) enum Placement {
     /// It is what its key has now. In a store without versions it always is.
     Latest,
     /// The store has a later version of its key.
-    Older,
+    Older {
+        /// The time of that version, in milliseconds.
+        valid_to: i64,
+    },
     /// It is older than what the store remembers, and is not in it.
     Expired,
 }
@@ -344,7 +347,9 @@ impl<V: 'static> View<V> {
                 let store = io.stores.versioned_mut(self.index);
                 placement = match store.put(&self.key_bytes, bytes, timestamp)? {
                     VersionedPut::Latest => Placement::Latest,
-                    VersionedPut::Older { .. } => Placement::Older,
+                    VersionedPut::Older { valid_to_ms } => Placement::Older {
+                        valid_to: valid_to_ms,
+                    },
                     VersionedPut::Rejected => Placement::Expired,
                 };
             }
