@@ -2,6 +2,7 @@
 
 mod global;
 mod key_value;
+mod timestamped_window;
 mod versioned;
 mod window;
 
@@ -10,6 +11,7 @@ mod tests;
 
 pub use global::GlobalAccess;
 pub use key_value::{KeyValueAccess, TimestampedKeyValueAccess};
+pub use timestamped_window::{TimestampedWindowAccess, TimestampedWindowStore};
 pub use versioned::{VersionedKeyValueAccess, VersionedPut, VersionedRecord};
 pub use window::WindowAccess;
 

@@ -25,13 +25,27 @@ impl<K: 'static, V: 'static> WindowAccess<'_, K, V> {
     where
         V: Clone,
     {
+        Ok(self
+            .fetch_with_timestamp(key, start_ms)?
+            .map(|(value, _)| value))
+    }
+
+    pub(super) fn fetch_with_timestamp(
+        &mut self,
+        key: &K,
+        start_ms: i64,
+    ) -> Result<Option<(V, i64)>>
+    where
+        V: Clone,
+    {
         let (state, io) = self.context.state::<WindowState<K, V>>(self.index);
-        Ok(state
-            .get(key, start_ms, io)?
-            .and_then(|found| match Rc::try_unwrap(found.value) {
+        Ok(state.get(key, start_ms, io)?.and_then(|found| {
+            let value = match Rc::try_unwrap(found.value) {
                 Ok(value) => value,
                 Err(shared) => shared.as_ref().clone(),
-            }))
+            };
+            value.map(|value| (value, found.timestamp))
+        }))
     }
 
     /// Sets the value of a key's window.
