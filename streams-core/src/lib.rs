@@ -46,7 +46,7 @@ pub use dsl::{
     Partitioned, Partitioning, Permanent, Produced, Rekeyed, RepartitionSerdes, Repartitioned,
     RowState, SameKey, StreamsBuilder, TimeWindowedKStream, ValueSerde, Writes,
 };
-pub use dsl::{History, Suppressible, Unversioned, Versioned};
+pub use dsl::{History, NoHistory, Suppressible, Unversioned, Versioned};
 pub use dsl::{JoinWindows, StoredByDefault, StreamJoined, WindowBytesStoreSupplier};
 pub use error::{Error, ErrorKind, Result};
 pub use record::{FetchedRecord, Header, Headers, OwnedRecord, Record, TopicPartition};

@@ -1,6 +1,6 @@
 //! `StreamsBuilder`: topics in, topology out.
 
-use super::options::{Consumed, Materialized};
+use super::options::{Consumed, Materialized, NoHistory};
 use super::partitioning::Partitioned;
 use super::stream::KStream;
 use super::table::{Deletable, KTable, RowState, Versioned};
@@ -178,7 +178,7 @@ impl StreamsBuilder {
         &self,
         topic: impl Into<String>,
         consumed: Consumed<K, V>,
-        materialized: Materialized<impl Sized>,
+        materialized: Materialized<impl Sized, impl NoHistory>,
     ) -> KTable<K, V, Deletable> {
         self.add_table(topic.into(), consumed, materialized, Location::caller())
     }
@@ -286,7 +286,7 @@ impl StreamsBuilder {
         &self,
         topic: impl Into<String>,
         consumed: Consumed<K, V>,
-        materialized: Materialized<impl Sized>,
+        materialized: Materialized<impl Sized, impl NoHistory>,
     ) -> GlobalKTable<K, V> {
         let location = Location::caller();
         let topic: Arc<str> = topic.into().into();

@@ -37,7 +37,7 @@ pub use options::{
     ByDefault, Consumed, Given, Grouped, Joined, Materialized, Named, Produced, Repartitioned,
     ValueSerde, Writes,
 };
-pub use options::{History, Unversioned};
+pub use options::{History, NoHistory, Unversioned};
 pub use partitioning::{Partitioned, Partitioning, Rekeyed, RepartitionSerdes};
 pub use same_key::SameKey;
 pub use stream::KStream;

@@ -438,6 +438,16 @@ pub trait History: sealed::Sealed + 'static {
     type Rows<T: RowState>: RowState;
 }
 
+/// What a store may remember where no history can be kept: [`Unversioned`].
+#[diagnostic::on_unimplemented(
+    message = "this store would remember earlier versions of its rows",
+    label = "a versioned store",
+    note = "use `StreamsBuilder::versioned_table` for a table with a history; a global table has none"
+)]
+pub trait NoHistory: History {}
+
+impl NoHistory for Unversioned {}
+
 mod sealed {
     pub trait Sealed {}
     impl Sealed for super::Unversioned {}
