@@ -69,7 +69,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         let joined = self.serdes_with(other);
         self.joined_stream(
             other,
-            inner(joiner),
+            inner(move |_: &K, a, b| joiner(a, b)),
             windows,
             joined,
             Kind::Inner,
@@ -83,6 +83,50 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         &self,
         other: &KStream<K2, V2, P2>,
         joiner: impl Fn(&V, &V2) -> VOut + Send + Sync + 'static,
+        windows: JoinWindows,
+        joined: StreamJoined<K, V, V2>,
+    ) -> KStream<K, VOut, Partitioned> {
+        let other = K2::stream(other);
+        self.joined_stream(
+            other,
+            inner(move |_: &K, a, b| joiner(a, b)),
+            windows,
+            joined,
+            Kind::Inner,
+            Location::caller(),
+        )
+    }
+
+    /// As [`KStream::join_stream_with`], with a joiner that sees the key too (Java's `ValueJoinerWithKey`).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use streams_core::{Consumed, JoinWindows, Produced, StreamJoined, StreamsBuilder, TopologyTestDriver};
+    /// # use streams_core::serdes::Utf8;
+    /// let builder = StreamsBuilder::new();
+    /// let views = builder.stream::<String, String>("views", Consumed::new());
+    /// let clicks = builder.stream::<String, String>("clicks", Consumed::new());
+    /// views
+    ///     .join_stream_with_key(
+    ///         &clicks,
+    ///         |user, view, click| format!("{user}: {view}, then {click}"),
+    ///         JoinWindows::of_time_difference_with_no_grace(Duration::from_millis(100)),
+    ///         StreamJoined::new(),
+    ///     )
+    ///     .to("paths", Produced::new());
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let (views, clicks) = (driver.input("views", Utf8, Utf8), driver.input("clicks", Utf8, Utf8));
+    /// # let output = driver.output("paths", Utf8, Utf8);
+    /// driver.pipe_at(&views, "ann", "home", 0)?;
+    /// driver.pipe_at(&clicks, "ann", "cart", 100)?;
+    /// assert_eq!(driver.read_values(&output)?, ["ann: home, then cart"]);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn join_stream_with_key<K2: SameKey<K>, V2: 'static, VOut: 'static, P2: Partitioning>(
+        &self,
+        other: &KStream<K2, V2, P2>,
+        joiner: impl Fn(&K, &V, &V2) -> VOut + Send + Sync + 'static,
         windows: JoinWindows,
         joined: StreamJoined<K, V, V2>,
     ) -> KStream<K, VOut, Partitioned> {
@@ -143,7 +187,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         let joined = self.serdes_with(other);
         self.joined_stream(
             other,
-            left(joiner),
+            left(move |_: &K, a, b| joiner(a, b)),
             windows,
             joined,
             Kind::Left,
@@ -157,6 +201,31 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         &self,
         other: &KStream<K2, V2, P2>,
         joiner: impl Fn(&V, Option<&V2>) -> VOut + Send + Sync + 'static,
+        windows: JoinWindows,
+        joined: StreamJoined<K, V, V2>,
+    ) -> KStream<K, VOut, Partitioned> {
+        let other = K2::stream(other);
+        self.joined_stream(
+            other,
+            left(move |_: &K, a, b| joiner(a, b)),
+            windows,
+            joined,
+            Kind::Left,
+            Location::caller(),
+        )
+    }
+
+    /// As [`KStream::left_join_stream_with`], with a joiner that sees the key too (Java's `ValueJoinerWithKey`).
+    #[track_caller]
+    pub fn left_join_stream_with_key<
+        K2: SameKey<K>,
+        V2: 'static,
+        VOut: 'static,
+        P2: Partitioning,
+    >(
+        &self,
+        other: &KStream<K2, V2, P2>,
+        joiner: impl Fn(&K, &V, Option<&V2>) -> VOut + Send + Sync + 'static,
         windows: JoinWindows,
         joined: StreamJoined<K, V, V2>,
     ) -> KStream<K, VOut, Partitioned> {
@@ -216,7 +285,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         let joined = self.serdes_with(other);
         self.joined_stream(
             other,
-            outer(joiner),
+            outer(move |_: &K, a, b| joiner(a, b)),
             windows,
             joined,
             Kind::Outer,
@@ -230,6 +299,31 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         &self,
         other: &KStream<K2, V2, P2>,
         joiner: impl Fn(Option<&V>, Option<&V2>) -> VOut + Send + Sync + 'static,
+        windows: JoinWindows,
+        joined: StreamJoined<K, V, V2>,
+    ) -> KStream<K, VOut, Partitioned> {
+        let other = K2::stream(other);
+        self.joined_stream(
+            other,
+            outer(move |_: &K, a, b| joiner(a, b)),
+            windows,
+            joined,
+            Kind::Outer,
+            Location::caller(),
+        )
+    }
+
+    /// As [`KStream::outer_join_stream_with`], with a joiner that sees the key too (Java's `ValueJoinerWithKey`).
+    #[track_caller]
+    pub fn outer_join_stream_with_key<
+        K2: SameKey<K>,
+        V2: 'static,
+        VOut: 'static,
+        P2: Partitioning,
+    >(
+        &self,
+        other: &KStream<K2, V2, P2>,
+        joiner: impl Fn(&K, Option<&V>, Option<&V2>) -> VOut + Send + Sync + 'static,
         windows: JoinWindows,
         joined: StreamJoined<K, V, V2>,
     ) -> KStream<K, VOut, Partitioned> {
@@ -442,21 +536,21 @@ enum Kind {
 }
 
 fn inner<K, V, V2, VOut>(
-    joiner: impl Fn(&V, &V2) -> VOut,
+    joiner: impl Fn(&K, &V, &V2) -> VOut,
 ) -> impl Fn(&K, Option<&V>, Option<&V2>) -> Option<VOut> {
-    move |_, this, other| Some(joiner(this?, other?))
+    move |key, this, other| Some(joiner(key, this?, other?))
 }
 
 fn left<K, V, V2, VOut>(
-    joiner: impl Fn(&V, Option<&V2>) -> VOut,
+    joiner: impl Fn(&K, &V, Option<&V2>) -> VOut,
 ) -> impl Fn(&K, Option<&V>, Option<&V2>) -> Option<VOut> {
-    move |_, this, other| Some(joiner(this?, other))
+    move |key, this, other| Some(joiner(key, this?, other))
 }
 
 fn outer<K, V, V2, VOut>(
-    joiner: impl Fn(Option<&V>, Option<&V2>) -> VOut,
+    joiner: impl Fn(&K, Option<&V>, Option<&V2>) -> VOut,
 ) -> impl Fn(&K, Option<&V>, Option<&V2>) -> Option<VOut> {
-    move |_, this, other| Some(joiner(this, other))
+    move |key, this, other| Some(joiner(key, this, other))
 }
 
 /// What the nodes of a join are called, and what its stores are called after.
