@@ -207,6 +207,22 @@ impl StreamsConfig {
         }
     }
 
+    /// `ensure.explicit.internal.resource.naming`: whether a topology with generated names of stores, changelogs or
+    /// repartition topics is an error (KIP-1111). Heeded by
+    /// [`StreamsBuilder::build_with`](crate::StreamsBuilder::build_with).
+    ///
+    /// ```
+    /// use streams_core::StreamsConfig;
+    ///
+    /// let config = StreamsConfig::new("app").set("ensure.explicit.internal.resource.naming", "true")?;
+    /// assert!(config.ensure_explicit_internal_resource_naming());
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    pub fn ensure_explicit_internal_resource_naming(&self) -> bool {
+        self.or_default("ensure.explicit.internal.resource.naming")
+            .eq_ignore_ascii_case("true")
+    }
+
     /// `windowstore.changelog.additional.retention.ms`.
     pub fn windowstore_changelog_additional_retention(&self) -> Duration {
         self.duration("windowstore.changelog.additional.retention.ms")

@@ -62,10 +62,6 @@ const REPLACED: &[(&str, &str)] = &[
         "choose a store where it is used, with Materialized",
     ),
     (
-        "ensure.explicit.internal.resource.naming",
-        "look at Topology::describe() for names that were generated; leave it out",
-    ),
-    (
         "max.warmup.replicas",
         "tasks stay where their state is by the group's sticky assignment; set num.standby.replicas",
     ),

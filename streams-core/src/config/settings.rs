@@ -66,6 +66,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         Some("LogAndFail"),
         Allowed::Handler(&DESERIALIZATION_HANDLERS),
     ),
+    setting(
+        "ensure.explicit.internal.resource.naming",
+        Some("false"),
+        Allowed::Words(&["true", "false"]),
+    ),
     setting("errors.dead.letter.queue.topic.name", None, Allowed::Topic),
     setting(
         "group.protocol",

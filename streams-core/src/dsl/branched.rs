@@ -6,7 +6,7 @@ use super::{GraphRef, stream_node};
 use crate::operators::branch::{Branch, Predicate};
 use crate::operators::merge::Merge;
 use crate::serdes::BoxSerde;
-use crate::topology::NodeId;
+use crate::topology::{NodeId, RecordEffect};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::Location;
@@ -76,6 +76,10 @@ impl<K: 'static, V: 'static, P: Partitioning> BranchedKStream<K, V, P> {
             factory,
             location,
         );
+        stream
+            .graph
+            .borrow_mut()
+            .set_effect(node, RecordEffect::Passes);
         BranchedKStream {
             graph: stream.graph.clone(),
             node,
@@ -124,6 +128,7 @@ impl<K: 'static, V: 'static, P: Partitioning> BranchedKStream<K, V, P> {
             }))
         });
         let node = graph.add_processor(full.clone(), vec![self.node], factory, location);
+        graph.set_effect(node, RecordEffect::Passes);
         self.predicates
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

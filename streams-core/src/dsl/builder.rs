@@ -6,6 +6,7 @@ use super::stream::KStream;
 use super::table::{Deletable, KTable, RowState, Versioned};
 use super::table_store::{SourceStore, add_table_source};
 use super::{GlobalKTable, GraphRef};
+use crate::StreamsConfig;
 use crate::error::Result;
 use crate::operators::StreamChildren;
 use crate::serdes::{BoxSerde, Nullable};
@@ -14,8 +15,9 @@ use crate::stores::{
 };
 use crate::task::source::{Input, TypedInput};
 use crate::timestamp_extractor::TimestampExtractor;
-use crate::topology::build::Graph;
+use crate::topology::build::{BuildOptions, Graph};
 use crate::topology::node::SourceFactory;
+use crate::topology::topic::RecordTypes;
 use crate::topology::{
     GlobalStoreDefinition, NodeId, OffsetReset, Scope, StoreDefinition, TopicName, Topology,
 };
@@ -147,6 +149,7 @@ impl StreamsBuilder {
             consumed.offset_reset,
             Location::caller(),
         );
+        graph.set_stream(node, RecordTypes::of::<K, V>());
         KStream::new(
             self.graph.clone(),
             node,
@@ -240,7 +243,7 @@ impl StreamsBuilder {
         let source = add_source(
             &mut graph,
             source_name,
-            vec![TopicName::External(topic)],
+            vec![TopicName::External(topic.clone())],
             consumed.key.clone(),
             value,
             Arc::new(extractor),
@@ -257,6 +260,7 @@ impl StreamsBuilder {
                 options: materialized.options,
                 history: materialized.history,
                 wanted: materialized.name.is_some(),
+                topic: Some(topic),
             },
             (consumed.key, consumed.value),
             location,
@@ -353,7 +357,45 @@ impl StreamsBuilder {
     /// The first mistake made while writing it down, with the line that made it: an invalid or repeated name, a topic read
     /// twice, a store nobody uses, no source at all.
     pub fn build(&self) -> Result<Topology> {
-        self.graph.borrow_mut().build()
+        self.graph.borrow_mut().build(BuildOptions::default())
+    }
+
+    /// As [`StreamsBuilder::build`], with what a configuration says about topologies:
+    ///
+    /// * `topology.optimization`: `none`, `all`, or names of optimisations with commas between them.
+    ///   * `reuse.ktable.source.topics`: the topic of a [`StreamsBuilder::table`] serves as the changelog of its store.
+    ///   * `merge.repartition.topics`: operations that each need a repartition topic behind the same change of keys share
+    ///     one, called after the first.
+    ///   * `single.store.self.join`: an inner join of a stream with itself keeps its records once.
+    /// * `ensure.explicit.internal.resource.naming`: whether stores, changelogs and repartition topics whose names were
+    ///   generated are an error (KIP-1111).
+    ///
+    /// Kafka Streams' `StreamsBuilder#build(Properties)`. An application that runs already may have other topics and stores
+    /// afterwards: reset it first.
+    ///
+    /// ```
+    /// use streams_core::{Consumed, KStream, StreamsBuilder, StreamsConfig};
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let words = builder
+    ///     .stream::<String, String>("words", Consumed::new())
+    ///     .select_key(|_, word| word.to_lowercase());
+    /// words.group_by_key().count();
+    /// words.group_by_key().reduce(|_, last| last.clone());
+    ///
+    /// let config = StreamsConfig::new("app").set("topology.optimization", "merge.repartition.topics")?;
+    /// let topology = builder.build_with(&config)?;
+    /// assert_eq!(topology.describe().matches("-repartition)").count(), 1);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`StreamsBuilder::build`], and the list of generated names if there are to be none.
+    pub fn build_with(&self, config: &StreamsConfig) -> Result<Topology> {
+        self.graph.borrow_mut().build(BuildOptions {
+            optimization: config.topology_optimization(),
+            explicit_names: config.ensure_explicit_internal_resource_naming(),
+        })
     }
 }
 
@@ -389,11 +431,21 @@ pub(crate) fn add_source<K: 'static, V: 'static>(
     offset_reset: Option<OffsetReset>,
     location: &'static Location<'static>,
 ) -> NodeId {
-    let count = topics.len();
-    let factory: SourceFactory = Arc::new(move |scope: &mut Scope<'_>, id: NodeId| {
+    let factory = source_factory(topics.len(), key, value, extractor);
+    graph.add_source(name, topics, offset_reset, factory, location)
+}
+
+/// What makes the inputs of a source of so many topics.
+pub(crate) fn source_factory<K: 'static, V: 'static>(
+    topic_count: usize,
+    key: BoxSerde<K>,
+    value: BoxSerde<V>,
+    extractor: Arc<dyn TimestampExtractor<K, V>>,
+) -> SourceFactory {
+    Arc::new(move |scope: &mut Scope<'_>, id: NodeId| {
         let children: Rc<RefCell<StreamChildren<K, V>>> =
             Rc::new(RefCell::new(scope.stream_children(id)?));
-        Ok((0..count)
+        Ok((0..topic_count)
             .map(|_| {
                 Box::new(TypedInput {
                     key: key.clone(),
@@ -404,8 +456,7 @@ pub(crate) fn add_source<K: 'static, V: 'static>(
                 }) as Box<dyn Input>
             })
             .collect())
-    });
-    graph.add_source(name, topics, offset_reset, factory, location)
+    })
 }
 
 /// The extractor of a table's topic, whose deletions have no value: those keep their record's timestamp.

@@ -1,11 +1,12 @@
 //! `drop_null_keys` and `drop_null_values`: the choice what to do about records without a key or value.
 
 use super::partitioning::Partitioning;
+use super::repartition::erased;
 use super::stream::KStream;
 use super::stream_node;
 use crate::error::Error;
 use crate::operators::present::{PresentKeys, PresentValues};
-use crate::serdes::{BoxSerde, Present, Serde, SerdeError};
+use crate::serdes::{BoxSerde, Nullable, Present, Serde, SerdeError};
 use crate::topology::build::Graph;
 use std::panic::Location;
 use std::sync::Arc;
@@ -48,6 +49,14 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<Option<K>, V, P> {
                 }))
             }),
             location,
+        );
+        graph.set_lift(
+            node,
+            Arc::new(|serdes| {
+                let (key, value) = serdes.of::<K, V>()?.clone();
+                let key: BoxSerde<Option<K>> = Arc::new(Nullable(key));
+                Some(erased(key, value))
+            }),
         );
         let key = self
             .key
@@ -94,6 +103,14 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, Option<V>, P> {
                 }))
             }),
             location,
+        );
+        graph.set_lift(
+            node,
+            Arc::new(|serdes| {
+                let (key, value) = serdes.of::<K, V>()?.clone();
+                let value: BoxSerde<Option<V>> = Arc::new(Nullable(value));
+                Some(erased(key, value))
+            }),
         );
         let value = self
             .value

@@ -2,7 +2,7 @@
 
 use super::builder::store_definition;
 use super::drop_nulls::present;
-use super::options::{History, Materialized, ValueSerde};
+use super::options::{History, Materialized, Named, ValueSerde};
 use super::repartition::{RepartitionParts, add_repartition};
 use super::table::{Deletable, KTable, Permanent, RowState, TableParts};
 use super::table_store::store_getter;
@@ -30,6 +30,10 @@ pub struct KGroupedStream<K, V> {
     pub(crate) regroup: Option<Regroup<V>>,
     /// Whether the records before the aggregation still are of `Option<V>`.
     pub(crate) drops_null_values: bool,
+    /// The source of the repartition topic, once there is one.
+    repartition_source: Rc<Cell<Option<NodeId>>>,
+    /// The name of the next aggregation's node.
+    name: Option<String>,
 }
 
 /// The repartition topic a grouping needs.
@@ -55,6 +59,8 @@ impl<K, V> Clone for KGroupedStream<K, V> {
             key: self.key.clone(),
             regroup: self.regroup.clone(),
             drops_null_values: self.drops_null_values,
+            repartition_source: self.repartition_source.clone(),
+            name: self.name.clone(),
         }
     }
 }
@@ -88,6 +94,27 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
             key,
             regroup,
             drops_null_values: false,
+            repartition_source: Rc::default(),
+            name: None,
+        }
+    }
+
+    /// Names the node that the next aggregation of the returned handle adds; see
+    /// [`KStream::named`](crate::KStream::named).
+    ///
+    /// ```
+    /// use streams_core::{Consumed, StreamsBuilder};
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let clicks = builder.stream::<String, String>("clicks", Consumed::new());
+    /// clicks.group_by_key().named("count-clicks").count();
+    /// assert!(builder.build()?.describe().contains("Processor: count-clicks"));
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    pub fn named(&self, name: impl Into<Named>) -> Self {
+        KGroupedStream {
+            name: Some(name.into().0),
+            ..self.clone()
         }
     }
 
@@ -406,7 +433,12 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         let Some(regroup) = &self.regroup else {
             return self.node;
         };
-        add_repartition(
+        // A topic that the user named serves all aggregations of a grouping.
+        if let (Some(_), Some(source)) = (&regroup.name, self.repartition_source.get()) {
+            self.graph.borrow_mut().repeat_repartition(source);
+            return source;
+        }
+        let source = add_repartition(
             &self.graph,
             self.node,
             regroup.name.as_deref().unwrap_or(base),
@@ -417,7 +449,9 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
                 partitioner: None,
             },
             location,
-        )
+        );
+        self.repartition_source.set(Some(source));
+        source
     }
 
     /// Names and adds the store, and leads the stream through a repartition topic if it must.
@@ -437,7 +471,7 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
             }
             None => graph.new_name(prefixes.store),
         };
-        let node_name = graph.new_name(prefixes.node);
+        let node_name = graph.name_or(self.name.as_deref(), prefixes.node);
         let definition = store_definition(store_name.clone(), parts, options, location);
         let store = graph.add_store(definition, Rc::new(Cell::new(true)));
         drop(graph);
@@ -493,6 +527,8 @@ impl<K: 'static, V: 'static> KGroupedStream<K, Option<V>> {
             key: self.key.clone(),
             regroup,
             drops_null_values: true,
+            repartition_source: self.repartition_source.clone(),
+            name: self.name.clone(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `KGroupedTable`: a table grouped by another key, to be aggregated.
 
 use super::builder::{add_source, store_definition};
-use super::options::{History, Materialized, ValueSerde};
+use super::options::{History, Materialized, Named, ValueSerde};
 use super::table::{Deletable, KTable, RowState, TableParts};
 use super::table_store::store_getter;
 use super::{GraphRef, stream_node};
@@ -12,6 +12,7 @@ use crate::operators::{Flush, Reached, StreamOperator};
 use crate::serdes::BoxSerde;
 use crate::stores::table_parts;
 use crate::timestamp_extractor::FailOnInvalidTimestamp;
+use crate::topology::build::Graph;
 use crate::topology::{NodeId, OffsetReset, TopicName};
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
@@ -27,7 +28,12 @@ pub struct KGroupedTable<K, V> {
     node: NodeId,
     key: BoxSerde<K>,
     value: BoxSerde<V>,
+    /// The base name given to the repartition topic.
     name: Option<String>,
+    /// Sink and source of that topic, once there is one.
+    repartitioned: Rc<Cell<Option<(NodeId, NodeId)>>>,
+    /// The name of the next aggregation's node.
+    function: Option<String>,
 }
 
 impl<K: 'static, V: 'static> KGroupedTable<K, V> {
@@ -44,6 +50,22 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
             key,
             value,
             name,
+            repartitioned: Rc::default(),
+            function: None,
+        }
+    }
+
+    /// Names the node that the next aggregation of the returned handle adds; see
+    /// [`KStream::named`](crate::KStream::named).
+    pub fn named(&self, name: impl Into<Named>) -> Self {
+        KGroupedTable {
+            graph: self.graph.clone(),
+            node: self.node,
+            key: self.key.clone(),
+            value: self.value.clone(),
+            name: self.name.clone(),
+            repartitioned: self.repartitioned.clone(),
+            function: Some(name.into().0),
         }
     }
 
@@ -184,38 +206,19 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
         };
         let sink_name = graph.new_name("KSTREAM-SINK-");
         let source_name = graph.new_name("KSTREAM-SOURCE-");
-        let name = graph.new_name(prefix);
-        let topic = TopicName::Internal(
-            graph.internal_topic(self.name.as_deref().unwrap_or(&store_name), None),
-        );
-        let change: BoxSerde<GroupChange<V>> = Arc::new(GroupChangeSerde(self.value.clone()));
-        let (key, value, target) = (self.key.clone(), change.clone(), topic.clone());
-        graph.add_sink(
-            sink_name,
-            self.node,
-            Some(topic.clone()),
-            stream_node::<K, GroupChange<V>>(move |scope, _| {
-                Ok(Box::new(Sink {
-                    target: Target::Topic(target.full_name(scope.application_id)),
-                    key: key.clone(),
-                    value: value.clone(),
-                    partitioner: None,
-                    partition_count: None,
-                    skip_null_keys: true,
-                }))
-            }),
-            location,
-        );
-        let source = add_source(
-            &mut graph,
-            source_name,
-            vec![topic],
-            self.key.clone(),
-            change,
-            Arc::new(FailOnInvalidTimestamp),
-            Some(OffsetReset::Earliest),
-            location,
-        );
+        let name = graph.name_or(self.function.as_deref(), prefix);
+        let known = self.name.as_ref().and(self.repartitioned.get());
+        let source = match known {
+            // A topic that the user named serves all aggregations of this grouping.
+            Some((sink, source)) => {
+                graph.come_later(&[sink, source]);
+                source
+            }
+            None => {
+                let base = self.name.as_deref().unwrap_or(&store_name);
+                self.repartition(&mut graph, base, (sink_name, source_name), location)
+            }
+        };
         let value = materialized.value.into_serde();
         let versioned = materialized.history.is_some();
         let definition = store_definition(
@@ -259,5 +262,46 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
                 true
             }),
         })
+    }
+
+    /// Adds sink and source of the topic the table is grouped by, and returns the source.
+    fn repartition(
+        &self,
+        graph: &mut Graph,
+        base: &str,
+        (sink_name, source_name): (String, String),
+        location: &'static Location<'static>,
+    ) -> NodeId {
+        let topic = TopicName::Internal(graph.internal_topic(base, None));
+        let change: BoxSerde<GroupChange<V>> = Arc::new(GroupChangeSerde(self.value.clone()));
+        let (key, value, target) = (self.key.clone(), change.clone(), topic.clone());
+        let sink = graph.add_sink(
+            sink_name,
+            self.node,
+            Some(topic.clone()),
+            stream_node::<K, GroupChange<V>>(move |scope, _| {
+                Ok(Box::new(Sink {
+                    target: Target::Topic(target.full_name(scope.application_id)),
+                    key: key.clone(),
+                    value: value.clone(),
+                    partitioner: None,
+                    partition_count: None,
+                    skip_null_keys: true,
+                }))
+            }),
+            location,
+        );
+        let source = add_source(
+            graph,
+            source_name,
+            vec![topic],
+            self.key.clone(),
+            change,
+            Arc::new(FailOnInvalidTimestamp),
+            Some(OffsetReset::Earliest),
+            location,
+        );
+        self.repartitioned.set(Some((sink, source)));
+        source
     }
 }

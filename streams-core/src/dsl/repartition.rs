@@ -1,13 +1,14 @@
 //! Repartition topics: the filter, sink and source that lead a stream through a topic of its own.
 
-use super::builder::add_source;
+use super::builder::source_factory;
 use super::{GraphRef, stream_node};
 use crate::operators::merge::Merge;
 use crate::operators::sink::{Sink, Target};
 use crate::partitioner::StreamPartitioner;
 use crate::serdes::BoxSerde;
 use crate::timestamp_extractor::FailOnInvalidTimestamp;
-use crate::topology::{NodeId, TopicName};
+use crate::topology::optimize::{Repartition, RepartitionFactories, RepartitionSerdes};
+use crate::topology::{NodeId, OffsetReset, RecordEffect, TopicName};
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -44,44 +45,72 @@ pub(crate) fn add_repartition<K: 'static, V: 'static>(
         ),
     };
     let topic = TopicName::Internal(topic);
-    let filter = graph.add_processor(
-        filter_name,
-        vec![parent],
-        stream_node::<K, V>(|scope, id| {
-            Ok(Box::new(Merge {
-                children: scope.stream_children(id)?,
-            }))
-        }),
-        location,
-    );
-    let (key, value, target) = (parts.key.clone(), parts.value.clone(), topic.clone());
-    let partitioner = parts.partitioner;
-    graph.add_sink(
-        sink_name,
+    let RepartitionParts {
+        key,
+        value,
+        partitioner,
+        ..
+    } = parts;
+    let made = factories(&key, &value, partitioner, &topic);
+    let filter = graph.add_processor(filter_name, vec![parent], made.filter, location);
+    graph.set_effect(filter, RecordEffect::Passes);
+    let base = topic.to_string();
+    let sink = graph.add_sink(sink_name, filter, Some(topic.clone()), made.sink, location);
+    let reset = Some(OffsetReset::Earliest);
+    let source = graph.add_source(source_name, vec![topic], reset, made.source, location);
+    graph.note_repartition(Repartition {
         filter,
-        Some(topic.clone()),
-        stream_node::<K, V>(move |scope, id| {
-            Ok(Box::new(Sink {
-                target: Target::Topic(target.full_name(scope.application_id)),
-                key: key.clone(),
-                value: value.clone(),
-                partitioner: partitioner.clone(),
-                partition_count: None,
-                skip_null_keys: !scope.node(id).leads_to_null_keys,
-            }))
-        }),
-        location,
-    );
-    add_source(
-        &mut graph,
-        source_name,
-        vec![topic],
-        parts.key,
-        parts.value,
-        Arc::new(FailOnInvalidTimestamp),
-        Some(crate::topology::OffsetReset::Earliest),
-        location,
-    )
+        sink,
+        source,
+        base,
+        serdes: erased(key, value),
+        movable: true,
+    });
+    source
+}
+
+/// What makes the nodes of a repartition topic.
+fn factories<K: 'static, V: 'static>(
+    key: &BoxSerde<K>,
+    value: &BoxSerde<V>,
+    partitioner: Option<Arc<dyn StreamPartitioner<K, V>>>,
+    topic: &TopicName,
+) -> RepartitionFactories {
+    let filter = stream_node::<K, V>(|scope, id| {
+        Ok(Box::new(Merge {
+            children: scope.stream_children(id)?,
+        }))
+    });
+    let (sink_key, sink_value, target) = (key.clone(), value.clone(), topic.clone());
+    let sink = stream_node::<K, V>(move |scope, id| {
+        Ok(Box::new(Sink {
+            target: Target::Topic(target.full_name(scope.application_id)),
+            key: sink_key.clone(),
+            value: sink_value.clone(),
+            partitioner: partitioner.clone(),
+            partition_count: None,
+            skip_null_keys: !scope.node(id).leads_to_null_keys,
+        }))
+    });
+    let extractor = Arc::new(FailOnInvalidTimestamp);
+    RepartitionFactories {
+        filter,
+        sink,
+        source: source_factory(1, key.clone(), value.clone(), extractor),
+    }
+}
+
+/// The serdes of a repartition topic that may come to stand elsewhere.
+pub(crate) fn erased<K: 'static, V: 'static>(
+    key: BoxSerde<K>,
+    value: BoxSerde<V>,
+) -> RepartitionSerdes {
+    RepartitionSerdes::new(key, value, |serdes, topic| {
+        let (key, value) = serdes
+            .of::<K, V>()
+            .expect("the serdes were put in with these types");
+        factories(key, value, None, topic)
+    })
 }
 
 /// The source of the repartition topic that a join reads instead of a node whose keys may have changed.
@@ -105,7 +134,9 @@ pub(crate) fn repartition_for_join<K: 'static, V: 'static>(
                 }
                 return source;
             }
-            graph.name_of(node).to_string()
+            let base = graph.name_of(node).to_string();
+            graph.note_implicit_repartition(&base);
+            base
         }
     };
     let parts = RepartitionParts {

@@ -12,8 +12,8 @@ use crate::operators::map_values::MapValues;
 use crate::operators::merge::Merge;
 use crate::operators::peek::Peek;
 use crate::serdes::BoxSerde;
-use crate::topology::NodeId;
 use crate::topology::node::OperatorFactory;
+use crate::topology::{NodeId, RecordEffect};
 use std::fmt::Debug;
 use std::io::Write;
 use std::marker::PhantomData;
@@ -98,6 +98,19 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         graph.add_processor(name, vec![self.node], factory, location)
     }
 
+    /// As `add`, with what the node does to records.
+    fn add_with_effect(
+        &self,
+        prefix: &str,
+        effect: RecordEffect,
+        factory: OperatorFactory,
+        location: &'static Location<'static>,
+    ) -> NodeId {
+        let node = self.add(prefix, factory, location);
+        self.graph.borrow_mut().set_effect(node, effect);
+        node
+    }
+
     /// Adds the node of user code, named as asked.
     pub(super) fn add_processor(
         &self,
@@ -176,8 +189,9 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         location: &'static Location<'static>,
     ) -> Self {
         let predicate = Arc::new(predicate);
-        let node = self.add(
+        let node = self.add_with_effect(
             "KSTREAM-FILTER-",
+            RecordEffect::Passes,
             stream_node::<K, V>(move |scope, id| {
                 Ok(Box::new(Filter {
                     predicate: predicate.clone(),
@@ -216,8 +230,9 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         mapper: impl Fn(&K, &V) -> (K2, V2) + Send + Sync + 'static,
     ) -> KStream<K2, V2, Rekeyed> {
         let mapper = Arc::new(mapper);
-        let node = self.add(
+        let node = self.add_with_effect(
             "KSTREAM-MAP-",
+            RecordEffect::ChangesKeys,
             stream_node::<K, V>(move |scope, id| {
                 Ok(Box::new(Map {
                     mapper: mapper.clone(),
@@ -277,8 +292,9 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         mapper: impl Fn(&K, &V) -> V2 + Send + Sync + 'static,
     ) -> KStream<K, V2, P> {
         let mapper = Arc::new(mapper);
-        let node = self.add(
+        let node = self.add_with_effect(
             "KSTREAM-MAPVALUES-",
+            RecordEffect::ChangesValues,
             stream_node::<K, V>(move |scope, id| {
                 Ok(Box::new(MapValues {
                     mapper: mapper.clone(),
@@ -319,8 +335,9 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         mapper: impl Fn(&K, &V) -> I + Send + Sync + 'static,
     ) -> KStream<K2, V2, Rekeyed> {
         let mapper = Arc::new(mapper);
-        let node = self.add(
+        let node = self.add_with_effect(
             "KSTREAM-FLATMAP-",
+            RecordEffect::ChangesKeys,
             stream_node::<K, V>(move |scope, id| {
                 Ok(Box::new(FlatMap {
                     mapper: mapper.clone(),
@@ -355,8 +372,9 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         mapper: impl Fn(&V) -> I + Send + Sync + 'static,
     ) -> KStream<K, V2, P> {
         let mapper = Arc::new(move |_: &K, value: &V| mapper(value));
-        let node = self.add(
+        let node = self.add_with_effect(
             "KSTREAM-FLATMAPVALUES-",
+            RecordEffect::ChangesValues,
             stream_node::<K, V>(move |scope, id| {
                 Ok(Box::new(FlatMapValues {
                     mapper: mapper.clone(),
@@ -390,8 +408,9 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         &self,
         selector: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
     ) -> KStream<K2, V, Rekeyed> {
-        let node = self.add(
+        let node = self.add_with_effect(
             "KSTREAM-KEY-SELECT-",
+            RecordEffect::ChangesKeys,
             select_key_node(selector),
             Location::caller(),
         );
@@ -412,7 +431,12 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
     /// ```
     #[track_caller]
     pub fn peek(&self, action: impl Fn(&K, &V) + Send + Sync + 'static) -> Self {
-        let node = self.add("KSTREAM-PEEK-", peek_node(action), Location::caller());
+        let node = self.add_with_effect(
+            "KSTREAM-PEEK-",
+            RecordEffect::Passes,
+            peek_node(action),
+            Location::caller(),
+        );
         self.behind(node, self.key.clone(), self.value.clone())
     }
 
@@ -499,6 +523,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
             }),
             Location::caller(),
         );
+        graph.set_effect(node, RecordEffect::Merges);
         self.behind(
             node,
             self.key.clone().or_else(|| other.key.clone()),

@@ -5,6 +5,7 @@ use super::grouping::Grouping;
 use super::options::Grouped;
 use super::partitioning::{Partitioning, RepartitionSerdes};
 use super::stream::{KStream, select_key_node};
+use crate::topology::RecordEffect;
 use std::panic::Location;
 
 impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
@@ -92,6 +93,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
             select_key_node(selector),
             Location::caller(),
         );
+        graph.set_effect(node, RecordEffect::ChangesKeys);
         Grouping::new(KGroupedStream::new(
             self.graph.clone(),
             node,

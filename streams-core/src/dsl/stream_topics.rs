@@ -54,6 +54,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
             },
             location,
         );
+        self.graph.borrow_mut().keep_repartition(source);
         self.behind(source, Some(repartitioned.key), Some(repartitioned.value))
     }
 
@@ -210,6 +211,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
                 options: materialized.options,
                 history: materialized.history,
                 wanted: materialized.name.is_some(),
+                topic: None,
             },
             (key, row),
             location,

@@ -95,6 +95,8 @@ pub(crate) struct SourceStore {
     pub(crate) history: Option<VersionedSpec>,
     /// Whether it exists even if nobody looks into the table.
     pub(crate) wanted: bool,
+    /// The topic that has every change, if it is the user's.
+    pub(crate) topic: Option<Arc<str>>,
 }
 
 /// Adds the node that makes a table of a stream of optional values.
@@ -140,6 +142,9 @@ pub(crate) fn add_table_source<K: 'static, V: 'static, T: RowState>(
         }),
         location,
     );
+    if let Some(topic) = store.topic {
+        graph.set_source_topic(index, topic);
+    }
     graph.connect(node, index);
     graph.set_versioned(node, versioned);
     let forced = wanted.clone();

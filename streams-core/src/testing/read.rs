@@ -146,7 +146,8 @@ impl TopologyTestDriver {
             let sinks = sub_topology.sinks.iter();
             written.extend(sinks.map(|sink| sink.full_name(application_id).to_string()));
             for store in &sub_topology.stores {
-                if store.changelog.is_some() {
+                let changelog = store.changelog.as_ref();
+                if changelog.is_some_and(|changelog| changelog.source_topic.is_none()) {
                     written.insert(format!("{application_id}-{}-changelog", store.name));
                 }
             }

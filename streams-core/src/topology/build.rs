@@ -4,10 +4,15 @@ mod self_join;
 
 pub(crate) use self_join::SelfJoin;
 
-use super::node::{NodeDefinition, NodeId, NodeKind, OperatorFactory, SourceFactory};
+use super::internal_names::InternalNames;
+use super::merge_sources::merge_duplicate_sources;
+use super::node::{NodeDefinition, NodeId, NodeKind, OperatorFactory, RecordEffect, SourceFactory};
+use super::optimize::{Lift, Repartition};
+use super::rewrite::Rewrite;
 use super::store::{GlobalStoreDefinition, StoreDefinition};
-use super::topic::{InternalTopic, OffsetReset, TopicName};
-use super::{Topology, TopologyParts, sub_topology, validate};
+use super::topic::{InternalTopic, OffsetReset, RecordTypes, TopicName};
+use super::{Topology, TopologyParts, optimize, sub_topology, validate};
+use crate::config::TopologyOptimization;
 use crate::error::{Error, Result};
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -27,8 +32,12 @@ pub(crate) struct Graph {
     /// The source of the last repartition topic made for a join of a node.
     join_repartitions: BTreeMap<NodeId, NodeId>,
     self_joins: Vec<SelfJoin>,
-    /// Whether a stream joined with itself shall have one store instead of two.
-    pub(crate) single_store_self_join: bool,
+    /// The sources of `stream`, which become one where their topics are the same.
+    streams: BTreeMap<NodeId, RecordTypes>,
+    repartitions: Vec<Repartition>,
+    /// Of nodes that nobody sees: what they make of records, backwards.
+    lifts: BTreeMap<NodeId, Lift>,
+    internal_names: InternalNames,
     /// The first mistake; reported by `build`, so that the fluent calls need no `?`.
     error: Option<Error>,
 }
@@ -38,11 +47,21 @@ struct PendingStore {
     nodes: Vec<NodeId>,
     /// A table's own store exists only when somebody needs it.
     wanted: Rc<Cell<bool>>,
+    /// The topic of a table that is read, which can serve as the store's changelog.
+    source_topic: Option<Arc<str>>,
 }
 
 struct PendingGlobalStore {
     definition: GlobalStoreDefinition,
     node: NodeId,
+}
+
+/// What a build is asked for beside the topology itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct BuildOptions {
+    pub(crate) optimization: TopologyOptimization,
+    /// Whether stores, changelogs and repartition topics with generated names are errors (KIP-1111).
+    pub(crate) explicit_names: bool,
 }
 
 impl Graph {
@@ -55,7 +74,9 @@ impl Graph {
 
     /// `PREFIX` and the next number, ten digits.
     pub(crate) fn new_name(&mut self, prefix: &str) -> String {
-        format!("{prefix}{:010}", self.burn_index())
+        let name = format!("{prefix}{:010}", self.burn_index());
+        self.internal_names.generated(&name);
+        name
     }
 
     /// A given name, or `PREFIX` and the next number; the number is used up in both cases.
@@ -183,6 +204,9 @@ impl Graph {
             versioned: false,
             takes_null_keys: false,
             leads_to_null_keys: false,
+            effect: RecordEffect::Other,
+            priority: id,
+            replaced: false,
             hidden: false,
             location,
         });
@@ -206,10 +230,18 @@ impl Graph {
             versioned: false,
             takes_null_keys: false,
             leads_to_null_keys: false,
+            effect: RecordEffect::Other,
+            priority: self.nodes.len(),
+            replaced: false,
             hidden: true,
             location,
         });
         self.nodes.len() - 1
+    }
+
+    /// Says how the serdes of the records in front of a node that nobody sees are made of those behind it.
+    pub(crate) fn set_lift(&mut self, node: NodeId, lift: Lift) {
+        self.lifts.insert(node, lift);
     }
 
     /// The node to connect a child to: the node itself, or of a hidden one a copy that only this child has, so that records
@@ -226,8 +258,12 @@ impl Graph {
             return node;
         };
         let (factory, parent, location) = (factory.clone(), parents[0], *location);
+        let lift = self.lifts.get(&node).cloned();
         let parent = self.place_hidden(parent, child);
         let copy = self.add_hidden(parent, factory, location);
+        if let Some(lift) = lift {
+            self.lifts.insert(copy, lift);
+        }
         self.nodes[copy].name = child.into();
         self.nodes[parent].children.push(copy);
         copy
@@ -257,10 +293,12 @@ impl Graph {
             ));
             self.fail(error);
         }
+        self.internal_names.store(&definition);
         self.stores.push(PendingStore {
             definition: Arc::new(definition),
             nodes: Vec::new(),
             wanted,
+            source_topic: None,
         });
         self.stores.len() - 1
     }
@@ -284,6 +322,7 @@ impl Graph {
         definition: GlobalStoreDefinition,
         location: &'static Location<'static>,
     ) -> usize {
+        self.internal_names.global_store(&definition.store.name);
         let source = self.add_node(
             definition.source_name.clone(),
             NodeKind::Global {
@@ -363,6 +402,61 @@ impl Graph {
         self.nodes[node].versioned = versioned;
     }
 
+    /// Says what a node does to records.
+    pub(crate) fn set_effect(&mut self, node: NodeId, effect: RecordEffect) {
+        self.nodes[node].effect = effect;
+    }
+
+    /// Says that a source is one of a stream, to be one with others of the same topics.
+    pub(crate) fn set_stream(&mut self, source: NodeId, types: RecordTypes) {
+        self.streams.insert(source, types);
+    }
+
+    /// Says which topic has every change of a table's store.
+    pub(crate) fn set_source_topic(&mut self, store: usize, topic: Arc<str>) {
+        self.stores[store].source_topic = Some(topic);
+    }
+
+    /// Remembers the nodes of a repartition topic, which a build may put elsewhere.
+    pub(crate) fn note_repartition(&mut self, repartition: Repartition) {
+        self.internal_names.repartition_topic(&repartition.base);
+        self.repartitions.push(repartition);
+    }
+
+    /// Remembers that a repartition topic is called after a node, because it got no name of its own.
+    pub(crate) fn note_implicit_repartition(&mut self, base: &str) {
+        let topic = format!("{base}-repartition");
+        self.internal_names.implicit_repartition_topic(&topic);
+    }
+
+    /// Says that a repartition topic is one the user asked for, to stay where it is.
+    pub(crate) fn keep_repartition(&mut self, source: NodeId) {
+        let asked = |one: &&mut Repartition| one.source == source;
+        if let Some(repartition) = self.repartitions.iter_mut().find(asked) {
+            repartition.movable = false;
+        }
+    }
+
+    /// A repartition topic is used once more, by the node that is added next.
+    pub(crate) fn repeat_repartition(&mut self, source: NodeId) {
+        for _ in 0..3 {
+            self.burn_index();
+        }
+        let known = self.repartitions.iter().find(|one| one.source == source);
+        if let Some(nodes) = known.map(Repartition::nodes) {
+            self.come_later(&nodes);
+        }
+    }
+
+    /// Nodes are used once more, by the node that is added next: as in Kafka Streams, which adds them to its graph again, they
+    /// come behind those that were added since.
+    pub(crate) fn come_later(&mut self, nodes: &[NodeId]) {
+        let next = self.nodes.len();
+        for node in nodes {
+            self.nodes[*node].priority = next;
+        }
+    }
+
     /// Whether a table node's changes are those of a versioned table.
     pub(crate) fn is_versioned(&self, node: NodeId) -> bool {
         self.nodes[node].versioned
@@ -410,20 +504,36 @@ impl Graph {
         })
     }
 
-    /// Leaves out what nobody wants, numbers the sub-topologies and checks the whole.
-    pub(crate) fn build(&mut self) -> Result<Topology> {
+    /// Leaves out what nobody wants, rewrites what there is a better form of, numbers the sub-topologies and checks the whole.
+    pub(crate) fn build(&mut self, options: BuildOptions) -> Result<Topology> {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
-        if self.single_store_self_join {
-            self.rewrite_self_joins();
+        let mut graph = std::mem::take(self);
+        let mut rewrite = Rewrite {
+            nodes: graph.nodes,
+            copartitioned: graph.copartitioned,
+        };
+        merge_duplicate_sources(&mut rewrite, &graph.streams)?;
+        if options.optimization.merge_repartition_topics {
+            optimize::merge_repartition_topics(&mut rewrite, graph.repartitions, &graph.lifts);
         }
-        let graph = std::mem::take(self);
-        let mut nodes = graph.nodes;
+        if options.optimization.single_store_self_join {
+            self_join::rewrite_self_joins(&mut rewrite, graph.self_joins, &mut graph.stores);
+        }
+        let Rewrite {
+            mut nodes,
+            copartitioned,
+        } = rewrite;
+        graph.internal_names.check(options.explicit_names)?;
+        let reuse = options.optimization.reuse_ktable_source_topics;
         let stores: Vec<Arc<StoreDefinition>> = graph
             .stores
             .iter()
-            .map(|store| store.definition.clone())
+            .map(|store| match (&store.source_topic, reuse) {
+                (Some(topic), true) => Arc::new(store.definition.changed_by(topic.clone())),
+                _ => store.definition.clone(),
+            })
             .collect();
         // Indices stay, so that factories which hold them stay right; an unwanted store belongs to no node.
         for (id, store) in graph.stores.iter().enumerate() {
@@ -434,10 +544,11 @@ impl Graph {
             }
         }
         mark_ways_of_null_keys(&mut nodes);
+        let order = super::rewrite::written_order(&mut nodes);
         let mut sub_topologies = Vec::new();
         let mut global_stores: Vec<GlobalStoreDefinition> = Vec::new();
         let mut pending_globals = graph.global_stores;
-        for (id, members) in sub_topology::group(&nodes).into_iter().enumerate() {
+        for (id, members) in sub_topology::group(&nodes, &order).into_iter().enumerate() {
             let id = id as u32;
             match pending_globals
                 .iter()
@@ -453,7 +564,7 @@ impl Graph {
                     members,
                     &nodes,
                     &stores,
-                    &graph.copartitioned,
+                    &copartitioned,
                 )),
             }
         }

@@ -3,8 +3,12 @@
 
 pub(crate) mod build;
 mod describe;
+mod internal_names;
 mod java_order;
+mod merge_sources;
 pub(crate) mod node;
+pub(crate) mod optimize;
+mod rewrite;
 pub(crate) mod store;
 pub(crate) mod sub_topology;
 pub(crate) mod topic;
@@ -12,7 +16,7 @@ mod validate;
 
 pub use topic::OffsetReset;
 
-pub(crate) use node::{NodeDefinition, NodeId, NodeKind, Scope};
+pub(crate) use node::{NodeDefinition, NodeId, NodeKind, RecordEffect, Scope};
 pub(crate) use store::{Cleanup, GlobalStoreDefinition, StoreDefinition};
 pub(crate) use sub_topology::SubTopology;
 pub(crate) use topic::TopicName;

@@ -42,9 +42,31 @@ pub(crate) struct NodeDefinition {
     pub(crate) takes_null_keys: bool,
     /// Whether such a node is behind this one, be it behind a repartition topic. Set when the topology is built.
     pub(crate) leads_to_null_keys: bool,
+    /// What it does to records, as far as that tells where a repartition topic may stand.
+    pub(crate) effect: RecordEffect,
+    /// When it is written, compared with others: nodes without parents or with written ones come in this order, which
+    /// numbers sub-topologies and children (Kafka's `GraphNode#buildPriority`).
+    pub(crate) priority: usize,
+    /// Whether another node has taken its place; it has neither parents nor children then.
+    pub(crate) replaced: bool,
     /// Whether it is no node of the user's: it stands between two that are, and is neither named nor described.
     pub(crate) hidden: bool,
     pub(crate) location: &'static Location<'static>,
+}
+
+/// What an operation does to records (Kafka's `GraphNode#isKeyChangingOperation` and its kind).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RecordEffect {
+    /// It passes on those it gets as they are, all or some.
+    Passes,
+    /// As `Passes`, for several streams.
+    Merges,
+    /// They may get other keys.
+    ChangesKeys,
+    /// They keep their keys and may get other values.
+    ChangesValues,
+    /// Anything else: tables, joins, aggregations.
+    Other,
 }
 
 pub(crate) enum NodeKind {

@@ -21,6 +21,7 @@ pub(crate) struct StateArguments {
     pub(crate) elides_tombstones: bool,
 }
 
+#[derive(Clone)]
 pub(crate) struct StoreDefinition {
     pub(crate) name: String,
     pub(crate) spec: StoreSpec,
@@ -47,6 +48,18 @@ pub(crate) enum ChangelogForm {
 }
 
 impl StoreDefinition {
+    /// The same store with the source topic that has all its changes as changelog, whatever was said about logging.
+    pub(crate) fn changed_by(&self, topic: Arc<str>) -> StoreDefinition {
+        StoreDefinition {
+            changelog: Some(ChangelogDefinition {
+                source_topic: Some(topic),
+                config: BTreeMap::new(),
+                cleanup: Cleanup::Compact,
+            }),
+            ..self.clone()
+        }
+    }
+
     pub(crate) fn changelog_form(&self) -> ChangelogForm {
         match &self.spec.kind {
             StoreKind::Versioned(_) => ChangelogForm::Versioned,

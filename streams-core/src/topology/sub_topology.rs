@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// A connected part of the topology; one task runs it for each partition.
 pub(crate) struct SubTopology {
     pub(crate) id: u32,
-    /// Its nodes in the order they were added.
+    /// Its nodes in the order they were written.
     pub(crate) nodes: Vec<NodeId>,
     /// Its input topics; the position is the task's input number.
     pub(crate) sources: Vec<SourceTopic>,
@@ -25,10 +25,11 @@ pub(crate) struct SubTopology {
 }
 
 /// Groups of nodes, by sub-topology number; those of global tables are among them, since they use up numbers.
-pub(crate) fn group(nodes: &[NodeDefinition]) -> Vec<Vec<NodeId>> {
+pub(crate) fn group(nodes: &[NodeDefinition], order: &[NodeId]) -> Vec<Vec<NodeId>> {
     let mut roots: Vec<NodeId> = (0..nodes.len()).collect();
     let mut store_users: BTreeMap<usize, NodeId> = BTreeMap::new();
-    for (id, node) in nodes.iter().enumerate() {
+    for id in order.iter().copied() {
+        let node = &nodes[id];
         for parent in &node.parents {
             unite(&mut roots, id, *parent);
         }
@@ -42,7 +43,7 @@ pub(crate) fn group(nodes: &[NodeDefinition]) -> Vec<Vec<NodeId>> {
         }
     }
     let mut groups: Vec<(NodeId, Vec<NodeId>)> = Vec::new();
-    for id in 0..nodes.len() {
+    for id in order.iter().copied() {
         let root = find(&mut roots, id);
         match groups.iter_mut().find(|(known, _)| *known == root) {
             Some((_, members)) => members.push(id),

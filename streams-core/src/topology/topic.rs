@@ -1,5 +1,6 @@
 //! Topics as a topology names them, before the application's id is known.
 
+use std::any::{TypeId, type_name};
 use std::fmt;
 use std::sync::Arc;
 
@@ -55,4 +56,32 @@ pub(crate) struct SourceTopic {
     pub(crate) auto_offset_reset: Option<OffsetReset>,
     /// The source node that reads it.
     pub(crate) node: super::NodeId,
+}
+
+/// The types of a stream's records, to compare with another's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecordTypes {
+    key: (TypeId, &'static str),
+    value: (TypeId, &'static str),
+}
+
+impl RecordTypes {
+    pub(crate) fn of<K: 'static, V: 'static>() -> Self {
+        RecordTypes {
+            key: (TypeId::of::<K>(), type_name::<K>()),
+            value: (TypeId::of::<V>(), type_name::<V>()),
+        }
+    }
+}
+
+impl PartialEq for RecordTypes {
+    fn eq(&self, other: &Self) -> bool {
+        (self.key.0, self.value.0) == (other.key.0, other.value.0)
+    }
+}
+
+impl fmt::Display for RecordTypes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "keys `{}` and values `{}`", self.key.1, self.value.1)
+    }
 }

@@ -2,10 +2,10 @@
 //!
 //! Kafka's `InternalStreamsBuilder#rewriteSingleStoreSelfJoin`, which does so for joins of all kinds.
 
-use super::Graph;
+use super::PendingStore;
 use crate::topology::NodeId;
 use crate::topology::node::{NodeKind, OperatorFactory};
-use std::collections::BTreeSet;
+use crate::topology::rewrite::Rewrite;
 
 /// A stream-stream join whose sides have values of one type: a join of a stream with itself if both come from one node.
 pub(crate) struct SelfJoin {
@@ -21,60 +21,33 @@ pub(crate) struct SelfJoin {
     pub(crate) factory: OperatorFactory,
 }
 
-impl Graph {
-    /// Leaves one window node and one store of each join of a stream with itself.
-    pub(super) fn rewrite_self_joins(&mut self) {
-        let mut removed = BTreeSet::new();
-        for join in std::mem::take(&mut self.self_joins) {
-            if self.nodes[join.this_windowed].parents != self.nodes[join.other_windowed].parents {
-                continue;
-            }
-            removed.extend([join.other_windowed, join.this_join, join.other_join]);
-            self.nodes[join.this_windowed].children = vec![join.merge];
-            let takes_null_keys = self.nodes[join.this_join].takes_null_keys;
-            let merge = &mut self.nodes[join.merge];
-            merge.takes_null_keys = takes_null_keys;
-            merge.parents = vec![join.this_windowed];
-            merge.kind = NodeKind::Processor {
-                factory: join.factory,
-            };
-            self.stores[join.this_store].nodes = vec![join.this_windowed, join.merge];
-            for store in [Some(join.other_store), join.outer_store]
-                .into_iter()
-                .flatten()
-            {
-                self.stores[store].nodes.clear();
-                self.stores[store].wanted.set(false);
-            }
+/// Leaves one window node and one store of each join of a stream with itself.
+pub(super) fn rewrite_self_joins(
+    rewrite: &mut Rewrite,
+    joins: Vec<SelfJoin>,
+    stores: &mut [PendingStore],
+) {
+    for join in joins {
+        let nodes = &mut rewrite.nodes;
+        if nodes[join.this_windowed].parents != nodes[join.other_windowed].parents {
+            continue;
         }
-        self.remove_nodes(&removed);
-    }
-
-    /// Takes nodes out; those behind keep their order and move up.
-    fn remove_nodes(&mut self, removed: &BTreeSet<NodeId>) {
-        if removed.is_empty() {
-            return;
-        }
-        let moved = |id: NodeId| id - removed.range(..id).count();
-        let move_all = |ids: &mut Vec<NodeId>| {
-            ids.retain(|id| !removed.contains(id));
-            ids.iter_mut().for_each(|id| *id = moved(*id));
+        nodes[join.merge].takes_null_keys = nodes[join.this_join].takes_null_keys;
+        nodes[join.merge].kind = NodeKind::Processor {
+            factory: join.factory,
         };
-        let mut id = 0;
-        self.nodes.retain(|_| {
-            id += 1;
-            !removed.contains(&(id - 1))
-        });
-        for node in &mut self.nodes {
-            move_all(&mut node.parents);
-            move_all(&mut node.children);
+        rewrite.move_child(join.merge, join.this_join, join.this_windowed);
+        rewrite.detach(join.merge, join.other_join);
+        for node in [join.this_join, join.other_join, join.other_windowed] {
+            rewrite.remove(node);
         }
-        self.stores
-            .iter_mut()
-            .for_each(|store| move_all(&mut store.nodes));
-        self.copartitioned.iter_mut().for_each(move_all);
-        for global in &mut self.global_stores {
-            global.node = moved(global.node);
+        stores[join.this_store].nodes = vec![join.this_windowed, join.merge];
+        for store in [Some(join.other_store), join.outer_store]
+            .into_iter()
+            .flatten()
+        {
+            stores[store].nodes.clear();
+            stores[store].wanted.set(false);
         }
     }
 }
@@ -82,7 +55,9 @@ impl Graph {
 #[cfg(all(test, feature = "test-driver"))]
 mod tests {
     use crate::serdes::Utf8;
-    use crate::{Consumed, JoinWindows, Produced, StreamsBuilder, TopologyTestDriver};
+    use crate::{
+        Consumed, JoinWindows, Produced, StreamsBuilder, StreamsConfig, TopologyTestDriver,
+    };
     use std::time::Duration;
 
     /// The description and results are those of Kafka Streams 4.3.1.
@@ -96,8 +71,14 @@ mod tests {
             stream
                 .join_stream(&stream, |a, b| format!("{a}{b}"), windows)
                 .to("out", Produced::new());
-            builder.graph.borrow_mut().single_store_self_join = single_store;
-            let topology = builder.build().expect("a topology");
+            let optimization = match single_store {
+                true => "single.store.self.join",
+                false => "none",
+            };
+            let config = StreamsConfig::new("app")
+                .set("topology.optimization", optimization)
+                .expect("a setting");
+            let topology = builder.build_with(&config).expect("a topology");
             let mut driver = TopologyTestDriver::new(&topology).expect("a driver");
             let input = driver.input("in", Utf8, Utf8);
             for (value, timestamp) in [("1", 10), ("2", 12), ("0", 5), ("9", 100_000), ("old", 50)]
