@@ -3,6 +3,7 @@
 
 pub(crate) mod build;
 mod describe;
+mod diagram;
 mod internal_names;
 mod java_order;
 mod merge_sources;
@@ -91,6 +92,50 @@ impl Topology {
     /// Kafka Streams' text form of the topology (`TopologyDescription#toString`), which viewers read.
     pub fn describe(&self) -> String {
         describe::describe(&self.inner)
+    }
+
+    /// The topology as a Mermaid flowchart, which GitHub and many editors draw: sub-topologies with their nodes and stores, and
+    /// the topics between them.
+    ///
+    /// ```
+    /// use streams_core::{Consumed, Produced, StreamsBuilder};
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// builder.stream::<String, String>("in", Consumed::new()).to("out", Produced::new());
+    /// assert_eq!(
+    ///     builder.build()?.describe_mermaid(),
+    ///     r#"flowchart TD
+    ///     t0[/"in"/]
+    ///     t1[/"out"/]
+    ///     subgraph c0["Sub-topology 0"]
+    ///         n0["KSTREAM-SOURCE-0000000000"]
+    ///         n1["KSTREAM-SINK-0000000001"]
+    ///     end
+    ///     t0 --> n0
+    ///     n1 --> t1
+    ///     n0 --> n1
+    /// "#
+    /// );
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    pub fn describe_mermaid(&self) -> String {
+        diagram::mermaid(&self.inner)
+    }
+
+    /// The topology as a graph for Graphviz (`dot -Tsvg`), with what [`Topology::describe_mermaid`] shows.
+    ///
+    /// ```
+    /// use streams_core::{Consumed, Produced, StreamsBuilder};
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// builder.stream::<String, String>("in", Consumed::new()).to("out", Produced::new());
+    /// let graph = builder.build()?.describe_dot();
+    /// assert!(graph.starts_with("digraph topology {"));
+    /// assert!(graph.contains("t0 -> n0;"));
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    pub fn describe_dot(&self) -> String {
+        diagram::dot(&self.inner)
     }
 }
 

@@ -223,7 +223,7 @@ fn a_tables_topic_is_its_changelog() {
     let topology = builder.build_with(&config).expect("a topology");
     let mut driver = TopologyTestDriver::new(&topology).expect("a driver");
     let input = driver.input("in", Utf8, I64);
-    driver.pipe(&input, "a", &1).expect("a record");
+    driver.pipe(&input, "a", 1).expect("a record");
     assert_eq!(driver.produced_topic_names().count(), 0);
     driver.restart(LocalState::Lost).expect("a restart");
     let rows = StoreHandle::<TimestampedKeyValueStore<String, i64>>::named("rows");
