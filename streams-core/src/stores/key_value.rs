@@ -121,6 +121,28 @@ impl<K: 'static, V: 'static> KeyValueAccess<'_, K, V> {
         self.entries(Some(from), Some(to), Order::Backward)
     }
 
+    /// The entries with this key and those behind it.
+    ///
+    /// # Errors
+    /// As [`KeyValueAccess::range`].
+    pub fn range_from(
+        &mut self,
+        from: &K,
+    ) -> Result<impl Iterator<Item = Result<(K, V)>> + use<'_, K, V>> {
+        self.entries(Some(from), None, Order::Forward)
+    }
+
+    /// The entries up to this key, which is included.
+    ///
+    /// # Errors
+    /// As [`KeyValueAccess::range`].
+    pub fn range_to(
+        &mut self,
+        to: &K,
+    ) -> Result<impl Iterator<Item = Result<(K, V)>> + use<'_, K, V>> {
+        self.entries(None, Some(to), Order::Forward)
+    }
+
     /// All entries in the order of the keys' bytes.
     ///
     /// # Errors

@@ -81,6 +81,8 @@ fn key_value_stores_are_scanned_in_both_directions_with_the_cache_laid_over() ->
         assert_eq!(keys(store.range(&from, &to)?), "ab abc b");
         assert_eq!(keys(store.reverse_range(&from, &to)?), "b abc ab");
         assert_eq!(keys(store.range(&to, &from)?), "");
+        assert_eq!(keys(store.range_from(&from)?), "ab abc b");
+        assert_eq!(keys(store.range_to(&from)?), "a ab");
         let before = store.put_if_absent(&from, "other".to_owned())?;
         assert_eq!(before.as_deref(), Some("ab!"));
     }

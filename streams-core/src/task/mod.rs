@@ -12,6 +12,9 @@ mod punctuation;
 pub(crate) mod source;
 pub(crate) mod stores;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use context::TopicMetadata;
 pub(crate) use globals::GlobalStores;
 
