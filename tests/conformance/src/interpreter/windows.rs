@@ -1,0 +1,93 @@
+//! Time windows.
+
+use super::aggregations::{aggregating, reducing, without_name};
+use super::grouping::Group;
+use super::options::{materialized, span};
+use super::tables::Table;
+use super::{Interpreter, Operand, Outcome, not_interpreted, returns};
+use crate::functions;
+use crate::step::{Step, Wrong};
+use crate::values::{AnyValue, Key, Keys};
+use streams_core::{EmitStrategy, TimeWindowedKStream, TimeWindows};
+
+/// A stream in time windows, with and without the records whose value is null.
+pub struct TimeWindowed<V> {
+    all: TimeWindowedKStream<Key, Option<V>>,
+    present: TimeWindowedKStream<Key, V>,
+    keys: Keys,
+}
+
+pub(super) fn windowed_by<V: AnyValue>(of: &Group<Key, V>, step: Step<'_>) -> Outcome {
+    let options = step.options("windows");
+    match options.required("type")? {
+        "time" => {
+            let size = span(options, "size");
+            let mut windows = TimeWindows::of_size_and_grace(size, span(options, "grace"));
+            if let Some(advance) = options.ms("advance") {
+                windows = windows.advance_by(advance);
+            }
+            let mut all = of.group.windowed_by(windows);
+            let mut present = of.group.drop_null_values().windowed_by(windows);
+            if let Some(strategy) = emit(step)? {
+                all = all.emit_strategy(strategy);
+                present = present.emit_strategy(strategy);
+            }
+            returns(TimeWindowed {
+                all,
+                present,
+                keys: Keys::Time(windows.size_ms()),
+            })
+        }
+        other => not_interpreted("windowed_by", other),
+    }
+}
+
+/// When results are sent; `None` leaves it to the library.
+pub(super) fn emit(step: Step<'_>) -> Result<Option<EmitStrategy>, Wrong> {
+    match step.text("emit") {
+        None => Ok(None),
+        Some("on_window_update") => Ok(Some(EmitStrategy::on_window_update())),
+        Some("on_window_close") => Ok(Some(EmitStrategy::on_window_close())),
+        Some(other) => Err(Wrong::new(format!("there is no emit strategy '{other}'"))),
+    }
+}
+
+impl<V: AnyValue> Operand for TimeWindowed<V> {
+    fn step(&self, op: &str, step: Step<'_>, _: &Interpreter) -> Outcome {
+        without_name(step)?;
+        match op {
+            "count" => returns(Table::new(
+                self.all.count_with(materialized(step)?),
+                self.keys,
+            )),
+            "reduce" => {
+                let reducer = reducing::<V>(step.required("fn")?)?;
+                let kept = materialized(step)?;
+                returns(Table::new(
+                    self.present.reduce_with(reducer, kept),
+                    self.keys,
+                ))
+            }
+            "aggregate" => {
+                let name = step.required("fn")?;
+                if functions::may_be_null(name) {
+                    return not_interpreted(name, "windows");
+                }
+                let aggregator = aggregating::<Key, V>(functions::aggregator(name)?);
+                let Some(initial) = functions::initial(step.required("init")?)? else {
+                    return not_interpreted("aggregate", "windows without an initial value");
+                };
+                let table = self.all.aggregate(
+                    move || initial.clone(),
+                    move |key: &Key, value: &Option<V>, aggregate: &mut String| {
+                        *aggregate =
+                            aggregator(key, value.as_ref(), Some(aggregate)).unwrap_or_default();
+                    },
+                    materialized(step)?,
+                );
+                returns(Table::new(table, self.keys))
+            }
+            _ => not_interpreted(op, "a windowed stream"),
+        }
+    }
+}

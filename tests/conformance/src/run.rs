@@ -1,0 +1,113 @@
+//! A scenario run by this library.
+
+use crate::interpreter;
+use crate::scenario::{Answers, Input, Record, Scenario};
+use crate::step::Wrong;
+use std::time::Duration;
+use streams_core::{Headers, StreamsConfig, Topology, TopologyTestDriver};
+
+/// Builds the scenario's topology, feeds it, and tells what it answered.
+///
+/// # Errors
+/// When the scenario is wrong, or the interpreter does not know what it asks for.
+pub fn run(scenario: &Scenario) -> Result<Answers, Wrong> {
+    let config = match config(scenario) {
+        Ok(config) => config,
+        Err(error) => return Ok(refused(&error)),
+    };
+    let topology = match interpreter::build(&scenario.steps(), &config)? {
+        Ok(topology) => topology,
+        Err(error) => return Ok(refused(&error)),
+    };
+    let describe = topology.describe();
+    let mut driver = match driver(&topology, config, scenario.commits_explicitly) {
+        Ok(driver) => driver,
+        Err(error) => return Ok(refused(&error)),
+    };
+    let mut answers = Answers {
+        describe: describe.trim_end().lines().map(str::to_owned).collect(),
+        ..Answers::default()
+    };
+    drain(&mut driver, 0, &mut answers);
+    for (input, step) in scenario.input.iter().zip(1..) {
+        let done = give(&mut driver, input);
+        drain(&mut driver, step, &mut answers);
+        if let Err(error) = done {
+            answers.failed = Some((step, error.to_string()));
+            break;
+        }
+    }
+    Ok(answers)
+}
+
+fn refused(error: &streams_core::Error) -> Answers {
+    Answers {
+        error: Some(error.to_string()),
+        ..Answers::default()
+    }
+}
+
+fn config(scenario: &Scenario) -> streams_core::Result<StreamsConfig> {
+    let mut config = StreamsConfig::new("test");
+    for (name, value) in &scenario.settings {
+        config = match &**value {
+            "handler:deserialization:continue" => config.set(name, "log-and-continue")?,
+            "handler:deserialization:fail" => config.set(name, "log-and-fail")?,
+            _ => config.set(name, value)?,
+        };
+    }
+    Ok(config)
+}
+
+fn driver(
+    topology: &Topology,
+    config: StreamsConfig,
+    commits_explicitly: bool,
+) -> streams_core::Result<TopologyTestDriver> {
+    let driver = TopologyTestDriver::builder(topology)
+        .config(config)
+        .wall_clock(0);
+    match commits_explicitly {
+        true => driver.commit_explicitly().build(),
+        false => driver.commit_every_record().build(),
+    }
+}
+
+fn give(driver: &mut TopologyTestDriver, input: &Input) -> streams_core::Result<()> {
+    match input {
+        Input::Advance(ms) => {
+            driver.advance_wall_clock(Duration::from_millis(ms.max(&0).unsigned_abs()))
+        }
+        Input::Commit => driver.commit(),
+        Input::Record { topic, record } => {
+            let mut headers = Headers::new();
+            for (name, value) in &record.headers {
+                headers.add(name, value.as_deref());
+            }
+            let (key, value) = (record.key.clone(), record.value.clone());
+            driver.pipe_bytes(topic, key, value, record.timestamp, headers)
+        }
+    }
+}
+
+fn drain(driver: &mut TopologyTestDriver, step: usize, answers: &mut Answers) {
+    let topics: Vec<String> = driver.produced_topic_names().map(str::to_owned).collect();
+    for topic in topics {
+        while let Ok(Some(record)) = driver.read_produced(&topic) {
+            let headers = record.headers.iter();
+            let record = Record {
+                key: record.key,
+                value: record.value,
+                timestamp: record.timestamp.unwrap_or(driver.wall_clock_ms()),
+                headers: headers
+                    .map(|header| {
+                        let value = header.value.as_deref().map(<[u8]>::to_vec);
+                        (header.key.to_string(), value)
+                    })
+                    .collect(),
+            };
+            let records = answers.produced.entry(topic.clone()).or_default();
+            records.push((step, record));
+        }
+    }
+}

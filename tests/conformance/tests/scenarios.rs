@@ -1,0 +1,65 @@
+//! Replays every scenario. Arguments are parts of paths: only those scenarios are replayed.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use streams_conformance::{compare, run, scenario};
+
+fn main() -> ExitCode {
+    let filters: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let mut files = Vec::new();
+    find(&directory, &mut files);
+    files.sort();
+    let total = files.len();
+    files.retain(|file| {
+        let name = file.to_string_lossy();
+        filters.is_empty() || filters.iter().any(|filter| name.contains(filter))
+    });
+    let mut failed = 0;
+    for file in &files {
+        if let Err(message) = replay(file) {
+            failed += 1;
+            let name = file.strip_prefix(&directory).unwrap_or(file);
+            println!("---- {}\n{message}", name.display());
+        }
+    }
+    println!(
+        "{} of {total} scenarios replayed, {failed} failed",
+        files.len()
+    );
+    match failed {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn find(directory: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).expect("the scenarios can be read") {
+        let path = entry.expect("the scenarios can be read").path();
+        if path.is_dir() {
+            find(&path, files);
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            files.push(path);
+        }
+    }
+}
+
+fn replay(file: &Path) -> Result<(), String> {
+    let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+    let json = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    let scenario = scenario::Scenario::read(json).map_err(|error| error.to_string())?;
+    let recorded = scenario.recorded().map_err(|error| error.to_string())?;
+    let answers = std::panic::catch_unwind(|| run::run(&scenario))
+        .map_err(|_| "the library panics".to_owned())?
+        .map_err(|error| error.to_string())?;
+    match compare::difference(&recorded, &answers) {
+        None => Ok(()),
+        Some(difference) => Err(difference),
+    }
+}
