@@ -21,6 +21,9 @@ pub enum Input {
     Commit,
 }
 
+/// Names and values of a record's headers.
+pub type Headers = Vec<(String, Option<Vec<u8>>)>;
+
 /// A record's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -31,7 +34,7 @@ pub struct Record {
     /// Milliseconds.
     pub timestamp: i64,
     /// Names and values.
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    pub headers: Headers,
 }
 
 /// What a topology answered.
@@ -130,7 +133,7 @@ fn bytes(json: Option<&Json>) -> Result<Option<Vec<u8>>, Wrong> {
     }
 }
 
-fn headers(json: Option<&Json>) -> Result<Vec<(String, Option<Vec<u8>>)>, Wrong> {
+fn headers(json: Option<&Json>) -> Result<Headers, Wrong> {
     let list = json.and_then(Json::as_array);
     list.into_iter()
         .flatten()

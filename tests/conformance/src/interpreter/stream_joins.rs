@@ -17,17 +17,14 @@ pub(super) fn step<K: AnyKey, V: AnyValue>(
     all: &Interpreter,
 ) -> Outcome {
     let with = all.handle(step.required("with")?)?;
-    match table::<K, V, String>(of, op, step, &with)? {
-        Some(result) => return Ok(Some(result)),
-        None => {}
+    if let Some(result) = table::<K, V, String>(of, op, step, &with)? {
+        return Ok(Some(result));
     }
-    match table::<K, V, i64>(of, op, step, &with)? {
-        Some(result) => return Ok(Some(result)),
-        None => {}
+    if let Some(result) = table::<K, V, i64>(of, op, step, &with)? {
+        return Ok(Some(result));
     }
-    match global::<K, V, String>(of, op, step, &with)? {
-        Some(result) => return Ok(Some(result)),
-        None => {}
+    if let Some(result) = global::<K, V, String>(of, op, step, &with)? {
+        return Ok(Some(result));
     }
     match global::<K, V, i64>(of, op, step, &with)? {
         Some(result) => Ok(Some(result)),

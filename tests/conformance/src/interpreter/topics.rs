@@ -70,7 +70,9 @@ fn extract<K: AnyKey, V: AnyValue>(
                 .headers
                 .iter()
                 .filter(|header| &*header.key == argument);
-            let value = headers.last().and_then(|header| header.value.as_deref());
+            let value = { headers }
+                .next_back()
+                .and_then(|header| header.value.as_deref());
             value.map_or("none".to_owned(), |value| {
                 String::from_utf8_lossy(value).into_owned()
             })
