@@ -18,16 +18,19 @@ fn main() -> ExitCode {
         let name = file.to_string_lossy();
         filters.is_empty() || filters.iter().any(|filter| name.contains(filter))
     });
-    let mut failed = 0;
+    let (mut failed, mut unknown) = (0, 0);
     for file in &files {
+        let name = file.strip_prefix(&directory).unwrap_or(file);
         if let Err(message) = replay(file) {
-            failed += 1;
-            let name = file.strip_prefix(&directory).unwrap_or(file);
+            match message.starts_with("not interpreted") {
+                true => unknown += 1,
+                false => failed += 1,
+            }
             println!("---- {}\n{message}", name.display());
         }
     }
     println!(
-        "{} of {total} scenarios replayed, {failed} failed",
+        "{} of {total} scenarios replayed, {failed} failed, {unknown} not interpreted",
         files.len()
     );
     match failed {
