@@ -41,10 +41,11 @@ pub use deserialization_handler::{
 };
 pub use dsl::windows::{EmitStrategy, TimeWindows};
 pub use dsl::{
-    AlwaysThere, BranchedKStream, Branches, ByDefault, Consumed, Deletable, Given, GlobalKTable,
-    Grouped, Grouping, Joined, KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Named,
-    Partitioned, Partitioning, Permanent, Produced, Rekeyed, RepartitionSerdes, Repartitioned,
-    RowState, SameKey, StreamsBuilder, TimeWindowedKStream, ValueSerde, Writes,
+    AlwaysThere, BranchedKStream, Branches, BufferConfig, ByDefault, Consumed, Deletable, Eager,
+    Given, GlobalKTable, Grouped, Grouping, HoldsBack, Joined, KGroupedStream, KGroupedTable,
+    KStream, KTable, Materialized, Named, Partitioned, Partitioning, Permanent, Produced, Rekeyed,
+    RepartitionSerdes, Repartitioned, RowState, SameKey, StreamsBuilder, Strict, Suppressed,
+    TimeWindowedKStream, UntilTimeLimit, UntilWindowCloses, ValueSerde, Writes,
 };
 pub use dsl::{History, NoHistory, Suppressible, Unversioned, Versioned};
 pub use dsl::{JoinWindows, StoredByDefault, StreamJoined, WindowBytesStoreSupplier};

@@ -412,6 +412,7 @@ pub(crate) fn store_definition(
         // Each version counts, so there is nothing to collect.
         cached: options.cached && !matches!(parts.kind, StoreKind::Versioned(_)),
         elides_tombstones: true,
+        suppresses: false,
         changelog: parts.changelog(options.logging.as_ref()),
         state: parts.state,
         name,

@@ -138,7 +138,7 @@ pub(super) fn present<T: 'static>(
 }
 
 /// Stands in for a serde in a topology that is not going to be built.
-struct Unusable;
+pub(super) struct Unusable;
 
 impl<T> Serde<T> for Unusable {
     fn serialize(&self, _: &T, _: &mut Vec<u8>) -> Result<(), SerdeError> {

@@ -20,9 +20,11 @@ mod stream_joins;
 mod stream_processors;
 mod stream_stream_joins;
 mod stream_topics;
+pub(crate) mod suppressed;
 mod table;
 mod table_joins;
 mod table_store;
+mod table_suppress;
 mod windowed_stream;
 pub mod windows;
 
@@ -42,6 +44,9 @@ pub use partitioning::{Partitioned, Partitioning, Rekeyed, RepartitionSerdes};
 pub use same_key::SameKey;
 pub use stream::KStream;
 pub use stream_joined::{StoredByDefault, StreamJoined, WindowBytesStoreSupplier};
+pub use suppressed::{
+    BufferConfig, Eager, HoldsBack, Strict, Suppressed, UntilTimeLimit, UntilWindowCloses,
+};
 pub use table::{Deletable, KTable, Permanent, RowState, Suppressible, Versioned};
 pub use windowed_stream::TimeWindowedKStream;
 

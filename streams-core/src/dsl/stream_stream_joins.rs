@@ -680,6 +680,7 @@ fn definition(
         spec,
         timestamped: false,
         cached: false,
+        suppresses: false,
         elides_tombstones: false,
         changelog: logging.map(|config| ChangelogDefinition {
             source_topic: None,

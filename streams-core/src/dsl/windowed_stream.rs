@@ -277,6 +277,10 @@ impl<K: 'static, V: 'static> TimeWindowedKStream<K, V> {
             location,
         );
         grouped.graph.borrow_mut().connect(node, store);
+        grouped
+            .graph
+            .borrow_mut()
+            .set_grace(node, self.windows.grace_ms());
         let size = Duration::from_millis(self.windows.size_ms().unsigned_abs());
         let key: BoxSerde<Windowed<K>> = Arc::new(TimeWindowed::new(grouped.key.clone(), size));
         KTable::new(TableParts {

@@ -25,6 +25,7 @@ pub(crate) mod table_getter;
 pub(crate) mod table_map_values;
 pub(crate) mod table_repartition;
 pub(crate) mod table_source;
+pub(crate) mod table_suppress;
 pub(crate) mod table_table_join;
 pub(crate) mod to_stream;
 pub(crate) mod window_aggregate;

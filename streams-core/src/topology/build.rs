@@ -207,6 +207,7 @@ impl Graph {
             effect: RecordEffect::Other,
             priority: id,
             replaced: false,
+            grace_ms: None,
             hidden: false,
             location,
         });
@@ -233,6 +234,7 @@ impl Graph {
             effect: RecordEffect::Other,
             priority: self.nodes.len(),
             replaced: false,
+            grace_ms: None,
             hidden: true,
             location,
         });
@@ -390,6 +392,31 @@ impl Graph {
     /// Remembers a join that may turn out to be one of a stream with itself.
     pub(crate) fn note_self_join(&mut self, join: SelfJoin) {
         self.self_joins.push(join);
+    }
+
+    /// A windowed aggregation takes records for a window until that long after its end.
+    pub(crate) fn set_grace(&mut self, node: NodeId, grace_ms: i64) {
+        self.nodes[node].grace_ms = Some(grace_ms);
+    }
+
+    /// The longest grace period of the windowed aggregations that a node's records come from, the nearest ones (Kafka's
+    /// `GraphGraceSearchUtil`); `None` when there is a way to it on which nothing is windowed.
+    pub(crate) fn grace_before(&self, node: NodeId) -> Option<i64> {
+        if let Some(grace_ms) = self.nodes[node].grace_ms {
+            return Some(grace_ms);
+        }
+        let mut before = self.nodes[node].parents.clone();
+        if let NodeKind::Source { topics, .. } = &self.nodes[node].kind {
+            before.extend((0..self.nodes.len()).filter(|sink| {
+                matches!(&self.nodes[*sink].kind, NodeKind::Sink { topic: Some(topic @ TopicName::Internal(_)), .. }
+                    if topics.contains(topic))
+            }));
+        }
+        let graces: Option<Vec<i64>> = before
+            .into_iter()
+            .map(|node| self.grace_before(node))
+            .collect();
+        graces?.into_iter().max()
     }
 
     /// A table node must tell its children the value before a change.

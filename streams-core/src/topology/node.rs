@@ -49,6 +49,8 @@ pub(crate) struct NodeDefinition {
     pub(crate) priority: usize,
     /// Whether another node has taken its place; it has neither parents nor children then.
     pub(crate) replaced: bool,
+    /// How long a windowed aggregation takes records for a window after its end, in milliseconds.
+    pub(crate) grace_ms: Option<i64>,
     /// Whether it is no node of the user's: it stands between two that are, and is neither named nor described.
     pub(crate) hidden: bool,
     pub(crate) location: &'static Location<'static>,

@@ -28,6 +28,8 @@ pub(crate) struct StoreDefinition {
     /// Values are stored behind their timestamp; their changelog records carry it as the record's own.
     pub(crate) timestamped: bool,
     pub(crate) cached: bool,
+    /// Set for the buffer of a suppressed table.
+    pub(crate) suppresses: bool,
     /// Set for the stores of tables, whose cache has a listener downstream; not for stores of processors.
     pub(crate) elides_tombstones: bool,
     pub(crate) changelog: Option<ChangelogDefinition>,
@@ -45,6 +47,8 @@ pub(crate) enum ChangelogForm {
     Timestamped,
     /// The record's timestamp goes with the value, and with a deletion as well.
     Versioned,
+    /// Its value is one of several versions, which a header tells apart.
+    Suppressed,
 }
 
 impl StoreDefinition {
@@ -63,6 +67,7 @@ impl StoreDefinition {
     pub(crate) fn changelog_form(&self) -> ChangelogForm {
         match &self.spec.kind {
             StoreKind::Versioned(_) => ChangelogForm::Versioned,
+            _ if self.suppresses => ChangelogForm::Suppressed,
             _ if self.timestamped => ChangelogForm::Timestamped,
             _ => ChangelogForm::AsStored,
         }

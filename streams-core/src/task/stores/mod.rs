@@ -11,6 +11,8 @@ mod merged;
 mod outer_join;
 mod recency;
 pub(crate) mod record_context;
+mod suppress_buffer;
+pub(crate) mod suppress_changelog;
 mod view;
 mod window;
 
@@ -19,6 +21,7 @@ pub(crate) use grace_buffer::{Due, GraceBufferState};
 pub(crate) use join_window::{JoinWindowState, fetch_matches};
 pub(crate) use key_value::KeyValueState;
 pub(crate) use outer_join::{JoinSide, OuterJoinState, Unmatched, Waits};
+pub(crate) use suppress_buffer::{Held, SuppressBufferState};
 pub(crate) use view::{Cause, Placement, Updated};
 pub(crate) use window::{ScanOrder, WindowState};
 
@@ -87,14 +90,19 @@ impl Changelog {
 
     /// As what a buffer holds is logged: the producer gives the record its timestamp.
     fn log_now(&self, io: &mut StoreIo, key: &[u8], value: Option<&[u8]>) {
-        io.effects.push(
-            &self.topic,
-            self.partition,
-            None,
-            Some(key),
-            value,
-            &Headers::new(),
-        );
+        self.log_now_with_headers(io, key, value, &Headers::new());
+    }
+
+    /// As [`Changelog::log_now`], with headers.
+    fn log_now_with_headers(
+        &self,
+        io: &mut StoreIo,
+        key: &[u8],
+        value: Option<&[u8]>,
+        headers: &Headers,
+    ) {
+        io.effects
+            .push(&self.topic, self.partition, None, Some(key), value, headers);
     }
 }
 

@@ -83,7 +83,7 @@ fn read_text(bytes: &mut &[u8]) -> Result<String, SerdeError> {
         .map_err(|_| SerdeError::new("a topic or header of a buffered record is not UTF-8"))
 }
 
-fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], SerdeError> {
+pub(crate) fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], SerdeError> {
     let (first, rest) = bytes.split_first_chunk().ok_or_else(ends_early)?;
     *bytes = rest;
     Ok(*first)
