@@ -233,6 +233,7 @@ fn add_merged(
             effect: RecordEffect::Passes,
             priority,
             replaced: false,
+            grace_ms: None,
             hidden: false,
             location,
         });
