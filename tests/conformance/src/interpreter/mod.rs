@@ -5,8 +5,12 @@
 mod aggregations;
 mod grouping;
 mod options;
+mod processor_context;
+mod processor_stores;
+mod processors;
 mod sources;
 mod stateless;
+mod stores;
 mod stream_joins;
 mod streams;
 mod table_joins;

@@ -3,7 +3,7 @@
 use super::options::{Kept, consumed, kept, materialized};
 use super::streams::Stream;
 use super::tables::Table;
-use super::{Interpreter, Operand, Outcome, not_interpreted, returns};
+use super::{Interpreter, Operand, Outcome, not_interpreted, returns, stores};
 use crate::step::{Step, Wrong};
 use crate::values::{AnyValue, Key, KeySerde, Keys};
 use std::sync::Arc;
@@ -29,9 +29,8 @@ pub(super) fn step(op: &str, step: Step<'_>, all: &Interpreter) -> Option<Outcom
         "table" => Some(table::<String>(step, all)),
         "global_table" if is_long => Some(global_table::<i64>(step, all)),
         "global_table" => Some(global_table::<String>(step, all)),
-        "add_store" | "add_global_store" | "read_only_store" => {
-            Some(not_interpreted(op, "a topology"))
-        }
+        "add_store" => Some(stores::add(step, all)),
+        "add_global_store" | "read_only_store" => Some(not_interpreted(op, "a topology")),
         _ => None,
     }
 }

@@ -1,7 +1,8 @@
 //! Streams as operands.
 
 use super::{
-    Interpreter, Operand, Outcome, grouping, not_interpreted, stateless, stream_joins, topics,
+    Interpreter, Operand, Outcome, grouping, not_interpreted, processors, stateless, stream_joins,
+    topics,
 };
 use crate::step::Step;
 use crate::values::{AnyKey, AnyValue, Keys};
@@ -91,6 +92,7 @@ impl<K: AnyKey, V: AnyValue> Operand for Stream<K, V> {
             "to" | "to_extracted" | "repartition" | "to_table" => topics::step(self, op, step),
             "group_by_key" | "group_by" => grouping::step(self, op, step),
             "join" | "left_join" | "outer_join" => stream_joins::step(self, op, step, all),
+            "process" | "process_values" => processors::step(self, op, step, all),
             _ => not_interpreted(op, "a stream"),
         }
     }

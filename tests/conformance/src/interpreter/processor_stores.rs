@@ -1,0 +1,219 @@
+//! What the processors do with their stores.
+
+use super::processor_context::LogicContext;
+use super::processors::{Logic, PlainValue, Scripted, shown};
+use crate::values::{AnyKey, Key};
+use streams_core::Result;
+use streams_core::stores::{KeyValueStore, StoreHandle, TimestampedKeyValueStore, WindowStore};
+
+impl Scripted {
+    fn texts(&self) -> StoreHandle<KeyValueStore<Key, String>> {
+        StoreHandle::named(&self.store)
+    }
+
+    /// All entries of any key-value store.
+    fn all(&self, context: &mut impl LogicContext) -> Result<String> {
+        fn listed<V: ToString>(
+            entries: impl Iterator<Item = Result<(Key, V)>>,
+        ) -> Result<Vec<String>> {
+            entries
+                .map(|entry| entry.map(|(key, value)| line(&key, &value.to_string())))
+                .collect()
+        }
+        fn stamped<V: ToString>(
+            entries: impl Iterator<Item = Result<(Key, V, i64)>>,
+        ) -> Result<Vec<String>> {
+            entries
+                .map(|entry| {
+                    entry.map(|(key, value, timestamp)| {
+                        line(&key, &format!("{}@{timestamp}", value.to_string()))
+                    })
+                })
+                .collect()
+        }
+        let lines = match self.plain {
+            Some(PlainValue::Text) => listed(context.store(&self.texts())?.all()?)?,
+            Some(PlainValue::Long) => {
+                let longs: StoreHandle<KeyValueStore<Key, i64>> = StoreHandle::named(&self.store);
+                listed(context.store(&longs)?.all()?)?
+            }
+            None => {
+                let texts: StoreHandle<TimestampedKeyValueStore<Key, String>> =
+                    StoreHandle::named(&self.store);
+                match context.store(&texts) {
+                    Ok(mut store) => stamped(store.all()?)?,
+                    Err(_) => {
+                        let longs: StoreHandle<TimestampedKeyValueStore<Key, i64>> =
+                            StoreHandle::named(&self.store);
+                        stamped(context.store(&longs)?.all()?)?
+                    }
+                }
+            }
+        };
+        Ok(lines.join(" "))
+    }
+
+    /// What any key-value store has of a key.
+    fn found(&self, key: &Key, context: &mut impl LogicContext) -> Result<Option<String>> {
+        if key.0.is_none() {
+            return Ok(None);
+        }
+        match self.plain {
+            Some(PlainValue::Text) => context.store(&self.texts())?.get(key),
+            Some(PlainValue::Long) => {
+                let longs: StoreHandle<KeyValueStore<Key, i64>> = StoreHandle::named(&self.store);
+                let found = context.store(&longs)?.get(key)?;
+                Ok(found.map(|value| value.to_string()))
+            }
+            None => {
+                let texts: StoreHandle<TimestampedKeyValueStore<Key, String>> =
+                    StoreHandle::named(&self.store);
+                if let Ok(mut store) = context.store(&texts) {
+                    return Ok(store.get(key)?.map(|(value, at)| format!("{value}@{at}")));
+                }
+                let longs: StoreHandle<TimestampedKeyValueStore<Key, i64>> =
+                    StoreHandle::named(&self.store);
+                let found = context.store(&longs)?.get(key)?;
+                Ok(found.map(|(value, at)| format!("{value}@{at}")))
+            }
+        }
+    }
+
+    /// Logic over a key-value store; what it forwards.
+    pub(super) fn key_value(
+        &self,
+        key: &Key,
+        value: Option<String>,
+        timestamp: i64,
+        context: &mut impl LogicContext,
+    ) -> Result<Option<String>> {
+        let put = |value: Option<String>, context: &mut _| put(&self.texts(), key, value, context);
+        Ok(Some(match &self.logic {
+            Logic::Count => {
+                let longs: StoreHandle<KeyValueStore<Key, i64>> = StoreHandle::named(&self.store);
+                let mut counts = context.store(&longs)?;
+                let before = counts.get(key)?;
+                match value {
+                    None => {
+                        let before = counts.delete(key)?.map(|count| count.to_string());
+                        format!("deleted {}", shown(before))
+                    }
+                    Some(_) => {
+                        let now = before.unwrap_or(0) + 1;
+                        counts.put(key, now)?;
+                        now.to_string()
+                    }
+                }
+            }
+            Logic::Concat => {
+                let before = context.store(&self.texts())?.get(key)?;
+                let now = value.map(|value| match before {
+                    None => value,
+                    Some(before) => format!("{before},{value}"),
+                });
+                put(now, context)?;
+                self.all(context)?
+            }
+            Logic::PutIfAbsent => {
+                let before = context.store(&self.texts())?.get(key)?;
+                if before.is_none() {
+                    put(value, context)?;
+                }
+                format!("{} {}", shown(before), self.all(context)?)
+            }
+            Logic::Range(from, to) => {
+                put(value, context)?;
+                let mut store = context.store(&self.texts())?;
+                let mut lines = Vec::new();
+                let mut add = |entry: Result<(Key, String)>| -> Result<()> {
+                    let (key, value) = entry?;
+                    lines.push(line(&key, &value));
+                    Ok(())
+                };
+                match (from, to) {
+                    (Some(from), Some(to)) => store.range(from, to)?.try_for_each(&mut add)?,
+                    (Some(from), None) => store.range_from(from)?.try_for_each(&mut add)?,
+                    (None, Some(to)) => store.range_to(to)?.try_for_each(&mut add)?,
+                    (None, None) => store.all()?.try_for_each(&mut add)?,
+                }
+                lines.push("/".to_owned());
+                for entry in store.reverse_all()? {
+                    let (key, value) = entry?;
+                    lines.push(line(&key, &value));
+                }
+                lines.join(" ")
+            }
+            Logic::Latest => {
+                let latest: StoreHandle<TimestampedKeyValueStore<Key, String>> =
+                    StoreHandle::named(&self.store);
+                let mut latest = context.store(&latest)?;
+                let before = latest.get(key)?;
+                match value {
+                    Some(value) => latest.put(key, value, timestamp)?,
+                    None => latest.delete(key)?,
+                }
+                shown(before.map(|(value, at)| format!("{value}@{at}")))
+            }
+            Logic::List => self.all(context)?,
+            Logic::Lookup => {
+                let found = self.found(key, context)?;
+                format!("{}+{}", shown(value), shown(found))
+            }
+            Logic::Put => {
+                put(value, context)?;
+                return Ok(None);
+            }
+            Logic::PutUpper => {
+                put(value.map(|value| value.to_uppercase()), context)?;
+                return Ok(None);
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    pub(super) fn window(
+        &self,
+        size_ms: i64,
+        key: &Key,
+        value: Option<String>,
+        timestamp: i64,
+        context: &mut impl LogicContext,
+    ) -> Result<String> {
+        let start_ms = timestamp / size_ms * size_ms;
+        let windows: StoreHandle<WindowStore<Key, String>> = StoreHandle::named(&self.store);
+        let mut windows = context.store(&windows)?;
+        match value {
+            Some(value) => windows.put(key, value, start_ms)?,
+            None => windows.delete(key, start_ms)?,
+        }
+        let mut lines = Vec::new();
+        for entry in windows.fetch_range(key, 0, timestamp + size_ms)? {
+            let (start_ms, value) = entry?;
+            lines.push(format!("{start_ms}={value}"));
+        }
+        lines.push("/".to_owned());
+        for entry in windows.all()? {
+            let (key, start_ms, value) = entry?;
+            let (key, end_ms) = (shown(key.text()), start_ms + size_ms);
+            lines.push(format!("[{key}@{start_ms}/{end_ms}]={value}"));
+        }
+        Ok(lines.join(" "))
+    }
+}
+
+fn put(
+    store: &StoreHandle<KeyValueStore<Key, String>>,
+    key: &Key,
+    value: Option<String>,
+    context: &mut impl LogicContext,
+) -> Result<()> {
+    let mut store = context.store(store)?;
+    match value {
+        Some(value) => store.put(key, value),
+        None => store.delete(key).map(drop),
+    }
+}
+
+fn line(key: &Key, value: &str) -> String {
+    format!("{}={value}", shown(key.text()))
+}
