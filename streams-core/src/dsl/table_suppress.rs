@@ -90,6 +90,8 @@ impl<K: 'static, V: 'static, T: RowState + super::table::Suppressible> KTable<K,
         let parts = &self.parts;
         let held = suppressed.held_until();
         let mut graph = parts.graph.borrow_mut();
+        // What a held row was before is the old value of its first change.
+        (parts.old_values)(&mut graph, true);
         let given = suppressed.name.as_deref().or(self.given_name());
         let (name, store_name) = match given {
             Some(name) => {

@@ -61,7 +61,10 @@ fn show((step, record): &(usize, Record)) -> String {
         "[{step}] {} {} @{}",
         bytes(&record.key),
         bytes(&record.value),
-        record.timestamp
+        match record.timestamp {
+            Some(timestamp) => timestamp.to_string(),
+            None => "now".to_owned(),
+        }
     );
     for (name, value) in &record.headers {
         let _ = write!(line, " {name}={}", bytes(value));

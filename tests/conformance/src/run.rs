@@ -85,7 +85,8 @@ fn give(driver: &mut TopologyTestDriver, input: &Input) -> streams_core::Result<
                 headers.add(name, value.as_deref());
             }
             let (key, value) = (record.key.clone(), record.value.clone());
-            driver.pipe_bytes(topic, key, value, record.timestamp, headers)
+            let timestamp = record.timestamp.unwrap_or_default();
+            driver.pipe_bytes(topic, key, value, timestamp, headers)
         }
     }
 }
@@ -98,7 +99,7 @@ fn drain(driver: &mut TopologyTestDriver, step: usize, answers: &mut Answers) {
             let record = Record {
                 key: record.key,
                 value: record.value,
-                timestamp: record.timestamp.unwrap_or(driver.wall_clock_ms()),
+                timestamp: record.timestamp,
                 headers: headers
                     .map(|header| {
                         let value = header.value.as_deref().map(<[u8]>::to_vec);

@@ -31,8 +31,8 @@ pub struct Record {
     pub key: Option<Vec<u8>>,
     /// The value.
     pub value: Option<Vec<u8>>,
-    /// Milliseconds.
-    pub timestamp: i64,
+    /// Milliseconds; `None` was left to the producer.
+    pub timestamp: Option<i64>,
     /// Names and values.
     pub headers: Headers,
 }
@@ -116,7 +116,7 @@ fn read_input(step: Step<'_>) -> Result<Input, Wrong> {
         record: Record {
             key: bytes(step.0.get("key"))?,
             value,
-            timestamp,
+            timestamp: Some(timestamp),
             headers: headers(step.0.get("headers"))?,
         },
     })
@@ -185,7 +185,7 @@ pub fn read_answers(whole: Step<'_>) -> Result<Answers, Wrong> {
 
 fn read_produced(line: &Json) -> Result<(usize, Record), Wrong> {
     let number = |at: usize| line.get(at).and_then(Json::as_i64);
-    let (Some(step), Some(timestamp)) = (number(0), number(3)) else {
+    let (Some(step), timestamp) = (number(0), number(3)) else {
         return Err(Wrong::new(format!("{line} is no produced record")));
     };
     let record = Record {

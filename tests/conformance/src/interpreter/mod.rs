@@ -13,6 +13,7 @@ mod stateless;
 mod stores;
 mod stream_joins;
 mod streams;
+mod suppress;
 mod table_joins;
 mod tables;
 mod topics;

@@ -109,6 +109,7 @@ impl<K: AnyKey, V: AnyValue> Operand for Table<K, V> {
                 map_values(self, mapper, step)
             }
             "to_stream" => to_stream(self, step),
+            "suppress" => super::suppress::step(self, step),
             "group_by" => group_by(self, step),
             "join" | "left_join" | "outer_join" => table_joins::step(self, op, step, all),
             _ => not_interpreted(op, "a table"),
