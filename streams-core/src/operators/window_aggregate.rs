@@ -192,8 +192,6 @@ impl<F, K: 'static, A: 'static> WindowAggregate<F, K, A> {
         context: &mut Context,
     ) -> Result<()> {
         let (state, io) = context.state::<WindowState<K, A>>(self.store);
-        // Nobody waits for single changes, and a scan is cheaper without changes to lay over the store.
-        state.write_changed(io)?;
         let closed = state
             .fetch(None, lower_ms, upper_ms, Order::Forward, io)?
             .collect::<Result<Vec<_>>>()?;
