@@ -224,6 +224,52 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         )
     }
 
+    /// As [`KGroupedStream::reduce_with`], for results that may end: a reducer that returns `None` deletes the row, and the next
+    /// value begins anew.
+    ///
+    /// ```
+    /// # use streams_core::{Consumed, Materialized, Produced, StreamsBuilder, TopologyTestDriver};
+    /// # use streams_core::serdes::{I64, Nullable, Utf8};
+    /// let builder = StreamsBuilder::new();
+    /// builder
+    ///     .stream::<String, i64>("cart-changes", Consumed::new())
+    ///     .group_by_key()
+    ///     .reduce_optional(
+    ///         |cart, pieces| Some(cart + pieces).filter(|pieces| *pieces > 0),
+    ///         Materialized::named("carts"),
+    ///     )
+    ///     .to_stream()
+    ///     .to("carts", Produced::new());
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let (input, output) = (driver.input("cart-changes", Utf8, I64), driver.output("carts", Utf8, Nullable(I64)));
+    /// driver.pipe(&input, "ann", &2)?;
+    /// driver.pipe(&input, "ann", &-2)?;
+    /// assert_eq!(driver.read_values(&output)?, [Some(2), None]);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn reduce_optional<H: History>(
+        &self,
+        reducer: impl Fn(&V, &V) -> Option<V> + Send + Sync + 'static,
+        materialized: Materialized<impl ValueSerde<V>, H>,
+    ) -> KTable<K, V, H::Rows<Deletable>>
+    where
+        V: Clone,
+    {
+        self.add(
+            move |_: &K, value: &V, reduced: &mut Option<V>| {
+                *reduced = match reduced {
+                    None => Some(value.clone()),
+                    Some(before) => reducer(before, value),
+                };
+            },
+            Arc::new(|| None),
+            materialized,
+            REDUCE,
+            Location::caller(),
+        )
+    }
+
     /// Folds the values of each key into an aggregate, changed in place.
     ///
     /// ```

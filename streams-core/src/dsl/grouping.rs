@@ -144,6 +144,19 @@ impl<K: 'static, V: 'static> Grouping<Option<K>, V> {
     }
 
     #[doc(hidden)]
+    pub fn reduce_optional(
+        &self,
+        reducer: impl Fn(&V, &V) -> Option<V> + Send + Sync + 'static,
+        materialized: Materialized<impl ValueSerde<V>>,
+    ) -> KTable<Option<K>, V, Deletable>
+    where
+        Option<K>: AlwaysThere,
+        V: Clone,
+    {
+        self.0.reduce_optional(reducer, materialized)
+    }
+
+    #[doc(hidden)]
     pub fn aggregate<A: 'static>(
         &self,
         initializer: impl Fn() -> A + Send + Sync + 'static,

@@ -21,6 +21,21 @@ pub(super) fn aggregating<K: AnyKey, V: AnyValue>(
     }
 }
 
+/// A reducer of two texts that may come to nothing.
+pub(super) fn reducing_to_null<V: AnyValue>(
+    name: &str,
+) -> Result<impl Fn(&V, &V) -> Option<V> + Send + Sync + 'static, Wrong> {
+    if !default_is_text::<V>() {
+        return Err(Wrong::new("longs are reduced by 'value' and 'aggregate'"));
+    }
+    let reducer = functions::aggregator(name)?;
+    Ok(move |before: &V, value: &V| {
+        let reduced = reducer(None, Some(&value.text()), Some(&before.text()))?;
+        let reduced: Box<dyn Any> = Box::new(reduced);
+        Some(*reduced.downcast::<V>().expect("a reduced text is a text"))
+    })
+}
+
 /// A reducer of two values of a type; texts only, but that those that choose one of the two take any.
 pub(super) fn reducing<V: AnyValue>(
     name: &str,
@@ -74,6 +89,15 @@ pub(super) fn of_stream<K: AnyKey, V: AnyValue>(
             group.count(),
             kept => group.count_with(kept)
         )),
+        "reduce" if functions::may_be_null(step.required("fn")?) => {
+            let reducer = reducing_to_null::<V>(step.required("fn")?)?;
+            returns(kept_or_not!(
+                kept::<V>(step)?,
+                of.keys,
+                group.reduce_optional(reducer, Materialized::new().with_value(default_serde::<V>())),
+                kept => group.reduce_optional(reducer, kept)
+            ))
+        }
         "reduce" => {
             let reducer = reducing::<V>(step.required("fn")?)?;
             returns(kept_or_not!(
