@@ -31,7 +31,7 @@
 //! | `buffered.records.per.partition` | `1000` | Records buffered per input partition before fetching pauses. | |
 //! | `commit.interval.ms` | `30000` | Time between commits; 100 by default with `exactly_once_v2`. | |
 //! | `deserialization.exception.handler` | `LogAndFail` | What happens to a record that cannot be read: `LogAndFail` or `LogAndContinue`. | Names, though the names of Java's classes are understood; other handlers are given in code. |
-//! | `ensure.explicit.internal.resource.naming` | `false` |
+//! | `ensure.explicit.internal.resource.naming` | `false` | Whether generated names of stores, changelogs and repartition topics are an error (KIP-1111); heeded by `StreamsBuilder::build_with`. | |
 //! | `errors.dead.letter.queue.topic.name` | none | Topic for records the handlers go on from (KIP-1034). | |
 //! | `group.protocol` | `classic` | Group protocol: `classic`, or `consumer` (KIP-848). | No `streams` (KIP-1071). |
 //! | `log.summary.interval.ms` | `120000` | Time between summaries in the log, -1 for none. | |

@@ -204,8 +204,9 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
             // Java calls the store of a reduce so, too.
             None => graph.new_name("KTABLE-AGGREGATE-STATE-STORE-"),
         };
-        let sink_name = graph.new_name("KSTREAM-SINK-");
-        let source_name = graph.new_name("KSTREAM-SOURCE-");
+        let function = self.function.as_deref();
+        let sink_name = graph.name_with_suffix_or(function, "-sink", "KSTREAM-SINK-");
+        let source_name = graph.name_with_suffix_or(function, "-source", "KSTREAM-SOURCE-");
         let name = graph.name_or(self.function.as_deref(), prefix);
         let known = self.name.as_ref().and(self.repartitioned.get());
         let source = match known {

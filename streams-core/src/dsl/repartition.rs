@@ -8,6 +8,7 @@ use crate::partitioner::StreamPartitioner;
 use crate::serdes::BoxSerde;
 use crate::timestamp_extractor::FailOnInvalidTimestamp;
 use crate::topology::optimize::{Repartition, RepartitionFactories, RepartitionSerdes};
+use crate::topology::topic::RecordTypes;
 use crate::topology::{NodeId, OffsetReset, RecordEffect, TopicName};
 use std::panic::Location;
 use std::sync::Arc;
@@ -128,7 +129,7 @@ pub(crate) fn repartition_for_join<K: 'static, V: 'static>(
         Some(base) => base,
         None => {
             let mut graph = graph.borrow_mut();
-            if let Some(source) = graph.join_repartition(node) {
+            if let Some(source) = graph.join_repartition(node, RecordTypes::of::<K, V>()) {
                 for _ in 0..3 {
                     graph.burn_index();
                 }
@@ -146,7 +147,8 @@ pub(crate) fn repartition_for_join<K: 'static, V: 'static>(
         partitioner: None,
     };
     let source = add_repartition(graph, node, &base, parts, location);
-    graph.borrow_mut().set_join_repartition(node, source);
+    let types = RecordTypes::of::<K, V>();
+    graph.borrow_mut().set_join_repartition(node, types, source);
     source
 }
 

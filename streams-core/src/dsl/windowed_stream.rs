@@ -1,7 +1,7 @@
 //! `TimeWindowedKStream`: a grouped stream over windows of time.
 
 use super::grouped_stream::{KGroupedStream, Prefixes, aggregating, reducing};
-use super::options::{Materialized, ValueSerde};
+use super::options::{Materialized, Named, ValueSerde};
 use super::stream_node;
 use super::table::{KTable, Permanent, TableParts};
 use super::windows::{EmitStrategy, TimeWindows};
@@ -54,6 +54,15 @@ impl<K: 'static, V: 'static> TimeWindowedKStream<K, V> {
             grouped,
             windows,
             emit: EmitStrategy::OnWindowUpdate,
+        }
+    }
+
+    /// Names the node that the next aggregation of the returned handle adds; see
+    /// [`KStream::named`](crate::KStream::named).
+    pub fn named(&self, name: impl Into<Named>) -> Self {
+        TimeWindowedKStream {
+            grouped: self.grouped.named(name),
+            ..self.clone()
         }
     }
 

@@ -29,8 +29,8 @@ pub(crate) struct Graph {
     stores: Vec<PendingStore>,
     global_stores: Vec<PendingGlobalStore>,
     copartitioned: Vec<Vec<NodeId>>,
-    /// The source of the last repartition topic made for a join of a node.
-    join_repartitions: BTreeMap<NodeId, NodeId>,
+    /// The source of the last repartition topic made for a join of a node, and the types of its records.
+    join_repartitions: BTreeMap<NodeId, (RecordTypes, NodeId)>,
     self_joins: Vec<SelfJoin>,
     /// The sources of `stream`, which become one where their topics are the same.
     streams: BTreeMap<NodeId, RecordTypes>,
@@ -89,6 +89,17 @@ impl Graph {
             }
             None => generated,
         }
+    }
+
+    /// A given name and a suffix, or `PREFIX` and the next number; the number is used up in both cases.
+    pub(crate) fn name_with_suffix_or(
+        &mut self,
+        name: Option<&str>,
+        suffix: &str,
+        prefix: &str,
+    ) -> String {
+        let generated = self.new_name(prefix);
+        name.map_or(generated, |name| format!("{name}{suffix}"))
     }
 
     /// A given name, or `PREFIX` and the next number; a given name uses no number up, as with `process` in Java.
@@ -348,11 +359,15 @@ impl Graph {
 
     /// What a node is called.
     pub(crate) fn name_of(&self, node: NodeId) -> &Arc<str> {
-        let mut node = &self.nodes[node];
-        while node.hidden {
-            node = &self.nodes[node.parents[0]];
+        &self.nodes[self.visible(node)].name
+    }
+
+    /// The node itself, or the one before it if nobody sees it.
+    fn visible(&self, mut node: NodeId) -> NodeId {
+        while self.nodes[node].hidden {
+            node = self.nodes[node].parents[0];
         }
-        &node.name
+        node
     }
 
     /// Every source node a node's records come from.
@@ -380,13 +395,20 @@ impl Graph {
         self.copartitioned.push(sources);
     }
 
-    /// The source that joins of a node read, when the keys of that node may have changed.
-    pub(crate) fn join_repartition(&self, node: NodeId) -> Option<NodeId> {
-        self.join_repartitions.get(&node).copied()
+    /// The source that joins of a node's records, of these types, read when their keys may have changed.
+    pub(crate) fn join_repartition(&self, node: NodeId, types: RecordTypes) -> Option<NodeId> {
+        let (known, source) = self.join_repartitions.get(&self.visible(node))?;
+        (*known == types).then_some(*source)
     }
 
-    pub(crate) fn set_join_repartition(&mut self, node: NodeId, source: NodeId) {
-        self.join_repartitions.insert(node, source);
+    pub(crate) fn set_join_repartition(
+        &mut self,
+        node: NodeId,
+        types: RecordTypes,
+        source: NodeId,
+    ) {
+        let node = self.visible(node);
+        self.join_repartitions.insert(node, (types, source));
     }
 
     /// Remembers a join that may turn out to be one of a stream with itself.

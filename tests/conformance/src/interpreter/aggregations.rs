@@ -67,21 +67,16 @@ fn default_is_text<V: AnyValue>() -> bool {
     std::any::TypeId::of::<V>() == std::any::TypeId::of::<String>()
 }
 
-/// The library has no name for the node of an aggregation apart from its store's.
-pub(super) fn without_name(step: Step<'_>) -> Result<(), Wrong> {
-    match step.has("name") {
-        true => Err(Wrong::not_interpreted("the name of an aggregation")),
-        false => Ok(()),
-    }
-}
-
 pub(super) fn of_stream<K: AnyKey, V: AnyValue>(
     of: &Group<K, V>,
     op: &str,
     step: Step<'_>,
 ) -> Outcome {
-    without_name(step)?;
     let group = of.group.drop_null_values();
+    let group = match step.text("name") {
+        Some(name) => group.named(name),
+        None => group,
+    };
     match op {
         "count" => returns(kept_or_not!(
             kept::<i64>(step)?,
@@ -142,8 +137,8 @@ pub(super) fn of_stream<K: AnyKey, V: AnyValue>(
 }
 
 pub(super) fn of_table<K: AnyKey>(of: &TableGroup<K>, op: &str, step: Step<'_>) -> Outcome {
-    without_name(step)?;
-    let group = &of.0;
+    let named = step.text("name").map(|name| of.0.named(name));
+    let group = named.as_ref().unwrap_or(&of.0);
     match op {
         "count" => returns(kept_or_not!(
             kept::<i64>(step)?,

@@ -88,7 +88,6 @@ pub fn build(
     steps: &[Step<'_>],
     config: &StreamsConfig,
 ) -> Result<streams_core::Result<Topology>, Wrong> {
-    let _ = config;
     let all = Interpreter {
         builder: StreamsBuilder::new(),
         handles: RefCell::default(),
@@ -110,7 +109,7 @@ pub fn build(
             all.name(name, handle);
         }
     }
-    Ok(all.builder.build())
+    Ok(all.builder.build_with(config))
 }
 
 /// An operand as what it may be.

@@ -1,6 +1,6 @@
 //! Time windows.
 
-use super::aggregations::{aggregating, reducing, without_name};
+use super::aggregations::{aggregating, reducing};
 use super::grouping::Group;
 use super::options::{materialized, span};
 use super::tables::Table;
@@ -54,19 +54,19 @@ pub(super) fn emit(step: Step<'_>) -> Result<Option<EmitStrategy>, Wrong> {
 
 impl<V: AnyValue> Operand for TimeWindowed<V> {
     fn step(&self, op: &str, step: Step<'_>, _: &Interpreter) -> Outcome {
-        without_name(step)?;
+        let (all, present) = match step.text("name") {
+            Some(name) => (self.all.named(name), self.present.named(name)),
+            None => (self.all.clone(), self.present.clone()),
+        };
         match op {
-            "count" => returns(Table::new(
-                self.all.count_with(materialized(step)?),
-                self.keys,
-            )),
+            "count" if step.has("materialized") => {
+                returns(Table::new(all.count_with(materialized(step)?), self.keys))
+            }
+            "count" => returns(Table::new(all.count(), self.keys)),
             "reduce" => {
                 let reducer = reducing::<V>(step.required("fn")?)?;
                 let kept = materialized(step)?;
-                returns(Table::new(
-                    self.present.reduce_with(reducer, kept),
-                    self.keys,
-                ))
+                returns(Table::new(present.reduce_with(reducer, kept), self.keys))
             }
             "aggregate" => {
                 let name = step.required("fn")?;
@@ -77,7 +77,7 @@ impl<V: AnyValue> Operand for TimeWindowed<V> {
                 let Some(initial) = functions::initial(step.required("init")?)? else {
                     return not_interpreted("aggregate", "windows without an initial value");
                 };
-                let table = self.all.aggregate(
+                let table = all.aggregate(
                     move || initial.clone(),
                     move |key: &Key, value: &Option<V>, aggregate: &mut String| {
                         *aggregate =
