@@ -446,7 +446,7 @@ impl<KOut: 'static, VOut: 'static> ProcessorContext<'_, KOut, VOut> {
 
     /// The wall clock, read once for each round of the thread's loop.
     pub fn current_system_time_ms(&self) -> i64 {
-        self.context.now_ms
+        self.context.system_time_ms
     }
 
     /// The task this processor works in.

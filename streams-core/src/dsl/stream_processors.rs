@@ -35,6 +35,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
                     input: PhantomData::<fn((K, V))>,
                 };
                 let node = Rc::new(RefCell::new(process));
+                scope.punctuated.push(id);
                 scope
                     .punctuates
                     .push(node.clone() as Rc<RefCell<dyn Punctuate>>);
@@ -108,6 +109,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
                     input: PhantomData::<fn((K, V))>,
                 };
                 let node = Rc::new(RefCell::new(ProcessValues(process)));
+                scope.punctuated.push(id);
                 scope
                     .punctuates
                     .push(node.clone() as Rc<RefCell<dyn Punctuate>>);

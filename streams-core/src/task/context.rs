@@ -35,6 +35,8 @@ pub struct Context {
     pub(crate) stream_time_ms: i64,
     /// The wall clock of this round.
     pub(crate) now_ms: i64,
+    /// The wall clock as processors see it: that of the last record or punctuation, which a flush does not move.
+    pub(crate) system_time_ms: i64,
     pub(crate) commit_requested: bool,
     pub(crate) schedules: Schedules,
     /// What processors want to remember with the committed offsets.

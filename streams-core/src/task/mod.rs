@@ -81,6 +81,8 @@ pub(crate) struct Task<R> {
     /// Operators that hold changes back, in the order of their stores.
     flushes: Vec<Rc<RefCell<dyn Flush>>>,
     punctuates: Vec<Rc<RefCell<dyn Punctuate>>>,
+    /// The same by position, in the order in which their nodes were added: that in which they are initialized.
+    init_order: Vec<usize>,
     deserialization_handler: Arc<dyn DeserializationHandler>,
     max_task_idle_ms: Option<i64>,
     commit_needed: bool,
@@ -154,6 +156,8 @@ impl<R: FetchedRecord> Task<R> {
             }
         }
         scope.flushes.sort_by_key(|(store, _)| *store);
+        let mut init_order: Vec<usize> = (0..scope.punctuates.len()).collect();
+        init_order.sort_by_key(|position| scope.punctuated[*position]);
         let flushes = scope.flushes.into_iter().map(|(_, flush)| flush).collect();
         let committed = inputs.iter().map(|_| None).collect();
         Ok(Task {
@@ -172,6 +176,7 @@ impl<R: FetchedRecord> Task<R> {
                 origin: Origin::default(),
                 stream_time_ms: -1,
                 now_ms: 0,
+                system_time_ms: 0,
                 commit_requested: false,
                 schedules: Default::default(),
                 processor_metadata: BTreeMap::new(),
@@ -185,6 +190,7 @@ impl<R: FetchedRecord> Task<R> {
             arrived: Vec::new(),
             flushes,
             punctuates: scope.punctuates,
+            init_order,
             deserialization_handler: options.deserialization_handler.clone(),
             max_task_idle_ms: options.max_task_idle.map(crate::stores::duration_ms),
             commit_needed: false,
@@ -259,6 +265,7 @@ impl<R: FetchedRecord> Task<R> {
                 break;
             };
             self.context.stream_time_ms = self.context.stream_time_ms.max(timestamp);
+            self.context.system_time_ms = now_ms;
             self.inputs[input]
                 .process_head(input as u32, timestamp, &mut self.context)
                 .map_err(|error| self.locate(error))?;
@@ -394,7 +401,9 @@ impl<R: FetchedRecord> Task<R> {
             return Ok(());
         }
         self.initialized = true;
-        for node in &self.punctuates {
+        self.context.system_time_ms = self.context.now_ms;
+        for position in &self.init_order {
+            let node = &self.punctuates[*position];
             node.borrow_mut().init(&mut self.context)?;
         }
         Ok(())
@@ -422,6 +431,7 @@ impl<R: FetchedRecord> Task<R> {
         while let Some(due) = self.context.schedules.take_due(clock, time_ms) {
             any = true;
             self.commit_needed = true;
+            self.context.system_time_ms = self.context.now_ms;
             self.context.origin = Origin {
                 input: None,
                 offset: -1,

@@ -104,6 +104,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) flushes: Vec<(usize, Rc<RefCell<dyn Flush>>)>,
     /// Operators that are called by time.
     pub(crate) punctuates: Vec<Rc<RefCell<dyn Punctuate>>>,
+    /// Their nodes.
+    pub(crate) punctuated: Vec<NodeId>,
 }
 
 impl<'a> Scope<'a> {
@@ -119,6 +121,7 @@ impl<'a> Scope<'a> {
             shared: HashMap::new(),
             flushes: Vec::new(),
             punctuates: Vec::new(),
+            punctuated: Vec::new(),
         }
     }
 
