@@ -328,6 +328,7 @@ impl StreamsBuilder {
                     }
                     Ok(())
                 }),
+                update: None,
             },
             location,
         );

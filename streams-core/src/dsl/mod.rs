@@ -13,6 +13,7 @@ mod options;
 mod partitioning;
 mod repartition;
 mod same_key;
+mod store_sources;
 mod stream;
 mod stream_grouping;
 mod stream_joined;

@@ -302,6 +302,7 @@ impl<B: Broker> Application<B> {
         let context = GlobalContext {
             broker: Arc::clone(&self.broker),
             topology: self.topology.clone(),
+            application_id: Arc::clone(&self.settings.application_id),
             client_id: format!("{client_id}-global-consumer"),
             directory: directory.global()?,
             resources: resources.clone(),

@@ -6,6 +6,7 @@ use crate::record::TopicPartition;
 use crate::runtime::broker::{Broker, Input, InputSlot, LogReader, StartOffset};
 use crate::runtime::lifecycle::Lifecycle;
 use crate::task::GlobalStores;
+use crate::task::global_updates::GlobalUpdates;
 use crate::topology::Topology;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 pub(crate) struct GlobalContext<B> {
     pub(crate) broker: Arc<B>,
     pub(crate) topology: Topology,
+    pub(crate) application_id: Arc<str>,
     pub(crate) client_id: String,
     /// Where the tables live, `None` for in memory.
     pub(crate) directory: Option<PathBuf>,
@@ -55,6 +57,11 @@ pub(crate) fn run<B: Broker>(
     let Some((mut reader, stores, mut inputs)) = open(context)? else {
         return Ok(());
     };
+    let mut updates = GlobalUpdates::new(
+        &context.topology,
+        &context.application_id,
+        Arc::clone(&context.handler),
+    )?;
     let started = Instant::now();
     let mut failing_since: Option<Instant> = None;
     let mut records = Vec::new();
@@ -88,7 +95,7 @@ pub(crate) fn run<B: Broker>(
             Err(error) => return Err(error.context("reading global tables")),
         }
         restored += records.len() as u64;
-        apply(&stores, &mut inputs, &mut records, restoring)?;
+        apply(&stores, &mut updates, &mut inputs, &mut records, restoring)?;
         if restoring {
             // The last offsets of a topic may hold no records: transaction markers, compacted ones.
             for input in inputs.iter_mut().filter(|input| input.position < input.end) {
@@ -105,6 +112,7 @@ pub(crate) fn run<B: Broker>(
 
 fn apply<R: crate::record::FetchedRecord>(
     stores: &GlobalStores,
+    updates: &mut GlobalUpdates,
     inputs: &mut [GlobalInput],
     records: &mut Vec<(InputSlot, R)>,
     restoring: bool,
@@ -121,6 +129,7 @@ fn apply<R: crate::record::FetchedRecord>(
         let next = last.offset() + 1;
         stores
             .apply(
+                updates,
                 input.store,
                 input.partition.partition,
                 &records,

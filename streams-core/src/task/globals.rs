@@ -1,6 +1,7 @@
 //! Global tables: one byte store each, the same for all tasks of the process, filled from the topic itself.
 
 use super::effects::Effects;
+use super::global_updates::GlobalUpdates;
 use super::stores::{AnyState, KeyValueState, StoreIo};
 use crate::deserialization_handler::{
     DeserializationHandler, DeserializationResponse, UnreadableRecord,
@@ -95,8 +96,11 @@ impl GlobalStores {
 
     /// Puts records of one partition into a table, with how far it was read. Only while running does the handler see what
     /// cannot be read: a restore copies bytes, as Kafka Streams does.
+    ///
+    /// Where user code keeps the store, it is run for each record instead, in both cases.
     pub(crate) fn apply<R: FetchedRecord>(
         &self,
+        updates: &mut GlobalUpdates,
         index: usize,
         partition: i32,
         records: &[R],
@@ -105,6 +109,15 @@ impl GlobalStores {
     ) -> Result<()> {
         let definition = self.definition(index);
         let mut io = self.lock();
+        if updates.keeps(index) {
+            let mut reason = String::new();
+            for record in records {
+                if !updates.process(index, partition, record, &mut io, &mut reason)? {
+                    self.continue_after(definition, partition, record, &reason)?;
+                }
+            }
+            return self.finish(&mut io.stores, index, partition, next_offset);
+        }
         let stores = &mut io.stores;
         let mut bytes = Vec::new();
         for record in records {
@@ -122,6 +135,17 @@ impl GlobalStores {
             });
             stores.key_value_mut(index).put(key, value)?;
         }
+        self.finish(stores, index, partition, next_offset)
+    }
+
+    /// Makes what was put durable, with how far the topic was read.
+    fn finish(
+        &self,
+        stores: &mut TaskStores,
+        index: usize,
+        partition: i32,
+        next_offset: i64,
+    ) -> Result<()> {
         stores.key_value_mut(self.len()).put(
             &position_key(index, partition, self),
             Some(&next_offset.to_be_bytes()),

@@ -5,6 +5,7 @@
 
 pub(crate) mod context;
 pub mod effects;
+pub(crate) mod global_updates;
 pub(crate) mod globals;
 pub(crate) mod java_queue;
 pub(crate) mod offset_metadata;

@@ -6,6 +6,7 @@ use super::tasks::{DrivenTask, Layout, TaskFactory};
 use crate::deserialization_handler::{DeserializationHandler, LogAndContinue, LogAndFail};
 use crate::error::Result;
 use crate::record::OwnedRecord;
+use crate::task::global_updates::GlobalUpdates;
 use crate::task::globals::GlobalViews;
 use crate::task::{GlobalStores, Task, TaskOptions};
 use crate::topology::Topology;
@@ -50,6 +51,7 @@ pub struct TopologyTestDriver {
     pub(super) factory: TaskFactory,
     pub(super) tasks: Vec<DrivenTask>,
     pub(super) globals: Arc<GlobalStores>,
+    global_updates: GlobalUpdates,
     pub(super) global_views: GlobalViews,
     pub(super) logs: Logs,
     commit_mode: CommitMode,
@@ -121,10 +123,12 @@ impl TopologyTestDriver {
             options,
         };
         let tasks = factory.open(&mut logs, &globals, BTreeMap::new())?;
+        let global_updates = global_updates(&factory)?;
         let mut driver = TopologyTestDriver {
             factory,
             tasks,
             globals,
+            global_updates,
             global_views: GlobalViews::default(),
             logs,
             commit_mode,
@@ -238,12 +242,20 @@ impl TopologyTestDriver {
             &StoreResources::in_memory(),
             self.factory.options.deserialization_handler.clone(),
         )?;
+        self.global_updates = global_updates(&self.factory)?;
         for index in 0..self.globals.len() {
             let topic = self.globals.topic(index).clone();
             for partition in 0..self.logs.counts.of(&topic) {
                 let records = self.logs.records(&topic, partition);
                 let end = records.len() as i64;
-                self.globals.apply(index, partition, records, end, true)?;
+                self.globals.apply(
+                    &mut self.global_updates,
+                    index,
+                    partition,
+                    records,
+                    end,
+                    true,
+                )?;
             }
         }
         Ok(())
@@ -270,8 +282,15 @@ impl TopologyTestDriver {
         for index in 0..self.globals.len() {
             if **self.globals.topic(index) == *topic {
                 let next = record.offset + 1;
-                self.globals
-                    .apply(index, partition, std::slice::from_ref(&record), next, false)?;
+                let records = std::slice::from_ref(&record);
+                self.globals.apply(
+                    &mut self.global_updates,
+                    index,
+                    partition,
+                    records,
+                    next,
+                    false,
+                )?;
             }
         }
         if let Some(reader) = reader {
@@ -352,4 +371,12 @@ impl TopologyTestDriver {
             .map(|driven| Task::dropped_records(&driven.task))
             .sum()
     }
+}
+
+fn global_updates(factory: &TaskFactory) -> Result<GlobalUpdates> {
+    GlobalUpdates::new(
+        &factory.topology,
+        &factory.options.application_id,
+        factory.options.deserialization_handler.clone(),
+    )
 }

@@ -1,5 +1,6 @@
 //! Stores as a topology defines them: what to open, how it is typed, and what its changelog is.
 
+use crate::task::global_updates::GlobalUpdateFactory;
 use crate::task::stores::AnyState;
 use std::collections::BTreeMap;
 use std::panic::Location;
@@ -105,6 +106,8 @@ pub(crate) struct GlobalStoreDefinition {
     pub(crate) processor_name: String,
     /// Checks that a record's key and value can be read, so that the handler sees it when they cannot.
     pub(crate) check: RecordCheck,
+    /// What keeps the store instead of a copy of the topic's records.
+    pub(crate) update: Option<GlobalUpdateFactory>,
 }
 
 /// Tells whether key and value bytes can be read.

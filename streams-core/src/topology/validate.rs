@@ -14,7 +14,41 @@ pub(super) fn validate(parts: &TopologyParts, wanted: &dyn Fn(usize) -> bool) ->
         ));
     }
     every_store_is_used(parts, wanted)?;
-    no_topic_is_read_twice(parts)
+    no_topic_is_read_twice(parts)?;
+    counts_agree(parts)
+}
+
+/// Repartition topics that are joined must have the same number of partitions; where each of them has one that was asked for,
+/// that is known already (`InternalTopologyBuilder#validateCopartition`). The runtime sees to the others.
+fn counts_agree(parts: &TopologyParts) -> Result<()> {
+    for sub_topology in &parts.sub_topologies {
+        for group in &sub_topology.copartition_groups {
+            let counts: Option<BTreeMap<&str, i32>> = group
+                .iter()
+                .map(|input| match &sub_topology.sources[*input].topic {
+                    TopicName::Internal(topic) => {
+                        Some((topic.base.as_str(), topic.partition_count?))
+                    }
+                    TopicName::External(_) => None,
+                })
+                .collect();
+            let Some(counts) = counts else { continue };
+            let mut distinct: Vec<i32> = counts.values().copied().collect();
+            distinct.sort_unstable();
+            distinct.dedup();
+            if distinct.len() > 1 {
+                let listed: Vec<String> = counts
+                    .iter()
+                    .map(|(topic, count)| format!("{topic}={count}"))
+                    .collect();
+                return Err(Error::topology(format!(
+                    "Following topics do not have the same number of partitions: [{}]; give the same number to each `Repartitioned::with_number_of_partitions`",
+                    listed.join(", ")
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A store nobody is connected to would never be opened: almost always a forgotten handle in `process`.
@@ -53,4 +87,45 @@ fn no_topic_is_read_twice(parts: &TopologyParts) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::serdes::Utf8;
+    use crate::{Consumed, JoinWindows, Repartitioned, StreamsBuilder};
+    use std::time::Duration;
+
+    fn joined(left: i32, right: Option<i32>) -> crate::Result<crate::Topology> {
+        let builder = StreamsBuilder::new();
+        let repartitioned = |name: &str, count: Option<i32>| {
+            let asked = Repartitioned::with(Utf8, Utf8).named(name);
+            let asked = match count {
+                Some(count) => asked.with_number_of_partitions(count),
+                None => asked,
+            };
+            builder
+                .stream::<String, String>(name, Consumed::new())
+                .repartition(asked)
+        };
+        let windows = JoinWindows::of_time_difference_with_no_grace(Duration::from_secs(1));
+        repartitioned("left", Some(left))
+            .join_stream(
+                &repartitioned("right", right),
+                |a, b| format!("{a}{b}"),
+                windows,
+            )
+            .for_each(|_, _| {});
+        builder.build()
+    }
+
+    #[test]
+    fn counts_that_were_asked_for_must_agree() {
+        let error = joined(4, Some(2)).unwrap_err().to_string();
+        assert!(
+            error.contains("[left-repartition=4, right-repartition=2]"),
+            "{error}"
+        );
+        joined(4, Some(4)).unwrap();
+        joined(4, None).unwrap();
+    }
 }

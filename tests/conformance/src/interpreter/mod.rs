@@ -10,6 +10,7 @@ mod processor_stores;
 mod processors;
 mod sources;
 mod stateless;
+mod store_sources;
 mod stores;
 mod stream_joins;
 mod streams;
@@ -47,6 +48,8 @@ pub struct Interpreter {
     pub builder: StreamsBuilder,
     handles: RefCell<HashMap<String, Handle>>,
     stores: RefCell<HashMap<String, String>>,
+    /// Read-only stores by the node that may read them.
+    read_only_stores: RefCell<HashMap<String, String>>,
 }
 
 impl Interpreter {
@@ -74,6 +77,18 @@ impl Interpreter {
             .insert(name.to_owned(), kind.into());
     }
 
+    /// Remembers who may read a read-only store.
+    pub fn note_reader(&self, node: &str, store: &str) {
+        self.read_only_stores
+            .borrow_mut()
+            .insert(node.to_owned(), store.to_owned());
+    }
+
+    /// The read-only store that a node may read.
+    pub fn read_only_store(&self, node: &str) -> Option<String> {
+        self.read_only_stores.borrow().get(node).cloned()
+    }
+
     /// The type of a store as noted.
     pub fn store_kind(&self, name: &str) -> Option<String> {
         self.stores.borrow().get(name).cloned()
@@ -92,7 +107,14 @@ pub fn build(
         builder: StreamsBuilder::new(),
         handles: RefCell::default(),
         stores: RefCell::default(),
+        read_only_stores: RefCell::default(),
     };
+    // The library wants them before the nodes that read them.
+    for step in steps {
+        if step.text("op") == Some("read_only_store") {
+            store_sources::add_read_only(*step, &all)?;
+        }
+    }
     for step in steps {
         let op = step.required("op")?;
         let result = match sources::step(op, *step, &all) {

@@ -248,7 +248,9 @@ pub(super) fn step<K: AnyKey, V: AnyValue>(
     step: Step<'_>,
     all: &Interpreter,
 ) -> Outcome {
-    let stores = step.texts("stores");
+    let mut stores = step.texts("stores");
+    let read_only = step.text("name").and_then(|name| all.read_only_store(name));
+    stores.extend(read_only.as_deref());
     let store = stores.first().copied().unwrap_or_default();
     let logic = logic(step.required("processor")?)?;
     let plain = match all.store_kind(store).as_deref() {

@@ -3,7 +3,7 @@
 use super::options::{Kept, consumed, kept, materialized};
 use super::streams::Stream;
 use super::tables::Table;
-use super::{Interpreter, Operand, Outcome, not_interpreted, returns, stores};
+use super::{Interpreter, Operand, Outcome, not_interpreted, returns, store_sources, stores};
 use crate::step::{Step, Wrong};
 use crate::values::{AnyValue, Key, KeySerde, Keys};
 use std::sync::Arc;
@@ -30,7 +30,8 @@ pub(super) fn step(op: &str, step: Step<'_>, all: &Interpreter) -> Option<Outcom
         "global_table" if is_long => Some(global_table::<i64>(step, all)),
         "global_table" => Some(global_table::<String>(step, all)),
         "add_store" => Some(stores::add(step, all)),
-        "add_global_store" | "read_only_store" => Some(not_interpreted(op, "a topology")),
+        "add_global_store" => Some(store_sources::add_global(step, all)),
+        "read_only_store" => Some(Ok(None)),
         _ => None,
     }
 }
