@@ -66,6 +66,47 @@ fn not_a_window_key(bytes: &[u8]) -> StoreError {
     ))
 }
 
+/// Appends the changelog key of a session to `out`: `[key][end i64][start i64]` (`SessionKeySchema` of Kafka Streams).
+///
+/// ```
+/// use streams_state::key_encoding::{parse_session_changelog_key, write_session_changelog_key};
+///
+/// let mut key = Vec::new();
+/// write_session_changelog_key(b"a", 10, 12, &mut key);
+/// assert_eq!(key, *b"a\0\0\0\0\0\0\0\x0c\0\0\0\0\0\0\0\x0a");
+/// assert_eq!(parse_session_changelog_key(&key)?, (b"a".as_slice(), 10, 12));
+/// # Ok::<(), streams_state::StoreError>(())
+/// ```
+pub fn write_session_changelog_key(key: &[u8], start_ms: i64, end_ms: i64, out: &mut Vec<u8>) {
+    out.reserve(key.len() + 2 * TIME_LEN);
+    out.extend_from_slice(key);
+    out.extend_from_slice(&end_ms.to_be_bytes());
+    out.extend_from_slice(&start_ms.to_be_bytes());
+}
+
+/// The record key, start and end in milliseconds in a changelog key.
+///
+/// # Errors
+///
+/// [`Corruption`](crate::StoreErrorKind::Corruption) when it is too short to be one, or the session starts before the epoch
+/// or ends before it starts.
+pub fn parse_session_changelog_key(bytes: &[u8]) -> Result<(&[u8], i64, i64)> {
+    let Some((key, times)) = bytes.split_last_chunk::<{ 2 * TIME_LEN }>() else {
+        return Err(StoreError::corruption(format!(
+            "{} bytes are too short for the key of a session, which ends in its end and start",
+            bytes.len()
+        )));
+    };
+    let time = |bytes: &[u8]| i64::from_be_bytes(bytes.try_into().expect("half of 16 bytes"));
+    let (end_ms, start_ms) = (time(&times[..TIME_LEN]), time(&times[TIME_LEN..]));
+    if start_ms < 0 || end_ms < start_ms {
+        return Err(StoreError::corruption(format!(
+            "a session of the changelog goes from {start_ms} to {end_ms} ms"
+        )));
+    }
+    Ok((key, start_ms, end_ms))
+}
+
 /// How a window store lays out its rows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RowLayout {

@@ -55,6 +55,7 @@ mod change;
 mod error;
 mod key_value;
 mod resources;
+mod session;
 mod spec;
 mod task_stores;
 mod versioned;
@@ -83,8 +84,9 @@ pub use change::Change;
 pub use error::{Result, StoreError, StoreErrorKind};
 pub use key_value::{Entries, KeyValueStore, Order};
 pub use resources::StoreResources;
-pub use spec::VersionedSpec;
+pub use session::{SessionEntries, SessionKey, SessionStore};
 pub use spec::{CustomBackend, StoreBackend, StoreKind, StoreSpec, WindowOrder, WindowSpec};
+pub use spec::{SessionSpec, VersionedSpec};
 pub use task_stores::TaskStores;
 pub use versioned::{
     AsOf, Version, VersionedKeyValueStore, VersionedPut, VersionedRecord, versioned_change,

@@ -84,6 +84,22 @@ impl VersionedSpec {
     }
 }
 
+/// What a session store is like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionSpec {
+    /// How long a session is kept after it ended, measured in the time of the records, in milliseconds.
+    pub retention_ms: i64,
+    /// [`WindowOrder::ByTime`] for a store that is asked for sessions by their end as well as by their key.
+    pub order: WindowOrder,
+}
+
+impl SessionSpec {
+    /// How much time one segment spans, in milliseconds: `max(retention / 2, 60 000)`. Expiry removes whole segments.
+    pub fn segment_interval_ms(&self) -> i64 {
+        (self.retention_ms / 2).max(SEGMENT_INTERVAL_MS_MIN)
+    }
+}
+
 /// Which of the store traits a store offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreKind {
@@ -91,6 +107,8 @@ pub enum StoreKind {
     KeyValue,
     /// A [`WindowStore`].
     Window(WindowSpec),
+    /// A [`SessionStore`](crate::SessionStore).
+    Session(SessionSpec),
     /// A [`VersionedKeyValueStore`](crate::VersionedKeyValueStore).
     Versioned(VersionedSpec),
 }
@@ -169,6 +187,15 @@ impl StoreSpec {
         }
     }
 
+    /// A session store. A custom backend is asked for a key-value store, which keeps its rows.
+    pub fn session(name: impl Into<String>, spec: SessionSpec, backend: StoreBackend) -> Self {
+        Self {
+            name: name.into(),
+            kind: StoreKind::Session(spec),
+            backend,
+        }
+    }
+
     /// A versioned store. A custom backend is asked for a key-value store, which keeps its rows.
     pub fn versioned(name: impl Into<String>, spec: VersionedSpec, backend: StoreBackend) -> Self {
         Self {
@@ -204,6 +231,14 @@ impl StoreSpec {
                     window.retention_ms, window.window_size_ms
                 )));
             }
+        }
+        if let StoreKind::Session(session) = &self.kind
+            && session.retention_ms < 0
+        {
+            return Err(StoreError::invalid_argument(format!(
+                "session store `{name}` has retention {} ms, which must not be negative",
+                session.retention_ms
+            )));
         }
         if let StoreKind::Versioned(versioned) = &self.kind
             && (versioned.history_retention_ms < 0 || versioned.segment_interval_ms < 1)

@@ -1,7 +1,7 @@
 //! `TaskStore`: what a store is to the task it belongs to, beyond its reads and writes.
 
 use crate::table::RowSink;
-use crate::{Change, KeyValueStore, Result, VersionedKeyValueStore, WindowStore};
+use crate::{Change, KeyValueStore, Result, SessionStore, VersionedKeyValueStore, WindowStore};
 
 /// How a store takes part in the commits of its task.
 pub(crate) trait Transactional: Send {
@@ -36,6 +36,11 @@ pub(crate) trait TaskWindowStore: WindowStore + Transactional {}
 
 impl<S: WindowStore + Transactional> TaskWindowStore for S {}
 
+/// A session store of a task.
+pub(crate) trait TaskSessionStore: SessionStore + Transactional {}
+
+impl<S: SessionStore + Transactional> TaskSessionStore for S {}
+
 /// A versioned store of a task.
 pub(crate) trait TaskVersionedStore: VersionedKeyValueStore + Transactional {}
 
@@ -45,6 +50,7 @@ impl<S: VersionedKeyValueStore + Transactional> TaskVersionedStore for S {}
 pub(crate) enum TaskStore {
     KeyValue(Box<dyn TaskKeyValueStore>),
     Window(Box<dyn TaskWindowStore>),
+    Session(Box<dyn TaskSessionStore>),
     Versioned(Box<dyn TaskVersionedStore>),
 }
 
@@ -53,6 +59,7 @@ impl TaskStore {
         match self {
             Self::KeyValue(store) => store.as_ref(),
             Self::Window(store) => store.as_ref(),
+            Self::Session(store) => store.as_ref(),
             Self::Versioned(store) => store.as_ref(),
         }
     }
@@ -61,6 +68,7 @@ impl TaskStore {
         match self {
             Self::KeyValue(store) => store.as_mut(),
             Self::Window(store) => store.as_mut(),
+            Self::Session(store) => store.as_mut(),
             Self::Versioned(store) => store.as_mut(),
         }
     }
@@ -71,6 +79,7 @@ impl TaskStore {
         match self {
             Self::KeyValue(_) => "key-value",
             Self::Window(_) => "window",
+            Self::Session(_) => "session",
             Self::Versioned(_) => "versioned",
         }
     }

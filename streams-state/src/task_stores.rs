@@ -11,11 +11,13 @@ use crate::custom::{CustomKeyValueTable, CustomWindowStore};
 use crate::directory;
 use crate::memory::MemoryTable;
 use crate::spec::validate;
-use crate::table::{NoSink, TableKeyValueStore, TableVersionedStore, TableWindowStore};
+use crate::table::{
+    NoSink, TableKeyValueStore, TableSessionStore, TableVersionedStore, TableWindowStore,
+};
 use crate::task_store::TaskStore;
 use crate::{
-    Change, CustomBackend, KeyValueStore, Result, StoreBackend, StoreKind, StoreResources,
-    StoreSpec, VersionedKeyValueStore, WindowStore,
+    Change, CustomBackend, KeyValueStore, Result, SessionStore, StoreBackend, StoreKind,
+    StoreResources, StoreSpec, VersionedKeyValueStore, WindowStore,
 };
 
 /// All stores of one task.
@@ -156,6 +158,32 @@ impl TaskStores {
         let Entry { spec, store, .. } = &mut self.entries[index];
         match store {
             TaskStore::Window(store) => store.as_mut(),
+            other => wrong_kind(spec, other.kind()),
+        }
+    }
+
+    /// The session store at `index` of the specs.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such store or it is of another kind, which is a bug of the caller.
+    pub fn session(&self, index: usize) -> &dyn SessionStore {
+        let Entry { spec, store, .. } = &self.entries[index];
+        match store {
+            TaskStore::Session(store) => store.as_ref(),
+            other => wrong_kind(spec, other.kind()),
+        }
+    }
+
+    /// The session store at `index` of the specs, for writing.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such store or it is of another kind, which is a bug of the caller.
+    pub fn session_mut(&mut self, index: usize) -> &mut dyn SessionStore {
+        let Entry { spec, store, .. } = &mut self.entries[index];
+        match store {
+            TaskStore::Session(store) => store.as_mut(),
             other => wrong_kind(spec, other.kind()),
         }
     }
@@ -388,6 +416,9 @@ fn open_store(
                 StoreKind::Window(window) => {
                     TaskStore::Window(Box::new(TableWindowStore::new(table, window)?))
                 }
+                StoreKind::Session(session) => {
+                    TaskStore::Session(Box::new(TableSessionStore::new(table, session)?))
+                }
                 StoreKind::Versioned(versioned) => {
                     TaskStore::Versioned(Box::new(TableVersionedStore::new(table, versioned)?))
                 }
@@ -421,6 +452,13 @@ fn open_custom(
             TaskStore::Window(Box::new(CustomWindowStore::new(store, window)?))
         }
         // Its rows are entries of a key-value store like any other.
+        StoreKind::Session(session) => {
+            let store = backend.open_key_value(&spec.name, own)?;
+            TaskStore::Session(Box::new(TableSessionStore::new(
+                CustomKeyValueTable::new(store),
+                session,
+            )?))
+        }
         StoreKind::Versioned(versioned) => {
             let store = backend.open_key_value(&spec.name, own)?;
             TaskStore::Versioned(Box::new(TableVersionedStore::new(

@@ -21,7 +21,9 @@ use ::rocksdb::{
 
 pub(crate) use self::options::SharedMemory;
 use self::table::{BatchSink, RocksDbTable, column_family};
-use crate::table::{RowSink, TableKeyValueStore, TableVersionedStore, TableWindowStore};
+use crate::table::{
+    RowSink, TableKeyValueStore, TableSessionStore, TableVersionedStore, TableWindowStore,
+};
 use crate::task_store::{TaskStore, Transactional};
 use crate::{Result, StoreError, StoreKind, StoreResources, StoreSpec, WindowOrder};
 
@@ -82,6 +84,9 @@ impl Database {
             StoreKind::KeyValue => TaskStore::KeyValue(Box::new(TableKeyValueStore::new(table))),
             StoreKind::Window(window) => {
                 TaskStore::Window(Box::new(TableWindowStore::new(table, window)?))
+            }
+            StoreKind::Session(session) => {
+                TaskStore::Session(Box::new(TableSessionStore::new(table, session)?))
             }
             StoreKind::Versioned(versioned) => {
                 TaskStore::Versioned(Box::new(TableVersionedStore::new(table, versioned)?))
@@ -185,6 +190,14 @@ fn column_family_name(spec: &StoreSpec) -> String {
     let window = match &spec.kind {
         StoreKind::KeyValue => return format!("key-value/{name}"),
         // Rows begin with the number of their segment, which means nothing without its length.
+        StoreKind::Session(session) => {
+            let by = match session.order {
+                WindowOrder::ByKey => "key",
+                WindowOrder::ByTime => "time",
+            };
+            let interval_ms = session.segment_interval_ms();
+            return format!("session-by-{by}/{interval_ms}/{name}");
+        }
         StoreKind::Versioned(versioned) => {
             return format!("versioned/{}/{name}", versioned.segment_interval_ms);
         }

@@ -4,6 +4,7 @@
 //! all backends answer alike.
 
 mod key_value;
+mod session;
 mod versioned;
 mod versioned_segment;
 mod window;
@@ -13,6 +14,7 @@ mod window_scan;
 use std::ops::Bound;
 
 pub(crate) use self::key_value::TableKeyValueStore;
+pub(crate) use self::session::TableSessionStore;
 pub(crate) use self::versioned::TableVersionedStore;
 pub(crate) use self::window::TableWindowStore;
 use crate::{Entries, Order, Result};
