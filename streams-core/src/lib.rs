@@ -44,8 +44,9 @@ pub use dsl::{
     AlwaysThere, BranchedKStream, Branches, BufferConfig, ByDefault, Consumed, Deletable, Eager,
     Given, GlobalKTable, Grouped, Grouping, HoldsBack, Joined, KGroupedStream, KGroupedTable,
     KStream, KTable, Materialized, Named, Partitioned, Partitioning, Permanent, Produced, Rekeyed,
-    RepartitionSerdes, Repartitioned, RowState, SameKey, StreamsBuilder, Strict, Suppressed,
-    TimeWindowedKStream, UntilTimeLimit, UntilWindowCloses, ValueSerde, Writes,
+    RepartitionSerdes, Repartitioned, RowState, SameKey, SessionWindowedKStream, SessionWindows,
+    StreamsBuilder, Strict, Suppressed, TimeWindowedKStream, UntilTimeLimit, UntilWindowCloses,
+    ValueSerde, Windows, Writes,
 };
 pub use dsl::{History, NoHistory, Suppressible, Unversioned, Versioned};
 pub use dsl::{JoinWindows, StoredByDefault, StreamJoined, WindowBytesStoreSupplier};

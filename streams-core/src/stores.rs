@@ -2,6 +2,7 @@
 
 mod global;
 mod key_value;
+mod session;
 mod timestamped_window;
 mod versioned;
 mod window;
@@ -11,6 +12,7 @@ mod tests;
 
 pub use global::GlobalAccess;
 pub use key_value::{KeyValueAccess, TimestampedKeyValueAccess};
+pub use session::SessionAccess;
 pub use timestamped_window::{TimestampedWindowAccess, TimestampedWindowStore};
 pub use versioned::{VersionedKeyValueAccess, VersionedPut, VersionedRecord};
 pub use window::WindowAccess;
@@ -18,14 +20,16 @@ pub use window::WindowAccess;
 use crate::error::{Error, Result};
 use crate::serdes::{BoxSerde, Serde};
 use crate::task::context::Context;
-use crate::task::stores::{AnyState, Cause, KeyValueState, ScanOrder, WindowState};
+use crate::task::stores::{AnyState, Cause, KeyValueState, ScanOrder, SessionState, WindowState};
 use crate::topology::store::{ChangelogDefinition, Cleanup, StateArguments, StateFactory};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
-use streams_state::{StoreBackend, StoreKind, StoreSpec, VersionedSpec, WindowOrder, WindowSpec};
+use streams_state::{
+    SessionSpec, StoreBackend, StoreKind, StoreSpec, VersionedSpec, WindowOrder, WindowSpec,
+};
 
 /// Makes store builders for [`StreamsBuilder::add_state_store`](crate::StreamsBuilder::add_state_store).
 ///
@@ -183,6 +187,32 @@ impl Stores {
             window_parts(Arc::new(key), Arc::new(value), spec, false),
         )
     }
+
+    /// A value for each key and session. Sessions that ended longer ago than the retention (behind the newest end put)
+    /// disappear.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use streams_core::StreamsBuilder;
+    /// use streams_core::serdes::{I64, Utf8};
+    /// use streams_core::stores::Stores;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let visits = builder.add_state_store(Stores::session("visits", Utf8, I64, Duration::from_secs(3600)));
+    /// assert_eq!(visits.name(), "visits");
+    /// ```
+    pub fn session<K: 'static, V: 'static>(
+        name: &str,
+        key: impl Serde<K>,
+        value: impl Serde<V>,
+        retention: Duration,
+    ) -> StoreBuilder<SessionStore<K, V>> {
+        let spec = SessionSpec {
+            retention_ms: duration_ms(retention),
+            order: WindowOrder::ByKey,
+        };
+        StoreBuilder::new(name, session_parts(Arc::new(key), Arc::new(value), spec))
+    }
 }
 
 pub(crate) fn duration_ms(duration: Duration) -> i64 {
@@ -236,6 +266,21 @@ pub(crate) fn table_parts<K: 'static, V: 'static>(
     match history {
         Some(spec) => versioned_parts(key, value, spec),
         None => key_value_parts(key, value, true),
+    }
+}
+
+pub(crate) fn session_parts<K: 'static, V: 'static>(
+    key: BoxSerde<K>,
+    value: BoxSerde<V>,
+    spec: SessionSpec,
+) -> StoreParts {
+    StoreParts {
+        kind: StoreKind::Session(spec),
+        timestamped: false,
+        state: Arc::new(move |arguments: &StateArguments| {
+            let state = SessionState::new(key.clone(), value.clone(), arguments);
+            Box::new(state) as Box<dyn AnyState>
+        }),
     }
 }
 
@@ -360,6 +405,9 @@ impl StoreParts {
                 StoreKind::Window(spec) => Cleanup::CompactDelete {
                     retention_ms: spec.retention_ms,
                 },
+                StoreKind::Session(spec) => Cleanup::CompactDelete {
+                    retention_ms: spec.retention_ms,
+                },
                 StoreKind::Versioned(spec) => Cleanup::CompactLate {
                     history_retention_ms: spec.history_retention_ms,
                 },
@@ -469,6 +517,29 @@ pub struct WindowStore<K, V>(PhantomData<fn(K) -> V>);
 
 /// The type of a store with a value for each key and time.
 pub struct VersionedKeyValueStore<K, V>(PhantomData<fn(K) -> V>);
+
+/// The type of a store with a value for each key and session.
+pub struct SessionStore<K, V>(PhantomData<fn(K) -> V>);
+
+impl<K, V> sealed::Sealed for SessionStore<K, V> {}
+
+impl<K: 'static, V: 'static> StoreType for SessionStore<K, V> {
+    type Access<'a> = SessionAccess<'a, K, V>;
+    type State = SessionState<K, V>;
+
+    fn access<'a>(
+        context: &'a mut Context,
+        index: usize,
+        cause: Cause<'a>,
+    ) -> SessionAccess<'a, K, V> {
+        SessionAccess {
+            context,
+            index,
+            cause,
+            types: PhantomData,
+        }
+    }
+}
 
 impl<K, V> sealed::Sealed for VersionedKeyValueStore<K, V> {}
 impl<K, V> sealed::Sealed for KeyValueStore<K, V> {}

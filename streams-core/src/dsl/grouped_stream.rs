@@ -6,8 +6,7 @@ use super::options::{History, Materialized, Named, ValueSerde};
 use super::repartition::{RepartitionParts, add_repartition};
 use super::table::{Deletable, KTable, Permanent, RowState, TableParts};
 use super::table_store::store_getter;
-use super::windowed_stream::TimeWindowedKStream;
-use super::windows::TimeWindows;
+use super::windowed_by::Windows;
 use super::{GraphRef, stream_node};
 use crate::operators::aggregate::{Aggregate, Initial};
 use crate::operators::present::PresentValues;
@@ -361,7 +360,8 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         )
     }
 
-    /// Aggregates each key over windows of time.
+    /// Aggregates each key over windows of time: [`TimeWindows`](crate::TimeWindows) or
+    /// [`SessionWindows`](crate::SessionWindows).
     ///
     /// ```
     /// use std::time::Duration;
@@ -386,8 +386,8 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
     /// assert_eq!((counts[1].0.window.start_ms, counts[1].1), (60_000, 1));
     /// # Ok::<(), streams_core::Error>(())
     /// ```
-    pub fn windowed_by(&self, windows: TimeWindows) -> TimeWindowedKStream<K, V> {
-        TimeWindowedKStream::new(self.clone(), windows)
+    pub fn windowed_by<W: Windows<K, V>>(&self, windows: W) -> W::Windowed {
+        windows.windowed(self.clone())
     }
 
     /// Adds store and aggregation, with a repartition topic in front when one is needed.

@@ -5,8 +5,7 @@ use super::grouped_stream::KGroupedStream;
 use super::options::{Materialized, ValueSerde};
 use super::stream_node;
 use super::table::{Deletable, KTable, Permanent};
-use super::windowed_stream::TimeWindowedKStream;
-use super::windows::TimeWindows;
+use super::windowed_by::Windows;
 use crate::operators::present::PresentKeys;
 use std::ops::Deref;
 use std::panic::Location;
@@ -182,7 +181,7 @@ impl<K: 'static, V: 'static> Grouping<Option<K>, V> {
     }
 
     #[doc(hidden)]
-    pub fn windowed_by(&self, windows: TimeWindows) -> TimeWindowedKStream<Option<K>, V>
+    pub fn windowed_by<W: Windows<Option<K>, V>>(&self, windows: W) -> W::Windowed
     where
         Option<K>: AlwaysThere,
     {

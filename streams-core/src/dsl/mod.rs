@@ -14,6 +14,8 @@ mod partitioning;
 mod repartition;
 mod same_key;
 mod store_sources;
+mod session_windowed_stream;
+pub(crate) mod session_windows;
 mod stream;
 mod stream_grouping;
 mod stream_joined;
@@ -26,6 +28,7 @@ mod table;
 mod table_joins;
 mod table_store;
 mod table_suppress;
+mod windowed_by;
 mod windowed_stream;
 pub mod windows;
 
@@ -43,12 +46,15 @@ pub use options::{
 pub use options::{History, NoHistory, Unversioned};
 pub use partitioning::{Partitioned, Partitioning, Rekeyed, RepartitionSerdes};
 pub use same_key::SameKey;
+pub use session_windowed_stream::SessionWindowedKStream;
+pub use session_windows::SessionWindows;
 pub use stream::KStream;
 pub use stream_joined::{StoredByDefault, StreamJoined, WindowBytesStoreSupplier};
 pub use suppressed::{
     BufferConfig, Eager, HoldsBack, Strict, Suppressed, UntilTimeLimit, UntilWindowCloses,
 };
 pub use table::{Deletable, KTable, Permanent, RowState, Suppressible, Versioned};
+pub use windowed_by::Windows;
 pub use windowed_stream::TimeWindowedKStream;
 
 use crate::error::Result;

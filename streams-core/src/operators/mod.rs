@@ -14,6 +14,7 @@ pub(crate) mod merge;
 pub(crate) mod peek;
 pub(crate) mod present;
 pub(crate) mod process;
+pub(crate) mod session_aggregate;
 pub(crate) mod sink;
 pub(crate) mod stream_self_join;
 pub(crate) mod stream_stream_join;

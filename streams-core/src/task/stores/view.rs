@@ -19,6 +19,7 @@ use streams_state::{AsOf, Order, Version, VersionedPut, timestamped};
 pub(super) enum Below {
     KeyValue,
     Window,
+    Session,
     /// A versioned store: what is read is the latest version, what is put is the version of its timestamp. Never cached.
     Versioned,
 }
@@ -139,9 +140,32 @@ impl<V: 'static> View<V> {
                     .window(self.index)
                     .get_with(key, start_ms, &mut read)?;
             }
+            Below::Session => {
+                let (key, start_ms, end_ms) = split_session_key(&self.key_bytes);
+                io.stores
+                    .session(self.index)
+                    .get_with(key, start_ms, end_ms, &mut read)?;
+            }
             Below::Versioned => return self.load_version(AsOf::Latest, io),
         }
         found
+    }
+
+    /// The value of the current key, which has no place in the cache afterwards unless it had one before.
+    pub(super) fn peek(&self, io: &StoreIo) -> Result<Option<Found<V>>> {
+        if let Some(cache) = &self.cache
+            && let Some(slot) = cache.find(&self.key_bytes)
+        {
+            let entry = cache.entry(slot);
+            return Ok(entry.value.is_some().then(|| Found {
+                value: entry.value.clone(),
+                timestamp: entry.timestamp,
+            }));
+        }
+        Ok(self.load(io)?.map(|(value, timestamp)| Found {
+            value: Rc::new(Some(value)),
+            timestamp,
+        }))
     }
 
     /// A version of the current key, in a versioned store.
@@ -343,6 +367,12 @@ impl<V: 'static> View<V> {
                 let (key, start_ms) = split_window_key(&self.key_bytes);
                 io.stores.window_mut(self.index).put(key, bytes, start_ms)?;
             }
+            Below::Session => {
+                let (key, start_ms, end_ms) = split_session_key(&self.key_bytes);
+                io.stores
+                    .session_mut(self.index)
+                    .put(key, start_ms, end_ms, bytes)?;
+            }
             Below::Versioned => {
                 let store = io.stores.versioned_mut(self.index);
                 placement = match store.put(&self.key_bytes, bytes, timestamp)? {
@@ -511,6 +541,17 @@ fn encode<V: 'static>(
         bytes.extend_from_slice(&timestamp.to_be_bytes());
     }
     Ok(serde.serialize(value, bytes)?)
+}
+
+/// The key, the start and the end of a binary session key, which has the end first.
+pub(super) fn split_session_key(bytes: &[u8]) -> (&[u8], i64, i64) {
+    let (rest, start) = bytes
+        .split_last_chunk::<8>()
+        .expect("a session key ends with its start");
+    let (key, end) = rest
+        .split_last_chunk::<8>()
+        .expect("a session's end is in front of its start");
+    (key, i64::from_be_bytes(*start), i64::from_be_bytes(*end))
 }
 
 /// The key and the window's start of a binary window key.

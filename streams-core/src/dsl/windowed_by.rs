@@ -1,0 +1,42 @@
+//! `windowed_by`: one verb for windows of every kind.
+
+use super::grouped_stream::KGroupedStream;
+use super::session_windowed_stream::SessionWindowedKStream;
+use super::session_windows::SessionWindows;
+use super::windowed_stream::TimeWindowedKStream;
+use super::windows::TimeWindows;
+
+/// Windows that a grouped stream is aggregated over: [`TimeWindows`] or [`SessionWindows`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no kind of windows",
+    note = "use `TimeWindows` or `SessionWindows`"
+)]
+pub trait Windows<K, V>: sealed::Sealed {
+    /// The windowed stream.
+    type Windowed;
+
+    #[doc(hidden)]
+    fn windowed(self, grouped: KGroupedStream<K, V>) -> Self::Windowed;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::TimeWindows {}
+    impl Sealed for super::SessionWindows {}
+}
+
+impl<K: 'static, V: 'static> Windows<K, V> for TimeWindows {
+    type Windowed = TimeWindowedKStream<K, V>;
+
+    fn windowed(self, grouped: KGroupedStream<K, V>) -> TimeWindowedKStream<K, V> {
+        TimeWindowedKStream::new(grouped, self)
+    }
+}
+
+impl<K: 'static, V: 'static> Windows<K, V> for SessionWindows {
+    type Windowed = SessionWindowedKStream<K, V>;
+
+    fn windowed(self, grouped: KGroupedStream<K, V>) -> SessionWindowedKStream<K, V> {
+        SessionWindowedKStream::new(grouped, self)
+    }
+}
