@@ -81,7 +81,7 @@ pub trait SessionStore: Send {
     ) -> Result<SessionEntries<'_>>;
 
     /// The sessions that end between the bounds, both included, by their end, then their start, then their key. Of a store
-    /// in the order of time only.
+    /// in the order of time only. It shows what reads by key hide already, as long as the segment is there.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! `SessionWindowedKStream`: a grouped stream over sessions.
 
 use super::grouped_stream::{KGroupedStream, Prefixes};
-use super::options::{Materialized, ValueSerde};
+use super::options::{Materialized, Named, ValueSerde};
 use super::session_windows::SessionWindows;
 use super::stream_node;
 use super::table::{Deletable, KTable, TableParts};
@@ -62,6 +62,14 @@ impl<K: 'static, V: 'static> SessionWindowedKStream<K, V> {
     pub fn emit_strategy(mut self, emit: EmitStrategy) -> Self {
         self.emit = emit;
         self
+    }
+
+    /// Names the node that the next aggregation adds; see [`KStream::named`](crate::KStream::named).
+    pub fn named(&self, name: impl Into<Named>) -> Self {
+        SessionWindowedKStream {
+            grouped: self.grouped.named(name),
+            ..self.clone()
+        }
     }
 
     /// Counts the records of each session.

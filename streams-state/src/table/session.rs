@@ -220,7 +220,7 @@ impl<T: Table> SessionStore for TableSessionStore<T> {
                     .to_owned(),
             ));
         }
-        let earliest_end_ms = earliest_end_ms.max(self.first_visible_ms());
+        let earliest_end_ms = earliest_end_ms.max(0);
         if earliest_end_ms > latest_end_ms {
             return Ok(Box::new(std::iter::empty()));
         }

@@ -8,6 +8,7 @@ mod options;
 mod processor_context;
 mod processor_stores;
 mod processors;
+mod sessions;
 mod sources;
 mod stateless;
 mod store_sources;

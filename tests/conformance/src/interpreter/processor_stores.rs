@@ -4,7 +4,9 @@ use super::processor_context::LogicContext;
 use super::processors::{Logic, PlainValue, Scripted, shown};
 use crate::values::{AnyKey, Key};
 use streams_core::Result;
-use streams_core::stores::{KeyValueStore, StoreHandle, TimestampedKeyValueStore, WindowStore};
+use streams_core::stores::{
+    KeyValueStore, SessionStore, StoreHandle, TimestampedKeyValueStore, WindowStore,
+};
 
 impl Scripted {
     fn texts(&self) -> StoreHandle<KeyValueStore<Key, String>> {
@@ -197,6 +199,36 @@ impl Scripted {
             let (key, end_ms) = (shown(key.text()), start_ms + size_ms);
             lines.push(format!("[{key}@{start_ms}/{end_ms}]={value}"));
         }
+        Ok(lines.join(" "))
+    }
+
+    pub(super) fn session(
+        &self,
+        gap_ms: i64,
+        key: &Key,
+        value: Option<String>,
+        timestamp: i64,
+        context: &mut impl LogicContext,
+    ) -> Result<String> {
+        let sessions: StoreHandle<SessionStore<Key, String>> = StoreHandle::named(&self.store);
+        let mut sessions = context.store(&sessions)?;
+        let line = |(window, value): &(Window, String)| {
+            let (key, start, end) = (shown(key.text()), window.start_ms, window.end_ms);
+            format!("[{key}@{start}/{end}]={value}")
+        };
+        let found = sessions.find_sessions(key, timestamp - gap_ms, timestamp + gap_ms)?;
+        let mut lines: Vec<String> = found.iter().map(line).collect();
+        let (mut start_ms, mut end_ms) = (timestamp, timestamp);
+        for (window, _) in found {
+            start_ms = start_ms.min(window.start_ms);
+            end_ms = end_ms.max(window.end_ms);
+            sessions.remove(key, window.start_ms, window.end_ms)?;
+        }
+        if let Some(value) = value {
+            sessions.put(key, start_ms, end_ms, value)?;
+        }
+        lines.push("/".to_owned());
+        lines.extend(sessions.fetch(key)?.iter().map(line));
         Ok(lines.join(" "))
     }
 }

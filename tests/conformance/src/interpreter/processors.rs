@@ -36,6 +36,7 @@ pub(super) enum Logic {
     Lookup,
     Window(i64),
     TimestampedWindow(i64),
+    Session(i64),
     Punctuate(PunctuationType, i64),
     Put,
     PutUpper,
@@ -70,6 +71,7 @@ fn logic(processor: &str) -> std::result::Result<Logic, Wrong> {
         "lookup" => Logic::Lookup,
         "window" => Logic::Window(number()?),
         "timestamped_window" => Logic::TimestampedWindow(number()?),
+        "session" => Logic::Session(number()?),
         "punctuate_stream" => Logic::Punctuate(PunctuationType::StreamTime, number()?),
         "punctuate_wall" => Logic::Punctuate(PunctuationType::WallClock, number()?),
         "put" => Logic::Put,
@@ -160,6 +162,10 @@ impl Scripted {
             }
             Logic::Window(size_ms) => {
                 let found = self.window(*size_ms, key, text, timestamp, context)?;
+                context.forward(out(Some(found)))
+            }
+            Logic::Session(gap_ms) => {
+                let found = self.session(*gap_ms, key, text, timestamp, context)?;
                 context.forward(out(Some(found)))
             }
             Logic::TimestampedWindow(size_ms) => {

@@ -41,6 +41,10 @@ pub(super) fn add(step: Step<'_>, all: &Interpreter) -> Outcome {
             let window = Stores::timestamped_window(name, KeySerde, Utf8, retention, size);
             add_built(builder, store, window);
         }
+        ("session", false) => {
+            let sessions = Stores::session(name, KeySerde, Utf8, ms("retention"));
+            add_built(builder, store, sessions);
+        }
         ("versioned", false) => {
             let history = ms("history");
             let mut versioned = Stores::versioned_key_value(name, KeySerde, Utf8, history);
