@@ -7,6 +7,7 @@ use streams_core::Result;
 use streams_core::stores::{
     KeyValueStore, SessionStore, StoreHandle, TimestampedKeyValueStore, WindowStore,
 };
+use streams_core::windowed::Window;
 
 impl Scripted {
     fn texts(&self) -> StoreHandle<KeyValueStore<Key, String>> {
