@@ -4,9 +4,13 @@
 
 pub mod compare;
 pub mod functions;
+pub mod generate;
 pub mod interpreter;
+pub mod java;
+pub mod random;
 pub mod run;
 pub mod scenario;
+pub mod shrink;
 pub mod step;
 pub mod text;
 pub mod values;

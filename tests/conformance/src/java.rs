@@ -1,0 +1,69 @@
+//! Kafka Streams in a process of its own, asked through pipes.
+
+use crate::scenario::{Answers, read_answers};
+use crate::step::{Step, Wrong};
+use serde_json::Value as Json;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// The recorder, serving.
+pub struct Java {
+    process: Child,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Java {
+    /// Starts it with the class path of the recorder and Kafka's jars.
+    ///
+    /// # Errors
+    /// When Java cannot be started.
+    pub fn start(class_path: &str) -> Result<Self, Wrong> {
+        let mut process = Command::new("java")
+            .args([
+                "-Dorg.slf4j.simpleLogger.defaultLogLevel=off",
+                "-XX:+UseSerialGC",
+                "-cp",
+                class_path,
+                "conformance.Recorder",
+                "serve",
+            ])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| Wrong::new(format!("Java cannot be started: {error}")))?;
+        let pipes = process.stdin.take().zip(process.stdout.take());
+        let (questions, answers) = pipes.ok_or_else(|| Wrong::new("Java has no pipes"))?;
+        Ok(Java {
+            process,
+            questions,
+            answers: BufReader::new(answers),
+        })
+    }
+
+    /// What Kafka Streams answers to a scenario.
+    ///
+    /// # Errors
+    /// When the scenario is wrong, or the process has ended.
+    pub fn ask(&mut self, scenario: &Json) -> Result<Answers, Wrong> {
+        let ended = |error: std::io::Error| Wrong::new(format!("Java has ended: {error}"));
+        writeln!(self.questions, "{scenario}").map_err(ended)?;
+        self.questions.flush().map_err(ended)?;
+        let mut line = String::new();
+        self.answers.read_line(&mut line).map_err(ended)?;
+        let answers: Json = serde_json::from_str(&line)
+            .map_err(|error| Wrong::new(format!("Java answers {line:?}: {error}")))?;
+        if let Some(wrong) = Step(&answers).text("wrong") {
+            return Err(Wrong::new(format!("{wrong}: {scenario}")));
+        }
+        read_answers(Step(&answers))
+    }
+}
+
+impl Drop for Java {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
