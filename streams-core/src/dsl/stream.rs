@@ -513,9 +513,12 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
     pub fn merge<P2: Partitioning>(&self, other: &KStream<K, V, P2>) -> KStream<K, V, P::Or<P2>> {
         let mut graph = self.graph.borrow_mut();
         let name = graph.name_or(self.name.as_deref(), "KSTREAM-MERGE-");
+        // A stream merged with itself is that stream: Kafka Streams keeps parents as a set.
+        let mut parents = vec![self.node, other.node];
+        parents.dedup();
         let node = graph.add_processor(
             name,
-            vec![self.node, other.node],
+            parents,
             stream_node::<K, V>(|scope, id| {
                 Ok(Box::new(Merge {
                     children: scope.stream_children(id)?,

@@ -214,7 +214,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         if kind == Kind::Left {
             graph.take_null_keys(node);
         }
-        for store in stores.into_iter().chain(buffer_store) {
+        for store in buffer_store.into_iter().chain(stores) {
             graph.connect(node, store);
         }
         graph.copartition(&[parent, table.parts.node]);

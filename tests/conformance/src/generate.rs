@@ -326,7 +326,22 @@ impl Generator {
     }
 
     fn aggregation(&mut self, of: &Handle) {
-        let (mut group, mut keys) = self.group(of);
+        let is_windowed = self.random.percent(55);
+        let mut of = of.clone();
+        let mut op = match of.is_long {
+            true => "count",
+            false => self.random.one(&["count", "reduce", "aggregate"]),
+        };
+        // The library reduces what is there: records without a value are a choice of the user's.
+        if is_windowed && op == "reduce" {
+            let name = self.name("f");
+            self.push(
+                &name,
+                json!({"op": "filter", "of": of.name, "fn": "value_not_null"}),
+            );
+            of.name = name;
+        }
+        let (mut group, mut keys) = self.group(&of);
         let mut closes = false;
         let mut is_cogroup = false;
         if self.random.percent(12) && !of.is_long {
@@ -335,6 +350,7 @@ impl Generator {
             self.push(&cogroup, step);
             group = cogroup;
             is_cogroup = true;
+            op = "aggregate";
             let is_text = |other: &Handle| {
                 other.kind == Kind::Stream && other.keys == Keys::Text && !other.is_long
             };
@@ -349,7 +365,7 @@ impl Generator {
                 group = cogroup;
             }
         }
-        if self.random.percent(55) {
+        if is_windowed {
             let (windows, kind) = self.windows();
             let windowed = self.name("w");
             let mut step = json!({"op": "windowed_by", "of": group, "windows": windows});
@@ -362,11 +378,6 @@ impl Generator {
             self.push(&windowed, step);
             (group, keys) = (windowed, kind);
         }
-        let op = match (is_cogroup, of.is_long) {
-            (true, _) => "aggregate",
-            (false, true) => "count",
-            (false, false) => self.random.one(&["count", "reduce", "aggregate"]),
-        };
         let mut step = json!({"op": op, "of": group});
         match op {
             "reduce" => {
