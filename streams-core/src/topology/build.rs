@@ -28,6 +28,8 @@ pub(crate) struct Graph {
     nodes: Vec<NodeDefinition>,
     stores: Vec<PendingStore>,
     global_stores: Vec<PendingGlobalStore>,
+    /// Nodes and the stores they use, in the order they were connected, which `describe` can tell.
+    connections: Vec<(NodeId, usize)>,
     copartitioned: Vec<Vec<NodeId>>,
     /// The source of the last repartition topic made for a join of a node, and the types of its records.
     join_repartitions: BTreeMap<NodeId, (RecordTypes, NodeId)>,
@@ -319,6 +321,7 @@ impl Graph {
     pub(crate) fn connect(&mut self, node: NodeId, store: usize) {
         if !self.stores[store].nodes.contains(&node) {
             self.stores[store].nodes.push(node);
+            self.connections.push((node, store));
         }
     }
 
@@ -591,6 +594,13 @@ impl Graph {
                     nodes[*node].stores.push(id);
                 }
             }
+        }
+        for (id, node) in nodes.iter_mut().enumerate() {
+            let connected = |store: &usize| {
+                let connections = &mut graph.connections.iter();
+                connections.position(|connection| *connection == (id, *store))
+            };
+            node.stores.sort_by_key(|store| connected(store).unwrap_or(usize::MAX));
         }
         mark_ways_of_null_keys(&mut nodes);
         let order = super::rewrite::written_order(&mut nodes);

@@ -343,6 +343,7 @@ impl Generator {
         }
         let (mut group, mut keys) = self.group(&of);
         let mut closes = false;
+        let mut emits_at_close = false;
         let mut is_cogroup = false;
         if self.random.percent(12) && !of.is_long {
             let cogroup = self.name("c");
@@ -370,7 +371,9 @@ impl Generator {
             let windowed = self.name("w");
             let mut step = json!({"op": "windowed_by", "of": group, "windows": windows});
             let may_close = windows_close(&step);
-            if !is_cogroup && may_close && self.random.percent(25) {
+            // Without a cache Kafka Streams loses closed windows to the store's retention: a difference on purpose.
+            if !is_cogroup && may_close && self.cached && self.random.percent(25) {
+                emits_at_close = true;
                 step["emit"] = "on_window_close".into();
             } else {
                 closes = may_close;
@@ -399,6 +402,9 @@ impl Generator {
         }
         if self.random.percent(65) {
             step["materialized"] = self.materialized(keys == Keys::Text);
+        }
+        if emits_at_close && step["materialized"]["caching"] == false {
+            step["materialized"]["caching"] = true.into();
         }
         let is_long = op == "count";
         self.add(step, Kind::Table { versioned: false }, keys, is_long);
