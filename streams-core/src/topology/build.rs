@@ -600,7 +600,8 @@ impl Graph {
                 let connections = &mut graph.connections.iter();
                 connections.position(|connection| *connection == (id, *store))
             };
-            node.stores.sort_by_key(|store| connected(store).unwrap_or(usize::MAX));
+            node.stores
+                .sort_by_key(|store| connected(store).unwrap_or(usize::MAX));
         }
         mark_ways_of_null_keys(&mut nodes);
         let order = super::rewrite::written_order(&mut nodes);
