@@ -7,6 +7,7 @@ use crate::operators::sink::{Sink, Target};
 use crate::partitioner::StreamPartitioner;
 use crate::serdes::BoxSerde;
 use crate::timestamp_extractor::FailOnInvalidTimestamp;
+use crate::topology::build::{Graph, Hidden};
 use crate::topology::optimize::{Repartition, RepartitionFactories, RepartitionSerdes};
 use crate::topology::topic::RecordTypes;
 use crate::topology::{NodeId, OffsetReset, RecordEffect, TopicName};
@@ -30,13 +31,40 @@ pub(crate) fn add_repartition<K: 'static, V: 'static>(
     parts: RepartitionParts<K, V>,
     location: &'static Location<'static>,
 ) -> NodeId {
+    let RepartitionParts {
+        key,
+        value,
+        partition_count,
+        partitioner,
+    } = parts;
     let mut graph = graph.borrow_mut();
+    add(
+        &mut graph,
+        parent,
+        base,
+        partition_count,
+        |topic| factories(&key, &value, partitioner, topic),
+        erased(key.clone(), value.clone()),
+        location,
+    )
+}
+
+/// As `add_repartition`, whatever the types.
+fn add(
+    graph: &mut Graph,
+    parent: NodeId,
+    base: &str,
+    partition_count: Option<i32>,
+    factories: impl FnOnce(&TopicName) -> RepartitionFactories,
+    serdes: RepartitionSerdes,
+    location: &'static Location<'static>,
+) -> NodeId {
     let generated = (
         graph.new_name("KSTREAM-SINK-"),
         graph.new_name("KSTREAM-FILTER-"),
         graph.new_name("KSTREAM-SOURCE-"),
     );
-    let topic = graph.internal_topic(base, parts.partition_count);
+    let topic = graph.internal_topic(base, partition_count);
     let (sink_name, filter_name, source_name) = match is_generated(base) {
         true => generated,
         false => (
@@ -46,13 +74,7 @@ pub(crate) fn add_repartition<K: 'static, V: 'static>(
         ),
     };
     let topic = TopicName::Internal(topic);
-    let RepartitionParts {
-        key,
-        value,
-        partitioner,
-        ..
-    } = parts;
-    let made = factories(&key, &value, partitioner, &topic);
+    let made = factories(&topic);
     let filter = graph.add_processor(filter_name, vec![parent], made.filter, location);
     graph.set_effect(filter, RecordEffect::Passes);
     let base = topic.to_string();
@@ -64,7 +86,7 @@ pub(crate) fn add_repartition<K: 'static, V: 'static>(
         sink,
         source,
         base,
-        serdes: erased(key, value),
+        serdes,
         movable: true,
     });
     source
@@ -114,6 +136,20 @@ pub(crate) fn erased<K: 'static, V: 'static>(
     })
 }
 
+/// The node in front that leaves out records without a value, and the serdes of what is before it: such records travel through
+/// the topic, as in Kafka Streams, and are dropped behind it.
+fn dropped_values<K: 'static, V: 'static>(
+    graph: &Graph,
+    node: NodeId,
+    key: &BoxSerde<K>,
+    value: &BoxSerde<V>,
+) -> Option<(Hidden, RepartitionSerdes)> {
+    let hidden = graph.hidden(node)?;
+    let serdes = (hidden.lift)(&erased(key.clone(), value.clone()))?;
+    serdes.of::<K, Option<V>>()?;
+    Some((hidden, serdes))
+}
+
 /// The source of the repartition topic that a join reads instead of a node whose keys may have changed.
 ///
 /// The topic has the base name given, or is called after the node. A second join of the same node without a name of its own
@@ -140,13 +176,35 @@ pub(crate) fn repartition_for_join<K: 'static, V: 'static>(
             base
         }
     };
-    let parts = RepartitionParts {
-        key,
-        value,
-        partition_count: None,
-        partitioner: None,
+    let dropped = dropped_values::<K, V>(&graph.borrow(), node, &key, &value);
+    let source = match dropped {
+        None => {
+            let parts = RepartitionParts {
+                key,
+                value,
+                partition_count: None,
+                partitioner: None,
+            };
+            add_repartition(graph, node, &base, parts, location)
+        }
+        Some((dropped, serdes)) => {
+            let mut graph = graph.borrow_mut();
+            let lifted = serdes.clone();
+            let made = |topic: &TopicName| lifted.factories(topic);
+            let source = add(
+                &mut graph,
+                dropped.parent,
+                &base,
+                None,
+                made,
+                serdes,
+                location,
+            );
+            let behind = graph.add_hidden(source, dropped.factory, location);
+            graph.set_lift(behind, dropped.lift);
+            behind
+        }
     };
-    let source = add_repartition(graph, node, &base, parts, location);
     let types = RecordTypes::of::<K, V>();
     graph.borrow_mut().set_join_repartition(node, types, source);
     source

@@ -58,6 +58,13 @@ struct PendingGlobalStore {
     node: NodeId,
 }
 
+/// A node that nobody sees, to be put elsewhere.
+pub(crate) struct Hidden {
+    pub(crate) parent: NodeId,
+    pub(crate) factory: OperatorFactory,
+    pub(crate) lift: Lift,
+}
+
 /// What a build is asked for beside the topology itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct BuildOptions {
@@ -252,6 +259,24 @@ impl Graph {
             location,
         });
         self.nodes.len() - 1
+    }
+
+    /// A node that nobody sees, if this is one whose records' serdes are known in front of it.
+    pub(crate) fn hidden(&self, node: NodeId) -> Option<Hidden> {
+        let lift = self.lifts.get(&node)?.clone();
+        match &self.nodes[node] {
+            NodeDefinition {
+                hidden: true,
+                kind: NodeKind::Processor { factory },
+                parents,
+                ..
+            } => Some(Hidden {
+                parent: parents[0],
+                factory: factory.clone(),
+                lift,
+            }),
+            _ => None,
+        }
     }
 
     /// Says how the serdes of the records in front of a node that nobody sees are made of those behind it.

@@ -56,6 +56,11 @@ impl RepartitionSerdes {
         }
     }
 
+    /// What makes the nodes of a topic with these serdes.
+    pub(crate) fn factories(&self, topic: &TopicName) -> RepartitionFactories {
+        (self.factories)(self, topic)
+    }
+
     /// The serdes, if those are their types.
     pub(crate) fn of<K: 'static, V: 'static>(&self) -> Option<&(BoxSerde<K>, BoxSerde<V>)> {
         self.serdes.downcast_ref()
@@ -212,7 +217,7 @@ fn add_merged(
         unreachable!("a repartition topic has a name")
     };
     let topic = topic.clone();
-    let factories = (serdes.factories)(serdes, &topic);
+    let factories = serdes.factories(&topic);
     let location = rewrite.nodes[first.filter].location;
     let priority = rewrite.nodes[changer].priority;
     let mut add = |suffix: &str, kind: NodeKind, parent: Option<NodeId>| {
