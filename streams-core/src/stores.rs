@@ -290,16 +290,15 @@ pub(crate) fn window_parts<K: 'static, V: 'static>(
     spec: WindowSpec,
     timestamped: bool,
 ) -> StoreParts {
-    let scan_order = match spec.order {
-        WindowOrder::ByTime => ScanOrder::ByTime,
-        WindowOrder::ByKey => ScanOrder::BySegment {
-            segment_ms: spec.segment_interval_ms(),
-        },
-    };
+    let segment_ms = spec.segment_interval_ms();
     StoreParts {
         kind: StoreKind::Window(spec),
         timestamped,
         state: Arc::new(move |arguments: &StateArguments| {
+            let scan_order = match arguments.window_order {
+                Some(WindowOrder::ByTime) => ScanOrder::ByTime,
+                _ => ScanOrder::BySegment { segment_ms },
+            };
             let state = WindowState::new(
                 key.clone(),
                 value.clone(),
@@ -343,9 +342,13 @@ impl<S> StoreBuilder<S> {
         }
     }
 
-    /// Keeps it in memory: rebuilt from the changelog at every start.
+    /// Keeps it in memory: rebuilt from the changelog at every start. A window store in memory is scanned by start and key,
+    /// as Kafka Streams' is, where one on disk is scanned by segment, key and start.
     pub fn in_memory(mut self) -> Self {
         self.options.backend = StoreBackend::Memory;
+        if let StoreKind::Window(window) = &mut self.parts.kind {
+            window.order = WindowOrder::ByTime;
+        }
         self
     }
 

@@ -47,6 +47,7 @@ impl GlobalUpdates {
         let states = definitions.iter().enumerate().map(|(index, definition)| {
             (definition.store.state)(&StateArguments {
                 index,
+                window_order: None,
                 changelog: None,
                 cached: false,
                 elides_tombstones: false,

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::record::{FetchedRecord, Headers};
 use crate::serdes::Serde;
 use crate::stores::{GlobalAccess, StoreHandle, StoreType};
-use crate::topology::store::StateArguments;
+use crate::topology::store::{StateArguments, window_order};
 use crate::topology::{GlobalStoreDefinition, Topology};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -252,6 +252,7 @@ impl GlobalViews {
         let view = self.0[index].get_or_insert_with(|| {
             (definitions[index].store.state)(&StateArguments {
                 index,
+                window_order: window_order(&definitions[index].store.spec),
                 changelog: None,
                 cached: false,
                 elides_tombstones: false,

@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::operators::{Flush, Punctuate};
 use crate::record::FetchedRecord;
 use crate::runtime::broker::CommittedOffset;
-use crate::topology::store::StateArguments;
+use crate::topology::store::{StateArguments, window_order};
 use crate::topology::{NodeKind, Scope, SubTopology, Topology};
 use context::Context;
 use effects::Effects;
@@ -135,6 +135,7 @@ impl<R: FetchedRecord> Task<R> {
             });
             states.push((store.state)(&StateArguments {
                 index,
+                window_order: window_order(&store.spec),
                 changelog,
                 cached: store.cached && options.cache_enabled,
                 elides_tombstones: store.elides_tombstones,

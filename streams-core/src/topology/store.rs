@@ -5,7 +5,7 @@ use crate::task::stores::AnyState;
 use std::collections::BTreeMap;
 use std::panic::Location;
 use std::sync::Arc;
-use streams_state::{StoreKind, StoreSpec};
+use streams_state::{StoreKind, StoreSpec, WindowOrder};
 
 /// Makes the typed view of a store for one task.
 pub(crate) type StateFactory = Arc<dyn Fn(&StateArguments) -> Box<dyn AnyState> + Send + Sync>;
@@ -14,12 +14,22 @@ pub(crate) type StateFactory = Arc<dyn Fn(&StateArguments) -> Box<dyn AnyState> 
 pub(crate) struct StateArguments {
     /// The store's index among the task's byte stores.
     pub(crate) index: usize,
+    /// In which order the byte store scans windows; `None` if it has none.
+    pub(crate) window_order: Option<WindowOrder>,
     /// Where its changes are logged: full topic name and partition.
     pub(crate) changelog: Option<(Arc<str>, i32)>,
     /// Whether the record cache is on for this store in this task.
     pub(crate) cached: bool,
     /// Whether a flush of that cache leaves out the deletion of what the store does not have.
     pub(crate) elides_tombstones: bool,
+}
+
+/// The order of a byte store's windows.
+pub(crate) fn window_order(spec: &StoreSpec) -> Option<WindowOrder> {
+    match &spec.kind {
+        StoreKind::Window(window) => Some(window.order),
+        _ => None,
+    }
 }
 
 #[derive(Clone)]

@@ -306,6 +306,7 @@ mod tests {
     fn buffer() -> SuppressBufferState {
         SuppressBufferState::new(&StateArguments {
             index: 0,
+            window_order: None,
             changelog: Some(("log".into(), 0)),
             cached: false,
             elides_tombstones: false,
