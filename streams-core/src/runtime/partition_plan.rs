@@ -359,4 +359,52 @@ mod tests {
         let error = PartitionPlan::of_groups(&groups, &counts(&[])).unwrap_err();
         assert!(error.to_string().contains("with_number_of_partitions"));
     }
+
+    /// A join of the repartition topics `r1` and `r2`, which are written from `a` with 4 partitions and `b` with 6.
+    fn join_of_repartition_topics(
+        first: Option<i32>,
+        second: Option<i32>,
+    ) -> Result<PartitionPlan> {
+        let groups = [
+            group(0, vec![external("a")], &["r1"], false),
+            group(1, vec![external("b")], &["r2"], false),
+            group(
+                2,
+                vec![repartition("r1", first), repartition("r2", second)],
+                &[],
+                true,
+            ),
+        ];
+        PartitionPlan::of_groups(&groups, &counts(&[("a", 4), ("b", 6)]))
+    }
+
+    /// `CopartitionedTopicsEnforcerTest#shouldDeductNumberOfPartitionsFromRepartitionTopicWithEnforcedNumberOfPartitions`.
+    #[test]
+    fn a_count_that_was_asked_for_is_that_of_the_topics_joined() {
+        let plan = join_of_repartition_topics(None, Some(2)).unwrap();
+        assert_eq!((plan.counts["r1"], plan.counts["r2"]), (2, 2));
+        assert_eq!(plan.task_counts[&2], 2);
+    }
+
+    /// `CopartitionedTopicsEnforcerTest#shouldThrowAnExceptionIfRepartitionTopicConfigsWithEnforcedNumOfPartitionsHaveDifferentNumOfPartitions`.
+    #[test]
+    fn counts_that_were_asked_for_must_agree() {
+        let plan = join_of_repartition_topics(Some(3), Some(3)).unwrap();
+        assert_eq!((plan.counts["r1"], plan.counts["r2"]), (3, 3));
+        let error = join_of_repartition_topics(Some(3), Some(2)).unwrap_err();
+        assert!(error.to_string().contains("[r1=3, r2=2]"), "{error}");
+    }
+
+    /// `RepartitionTopicsTest#shouldSetRepartitionTopicPartitionCountFromUpstreamInternalRepartitionSourceTopic`: a topic that is
+    /// written from two sub-topologies has the larger count, also where one of them reads another repartition topic.
+    #[test]
+    fn a_topic_that_several_sub_topologies_write_takes_the_largest_count() {
+        let groups = [
+            group(0, vec![external("a")], &["r1", "r2"], false),
+            group(1, vec![repartition("r1", Some(9))], &["r2"], false),
+            group(2, vec![repartition("r2", None)], &[], false),
+        ];
+        let plan = PartitionPlan::of_groups(&groups, &counts(&[("a", 4)])).unwrap();
+        assert_eq!(plan.counts["r2"], 9);
+    }
 }
