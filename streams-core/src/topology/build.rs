@@ -1,19 +1,17 @@
-//! The topology while the DSL writes it down: numbers names, keeps nodes and stores, and turns them into a [`Topology`].
+//! The topology while the DSL writes it down: numbers names, keeps nodes and stores, and turns them into a `Topology`.
 
+mod finish;
 mod self_join;
 
 pub(crate) use self_join::SelfJoin;
 
 use super::internal_names::InternalNames;
-use super::merge_sources::merge_duplicate_sources;
 use super::node::{NodeDefinition, NodeId, NodeKind, OperatorFactory, RecordEffect, SourceFactory};
 use super::optimize::{Lift, Repartition};
-use super::rewrite::Rewrite;
 use super::store::{GlobalStoreDefinition, StoreDefinition};
 use super::topic::{InternalTopic, OffsetReset, RecordTypes, TopicName};
-use super::{Topology, TopologyParts, optimize, sub_topology, validate};
 use crate::config::TopologyOptimization;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::Location;
@@ -579,110 +577,5 @@ impl Graph {
             base,
             partition_count,
         })
-    }
-
-    /// Leaves out what nobody wants, rewrites what there is a better form of, numbers the sub-topologies and checks the whole.
-    pub(crate) fn build(&mut self, options: BuildOptions) -> Result<Topology> {
-        if let Some(error) = self.error.take() {
-            return Err(error);
-        }
-        let mut graph = std::mem::take(self);
-        let mut rewrite = Rewrite {
-            nodes: graph.nodes,
-            copartitioned: graph.copartitioned,
-        };
-        merge_duplicate_sources(&mut rewrite, &graph.streams)?;
-        if options.optimization.merge_repartition_topics {
-            optimize::merge_repartition_topics(&mut rewrite, graph.repartitions, &graph.lifts);
-        }
-        if options.optimization.single_store_self_join {
-            self_join::rewrite_self_joins(&mut rewrite, graph.self_joins, &mut graph.stores);
-        }
-        let Rewrite {
-            mut nodes,
-            copartitioned,
-        } = rewrite;
-        graph.internal_names.check(options.explicit_names)?;
-        let reuse = options.optimization.reuse_ktable_source_topics;
-        let stores: Vec<Arc<StoreDefinition>> = graph
-            .stores
-            .iter()
-            .map(|store| match (&store.source_topic, reuse) {
-                (Some(topic), true) => Arc::new(store.definition.changed_by(topic.clone())),
-                _ => store.definition.clone(),
-            })
-            .collect();
-        // Indices stay, so that factories which hold them stay right; an unwanted store belongs to no node.
-        for (id, store) in graph.stores.iter().enumerate() {
-            if store.wanted.get() {
-                for node in &store.nodes {
-                    nodes[*node].stores.push(id);
-                }
-            }
-        }
-        for (id, node) in nodes.iter_mut().enumerate() {
-            let connected = |store: &usize| {
-                let connections = &mut graph.connections.iter();
-                connections.position(|connection| *connection == (id, *store))
-            };
-            node.stores
-                .sort_by_key(|store| connected(store).unwrap_or(usize::MAX));
-        }
-        mark_ways_of_null_keys(&mut nodes);
-        let order = super::rewrite::written_order(&mut nodes);
-        let mut sub_topologies = Vec::new();
-        let mut global_stores: Vec<GlobalStoreDefinition> = Vec::new();
-        let mut pending_globals = graph.global_stores;
-        for (id, members) in sub_topology::group(&nodes, &order).into_iter().enumerate() {
-            let id = id as u32;
-            match pending_globals
-                .iter()
-                .position(|global| members.contains(&global.node))
-            {
-                Some(position) => {
-                    let mut global = pending_globals.remove(position).definition;
-                    global.sub_topology = id;
-                    global_stores.push(global);
-                }
-                None => sub_topologies.push(sub_topology::describe_group(
-                    id,
-                    members,
-                    &nodes,
-                    &stores,
-                    &copartitioned,
-                )),
-            }
-        }
-        let parts = TopologyParts {
-            nodes,
-            stores,
-            sub_topologies,
-            global_stores,
-        };
-        validate::validate(&parts, &|store: usize| graph.stores[store].wanted.get())?;
-        Ok(Topology::new(parts))
-    }
-}
-
-/// Marks every node from which records without a key get to one that takes them (Kafka's
-/// `NodesWithRelaxedNullKeyJoinDownstream`).
-fn mark_ways_of_null_keys(nodes: &mut [NodeDefinition]) {
-    let mut open: Vec<NodeId> = (0..nodes.len())
-        .filter(|id| nodes[*id].takes_null_keys)
-        .collect();
-    while let Some(id) = open.pop() {
-        let mut before = nodes[id].parents.clone();
-        if let NodeKind::Source { topics, .. } = &nodes[id].kind {
-            before.extend((0..nodes.len()).filter(|sink| {
-                matches!(&nodes[*sink].kind, NodeKind::Sink { topic: Some(topic @ TopicName::Internal(_)), .. }
-                    if topics.contains(topic))
-            }));
-        }
-        for id in before {
-            if !nodes[id].leads_to_null_keys {
-                nodes[id].leads_to_null_keys = true;
-                open.push(id);
-            }
-        }
     }
 }
