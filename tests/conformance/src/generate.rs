@@ -27,6 +27,8 @@ struct Handle {
     /// Windows are suppressed until they close only right behind their aggregation.
     closes: bool,
     used: bool,
+    /// Straight from a topic: its keys are what it is partitioned by.
+    is_source: bool,
 }
 
 struct Generator {
@@ -36,6 +38,8 @@ struct Generator {
     topics: Vec<String>,
     number: usize,
     cached: bool,
+    /// Whether time may leap over a store's retention: Kafka Streams loses sessions to be emitted when it does.
+    leaps: bool,
 }
 
 const OPERATIONS_MAX: usize = 6;
@@ -50,6 +54,7 @@ pub fn scenario(seed: u64) -> Json {
         topics: Vec::new(),
         number: 0,
         cached: true,
+        leaps: true,
     };
     let mut scenario = Map::new();
     scenario.insert(
@@ -100,6 +105,7 @@ impl Generator {
 
     fn add(&mut self, step: Json, kind: Kind, keys: Keys, is_long: bool) {
         let name = self.name("h");
+        let is_source = step["op"] == "stream";
         self.push(&name, step);
         self.handles.push(Handle {
             name,
@@ -108,6 +114,7 @@ impl Generator {
             is_long,
             closes: false,
             used: false,
+            is_source,
         });
     }
 
@@ -374,6 +381,7 @@ impl Generator {
             // Without a cache Kafka Streams loses closed windows to the store's retention: a difference on purpose.
             if !is_cogroup && may_close && self.cached && self.random.percent(25) {
                 emits_at_close = true;
+                self.leaps &= kind != Keys::Session;
                 step["emit"] = "on_window_close".into();
             } else {
                 closes = may_close;
@@ -393,6 +401,11 @@ impl Generator {
                 step["init"] = self.initial().into();
                 if !is_cogroup {
                     step["fn"] = self.aggregator().into();
+                }
+                // A row that may end begins with nothing in the library.
+                if !is_cogroup && !is_windowed && self.random.percent(20) {
+                    step["init"] = "null".into();
+                    step["fn"] = "null_if:a".into();
                 }
                 if keys == Keys::Session {
                     step["merger"] = "bar".into();
@@ -474,6 +487,15 @@ impl Generator {
                 }
             }
             Kind::Table { versioned } => {
+                // What the library is told to drop, because it has no value, never goes to a repartition topic.
+                if !of.is_source {
+                    let name = self.name("f");
+                    self.push(
+                        &name,
+                        json!({"op": "filter", "of": of.name, "fn": "value_not_null"}),
+                    );
+                    step["of"] = name.into();
+                }
                 step["op"] = self.random.one(&["join", "left_join"]).into();
                 if versioned && self.random.percent(40) {
                     step["joined"] = json!({"grace": self.random.one(&[0, 5, 10])});
@@ -637,7 +659,7 @@ impl Generator {
                 input.push(json!({"commit": true}));
             }
             time += self.random.one(&[0, 0, 0, 1, 1, 2, 4, 5, 9, 10, 11, 30]);
-            if self.random.percent(3) {
+            if self.random.percent(3) && self.leaps {
                 time += self.random.one(&[200, 5_000, 100_000, 200_000]);
             }
             let back = match self.random.percent(25) {
