@@ -328,6 +328,10 @@ impl Generator {
         ])
     }
 
+    fn adder(&mut self) -> &'static str {
+        self.random.one(&["plus", "concat", "with_key"])
+    }
+
     fn initial(&mut self) -> &'static str {
         self.random.one(&["zero", "empty"])
     }
@@ -354,7 +358,7 @@ impl Generator {
         let mut is_cogroup = false;
         if self.random.percent(12) && !of.is_long {
             let cogroup = self.name("c");
-            let step = json!({"op": "cogroup", "of": group, "fn": self.aggregator()});
+            let step = json!({"op": "cogroup", "of": group, "fn": self.adder()});
             self.push(&cogroup, step);
             group = cogroup;
             is_cogroup = true;
@@ -367,8 +371,7 @@ impl Generator {
             {
                 let (other, _) = self.group(&other);
                 let cogroup = self.name("c");
-                let step =
-                    json!({"op": "cogroup", "of": group, "with": other, "fn": self.aggregator()});
+                let step = json!({"op": "cogroup", "of": group, "with": other, "fn": self.adder()});
                 self.push(&cogroup, step);
                 group = cogroup;
             }
@@ -400,7 +403,11 @@ impl Generator {
             "aggregate" => {
                 step["init"] = self.initial().into();
                 if !is_cogroup {
-                    step["fn"] = self.aggregator().into();
+                    // One that hands on the value would make null of null.
+                    step["fn"] = match is_windowed {
+                        true => self.adder().into(),
+                        false => self.aggregator().into(),
+                    };
                 }
                 // A row that may end begins with nothing in the library.
                 if !is_cogroup && !is_windowed && self.random.percent(20) {
