@@ -278,6 +278,12 @@ impl<T: Table> Transactional for TableSessionStore<T> {
         self.observed_ms = self.committed_ms;
     }
 
+    fn reopen(&mut self) {
+        self.table.rollback();
+        self.committed_ms = None;
+        self.observed_ms = None;
+    }
+
     fn uncommitted_bytes(&self) -> usize {
         self.table.uncommitted_bytes()
     }
