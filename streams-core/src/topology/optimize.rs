@@ -80,13 +80,19 @@ pub(super) fn merge_repartition_topics(
     lifts: &BTreeMap<NodeId, Lift>,
 ) {
     let movable: Vec<Repartition> = repartitions.into_iter().filter(|one| one.movable).collect();
+    let mut taken = vec![false; movable.len()];
     for (changer, members) in key_changers(&rewrite.nodes, &movable) {
         let members: Vec<(&Repartition, Vec<NodeId>, RepartitionSerdes)> = members
             .into_iter()
             .filter_map(|member| {
                 let repartition = &movable[member];
+                // Of several merges of streams the last one counts: the others are led around.
+                if taken[member] || leads_around(&rewrite.nodes, repartition.filter, changer) {
+                    return None;
+                }
                 let path = path_to(&rewrite.nodes, repartition.filter, changer)?;
                 let serdes = lifted(&rewrite.nodes, &path, repartition, lifts)?;
+                taken[member] = true;
                 Some((repartition, path, serdes))
             })
             .collect();
@@ -145,10 +151,6 @@ fn key_changers(nodes: &[NodeDefinition], movable: &[Repartition]) -> Vec<(NodeI
     }
     changers.retain(|(changer, _)| !moved.contains(changer));
     changers.extend(behind_merges);
-    let mut taken = vec![false; movable.len()];
-    for (_, members) in &mut changers {
-        members.retain(|member| !std::mem::replace(&mut taken[*member], true));
-    }
     changers
 }
 
@@ -185,6 +187,15 @@ fn path_to(nodes: &[NodeDefinition], start: NodeId, end: NodeId) -> Option<Vec<N
         path.extend(path_to(nodes, parent, end)?);
         Some(path)
     })
+}
+
+/// Whether records reach a node from somewhere else than another node: those would not go through a topic behind the other.
+fn leads_around(nodes: &[NodeDefinition], start: NodeId, changer: NodeId) -> bool {
+    let parents = before(nodes, start);
+    parents.is_empty()
+        || parents
+            .into_iter()
+            .any(|parent| parent != changer && leads_around(nodes, parent, changer))
 }
 
 /// The serdes of the records at the end of a path, unless something on it makes others of them.

@@ -230,3 +230,29 @@ fn a_tables_topic_is_its_changelog() {
     let row = driver.store(&rows).expect("a store").get(&"a".to_owned());
     assert_eq!(row.expect("a row").map(|(value, _)| value), Some(1));
 }
+
+#[test]
+fn every_record_reaches_a_shared_topic() {
+    let rekeyed = |builder: &StreamsBuilder, topic: &str| {
+        builder
+            .stream::<String, String>(topic, Consumed::new())
+            .select_key(|_, value| value.clone())
+    };
+    // Behind the last merge, not behind the first.
+    let description = build(|builder| {
+        let [a, b, c] = ["a", "b", "c"].map(|topic| rekeyed(builder, topic));
+        twice_counted(&a.merge(&b).merge(&c));
+    });
+    assert_eq!(topics_of(&description), 1, "{description}");
+    assert!(
+        description.contains("Processor: KSTREAM-MERGE-0000000007 (stores: [])\n      --> KSTREAM-AGGREGATE-STATE-STORE-0000000008-repartition-filter\n"),
+        "{description}"
+    );
+    // A topic of two streams does not move in front of one of them.
+    let description = build(|builder| {
+        let [a, b] = ["a", "b"].map(|topic| rekeyed(builder, topic));
+        a.group_by_key().count();
+        a.merge(&b).group_by_key().count();
+    });
+    assert_eq!(topics_of(&description), 2, "{description}");
+}
