@@ -219,7 +219,7 @@ impl Generator {
 
     fn of_stream(&mut self, of: &Handle) {
         let name = &of.name;
-        match self.random.below(20) {
+        match self.random.below(22) {
             0 | 1 => {
                 let op = self.random.one(&["filter", "filter_not"]);
                 let mut step = json!({"op": op, "of": name, "fn": self.predicate()});
@@ -285,10 +285,73 @@ impl Generator {
                 let kind = Kind::Table { versioned: false };
                 self.add(step, kind, of.keys, of.is_long);
             }
+            20 | 21 if of.keys == Keys::Text => self.processor(of),
             10..=13 if of.keys == Keys::Text => self.aggregation(of),
             14..=19 if of.keys == Keys::Text => self.stream_join(of),
             _ => self.aggregation(of),
         }
+    }
+
+    fn processor(&mut self, of: &Handle) {
+        let store = self
+            .random
+            .one(&["", "", "key_value", "timestamped_key_value", "window"]);
+        let of_values = self.random.percent(40);
+        let processor = match store {
+            "key_value" => self.random.one(&["concat", "put_if_absent"]),
+            "timestamped_key_value" => "latest",
+            "window" => "window:10",
+            _ if of_values => self
+                .random
+                .one(&["twice", "metadata", "headers:x", "shift:7"]),
+            _ => self.random.one(&[
+                "twice",
+                "metadata",
+                "headers:x",
+                "shift:7",
+                "punctuate_stream:10",
+                "punctuate_wall:10",
+                "rekey:value",
+            ]),
+        };
+        let op = match of_values {
+            true => "process_values",
+            false => "process",
+        };
+        let mut step = json!({"op": op, "of": of.name, "processor": processor});
+        if !store.is_empty() {
+            // No store takes a null key, and this store no null value.
+            let present = self.name("f");
+            self.push(
+                &present,
+                json!({"op": "filter", "of": of.name, "fn": "value_not_null"}),
+            );
+            let keyed = self.name("f");
+            self.push(
+                &keyed,
+                json!({"op": "filter", "of": present, "fn": "key_not_null"}),
+            );
+            step["of"] = keyed.into();
+            let name = self.name("own");
+            let mut options = json!({"name": name, "type": store});
+            if store == "window" {
+                options["retention"] = 1000.into();
+                options["window_size"] = 10.into();
+            }
+            if self.random.percent(40) {
+                options["caching"] = true.into();
+                // Java's cache still answers with windows that the store behind it has let go of.
+                self.leaps &= store != "window";
+            }
+            if self.random.percent(30) {
+                options["store"] = "in_memory".into();
+            }
+            self.steps
+                .push(json!({"op": "add_store", "store": options}));
+            step["stores"] = json!([name]);
+        }
+        let keys = of.keys;
+        self.add(step, Kind::Stream, keys, false);
     }
 
     fn key_mapper(&mut self) -> &'static str {
