@@ -296,6 +296,8 @@ impl Generator {
         let store = self
             .random
             .one(&["", "", "key_value", "timestamped_key_value", "window"]);
+        // The stores of processors are of text.
+        let store = if of.is_long { "" } else { store };
         let of_values = self.random.percent(40);
         let processor = match store {
             "key_value" => self.random.one(&["concat", "put_if_absent"]),

@@ -14,6 +14,7 @@ mod stateless;
 mod store_sources;
 mod stores;
 mod stream_joins;
+mod stream_stream_joins;
 mod streams;
 mod suppress;
 mod table_joins;

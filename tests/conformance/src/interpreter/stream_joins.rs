@@ -3,7 +3,9 @@
 use super::sources::Global;
 use super::streams::{Stream, either};
 use super::tables::{Rows, Table};
-use super::{Handle, Interpreter, Outcome, downcast, not_interpreted, returns};
+use super::{
+    Handle, Interpreter, Outcome, downcast, not_interpreted, returns, stream_stream_joins,
+};
 use crate::functions::{self, Seen};
 use crate::step::{Step, Wrong};
 use crate::values::{AnyKey, AnyValue, Key};
@@ -17,6 +19,12 @@ pub(super) fn step<K: AnyKey, V: AnyValue>(
     all: &Interpreter,
 ) -> Outcome {
     let with = all.handle(step.required("with")?)?;
+    if let Some(result) = stream_stream_joins::step::<K, V, String>(of, op, step, &with)? {
+        return Ok(Some(result));
+    }
+    if let Some(result) = stream_stream_joins::step::<K, V, i64>(of, op, step, &with)? {
+        return Ok(Some(result));
+    }
     if let Some(result) = table::<K, V, String>(of, op, step, &with)? {
         return Ok(Some(result));
     }
