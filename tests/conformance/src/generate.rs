@@ -38,7 +38,6 @@ struct Generator {
     topics: Vec<String>,
     number: usize,
     cached: bool,
-    optimized: bool,
     /// Whether time may leap over a store's retention: Kafka Streams loses sessions to be emitted when it does.
     leaps: bool,
 }
@@ -55,7 +54,6 @@ pub fn scenario(seed: u64) -> Json {
         topics: Vec::new(),
         number: 0,
         cached: true,
-        optimized: false,
         leaps: true,
     };
     let mut scenario = Map::new();
@@ -67,10 +65,6 @@ pub fn scenario(seed: u64) -> Json {
     if generator.random.percent(30) {
         generator.cached = false;
         settings.insert("statestore.cache.max.bytes".into(), "0".into());
-    }
-    if generator.random.percent(15) {
-        generator.optimized = true;
-        settings.insert("topology.optimization".into(), "all".into());
     }
     if !settings.is_empty() {
         scenario.insert("settings".into(), settings.into());
@@ -301,8 +295,7 @@ impl Generator {
             .one(&["", "", "key_value", "timestamped_key_value", "window"]);
         // The stores of processors are of text.
         let store = if of.is_long { "" } else { store };
-        // Kafka Streams' optimiser moves repartition topics in front of processors that change values (KAFKA-19668).
-        let of_values = !self.optimized && self.random.percent(40);
+        let of_values = self.random.percent(40);
         let processor = match store {
             "key_value" => self.random.one(&["concat", "put_if_absent"]),
             "timestamped_key_value" => "latest",
