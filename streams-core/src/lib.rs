@@ -45,8 +45,8 @@ pub use dsl::{
     Given, GlobalKTable, Grouped, Grouping, HoldsBack, Joined, KGroupedStream, KGroupedTable,
     KStream, KTable, Materialized, Named, Partitioned, Partitioning, Permanent, Produced, Rekeyed,
     RepartitionSerdes, Repartitioned, RowState, SameKey, SessionWindowedKStream, SessionWindows,
-    StreamsBuilder, Strict, Suppressed, TimeWindowedKStream, UntilTimeLimit, UntilWindowCloses,
-    ValueSerde, Windows, Writes,
+    SlidingWindowedKStream, SlidingWindows, StreamsBuilder, Strict, Suppressed,
+    TimeWindowedKStream, UntilTimeLimit, UntilWindowCloses, ValueSerde, Windows, Writes,
 };
 pub use dsl::{History, NoHistory, Suppressible, Unversioned, Versioned};
 pub use dsl::{JoinWindows, StoredByDefault, StreamJoined, WindowBytesStoreSupplier};

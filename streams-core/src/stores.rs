@@ -269,6 +269,33 @@ pub(crate) fn table_parts<K: 'static, V: 'static>(
     }
 }
 
+/// A window store with timestamps whose windows of one key are found in the cache as well.
+pub(crate) fn indexed_window_parts<K: 'static, V: 'static>(
+    key: BoxSerde<K>,
+    value: BoxSerde<V>,
+    spec: WindowSpec,
+) -> StoreParts {
+    let scan_order = scan_order(&spec);
+    StoreParts {
+        kind: StoreKind::Window(spec),
+        timestamped: true,
+        state: Arc::new(move |arguments: &StateArguments| {
+            let state =
+                WindowState::new(key.clone(), value.clone(), true, scan_order, arguments).indexed();
+            Box::new(state) as Box<dyn AnyState>
+        }),
+    }
+}
+
+fn scan_order(spec: &WindowSpec) -> ScanOrder {
+    match spec.order {
+        WindowOrder::ByTime => ScanOrder::ByTime,
+        WindowOrder::ByKey => ScanOrder::BySegment {
+            segment_ms: spec.segment_interval_ms(),
+        },
+    }
+}
+
 pub(crate) fn session_parts<K: 'static, V: 'static>(
     key: BoxSerde<K>,
     value: BoxSerde<V>,

@@ -15,6 +15,8 @@ mod repartition;
 mod same_key;
 mod session_windowed_stream;
 pub(crate) mod session_windows;
+mod sliding_windowed_stream;
+pub(crate) mod sliding_windows;
 mod store_sources;
 mod stream;
 mod stream_grouping;
@@ -48,6 +50,8 @@ pub use partitioning::{Partitioned, Partitioning, Rekeyed, RepartitionSerdes};
 pub use same_key::SameKey;
 pub use session_windowed_stream::SessionWindowedKStream;
 pub use session_windows::SessionWindows;
+pub use sliding_windowed_stream::SlidingWindowedKStream;
+pub use sliding_windows::SlidingWindows;
 pub use stream::KStream;
 pub use stream_joined::{StoredByDefault, StreamJoined, WindowBytesStoreSupplier};
 pub use suppressed::{

@@ -3,13 +3,16 @@
 use super::grouped_stream::KGroupedStream;
 use super::session_windowed_stream::SessionWindowedKStream;
 use super::session_windows::SessionWindows;
+use super::sliding_windowed_stream::SlidingWindowedKStream;
+use super::sliding_windows::SlidingWindows;
 use super::windowed_stream::TimeWindowedKStream;
 use super::windows::TimeWindows;
 
-/// Windows that a grouped stream is aggregated over: [`TimeWindows`] or [`SessionWindows`].
+/// Windows that a grouped stream is aggregated over: [`TimeWindows`],
+/// [`SlidingWindows`] or [`SessionWindows`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no kind of windows",
-    note = "use `TimeWindows` or `SessionWindows`"
+    note = "use `TimeWindows`, `SlidingWindows` or `SessionWindows`"
 )]
 pub trait Windows<K, V>: sealed::Sealed {
     /// The windowed stream.
@@ -23,6 +26,7 @@ mod sealed {
     pub trait Sealed {}
     impl Sealed for super::TimeWindows {}
     impl Sealed for super::SessionWindows {}
+    impl Sealed for super::SlidingWindows {}
 }
 
 impl<K: 'static, V: 'static> Windows<K, V> for TimeWindows {
@@ -38,5 +42,13 @@ impl<K: 'static, V: 'static> Windows<K, V> for SessionWindows {
 
     fn windowed(self, grouped: KGroupedStream<K, V>) -> SessionWindowedKStream<K, V> {
         SessionWindowedKStream::new(grouped, self)
+    }
+}
+
+impl<K: 'static, V: 'static> Windows<K, V> for SlidingWindows {
+    type Windowed = SlidingWindowedKStream<K, V>;
+
+    fn windowed(self, grouped: KGroupedStream<K, V>) -> SlidingWindowedKStream<K, V> {
+        SlidingWindowedKStream::new(grouped, self)
     }
 }

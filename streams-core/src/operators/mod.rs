@@ -16,6 +16,7 @@ pub(crate) mod present;
 pub(crate) mod process;
 pub(crate) mod session_aggregate;
 pub(crate) mod sink;
+pub(crate) mod sliding_aggregate;
 pub(crate) mod stream_self_join;
 pub(crate) mod stream_stream_join;
 pub(crate) mod stream_table_grace_join;

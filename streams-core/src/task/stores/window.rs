@@ -7,6 +7,8 @@ use crate::error::Result;
 use crate::serdes::BoxSerde;
 use crate::topology::store::StateArguments;
 use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::rc::Rc;
 use streams_state::{Order, WindowEntries};
 
@@ -14,7 +16,12 @@ pub struct WindowState<K, V> {
     key: BoxSerde<K>,
     view: View<V>,
     scan_order: ScanOrder,
+    /// The keys of the cache's entries, to find those of one record key; `None` when nobody asks.
+    cached: Option<BTreeSet<Box<[u8]>>>,
 }
+
+/// Start, value and timestamp of a window.
+pub(crate) type FoundWindow<V> = (i64, Rc<Option<V>>, i64);
 
 /// How the store below orders windows when it scans them.
 #[derive(Clone, Copy, Debug)]
@@ -50,8 +57,84 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
         WindowState {
             key,
             scan_order,
+            cached: None,
             view: View::new(Below::Window, value, timestamped, arguments),
         }
+    }
+
+    /// Lets [`WindowState::fetch_cached`] find what the cache has.
+    pub(crate) fn indexed(mut self) -> Self {
+        self.cached = Some(BTreeSet::new());
+        self
+    }
+
+    pub(crate) fn is_cached(&self) -> bool {
+        self.view.cache.is_some()
+    }
+
+    /// The windows of the key given to [`WindowState::set_key`] that start between the bounds, both included: everything
+    /// the cache has, be it too old for the store below, and of the store what the cache does not have.
+    pub(crate) fn fetch_cached(
+        &mut self,
+        from_ms: i64,
+        to_ms: i64,
+        order: Order,
+        io: &StoreIo,
+    ) -> Result<Vec<FoundWindow<V>>> {
+        let (key, _) = split_window_key(&self.view.key_bytes);
+        let mut found = BTreeMap::new();
+        for entry in io
+            .stores
+            .window(self.view.index)
+            .fetch(key, from_ms, to_ms, Order::Forward)?
+        {
+            let (window, value) = entry?;
+            let (value, timestamp) = self.view.read_value(&value)?;
+            found.insert(window.start_ms, (Rc::new(Some(value)), timestamp));
+        }
+        if let (Some(cache), Some(cached)) = (&self.view.cache, &self.cached) {
+            let bound = |start_ms: i64| [key, &start_ms.to_be_bytes()].concat();
+            let (lower, upper) = (bound(from_ms), bound(to_ms));
+            let bounds = (
+                Bound::Included(lower.as_slice()),
+                Bound::Included(upper.as_slice()),
+            );
+            for window in cached.range::<[u8], _>(bounds) {
+                let (window_key, start_ms) = split_window_key(window);
+                if window_key == key
+                    && let Some(slot) = cache.find(window)
+                {
+                    let entry = cache.entry(slot);
+                    found.insert(start_ms, (entry.value.clone(), entry.timestamp));
+                }
+            }
+        }
+        let windows = found
+            .into_iter()
+            .filter(|(_, (value, _))| value.is_some())
+            .map(|(start_ms, (value, timestamp))| (start_ms, value, timestamp));
+        Ok(match order {
+            Order::Forward => windows.collect(),
+            Order::Backward => windows.rev().collect(),
+        })
+    }
+
+    /// Sets the value of a window of the key given to [`WindowState::set_key`], `None` deletes it.
+    pub(crate) fn put_window(
+        &mut self,
+        start_ms: i64,
+        value: Rc<Option<V>>,
+        cause: Cause<'_>,
+        io: &mut StoreIo,
+    ) -> Result<()> {
+        self.set_start(start_ms);
+        if let Some(cached) = &mut self.cached
+            && self.view.cache.is_some()
+            && !cached.contains(self.view.key_bytes.as_slice())
+        {
+            cached.insert(self.view.key_bytes.as_slice().into());
+        }
+        self.view.put(value, cause, io).map(|_| ())
     }
 
     /// Serializes the key for calls of [`WindowState::update`]; false for a null key, which no store takes.
@@ -224,6 +307,9 @@ impl<K: 'static, V: 'static> AnyState for WindowState<K, V> {
 
     fn forget_clean(&mut self) {
         self.view.forget_clean();
+        if let (Some(cached), Some(cache)) = (&mut self.cached, &self.view.cache) {
+            cached.retain(|key| cache.find(key).is_some());
+        }
     }
     fn write_changed(&mut self, io: &mut StoreIo) -> Result<()> {
         self.view.write_changed(io)
