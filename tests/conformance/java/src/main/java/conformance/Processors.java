@@ -326,7 +326,7 @@ final class Processors {
 
             @Override
             public void process(final Record<Object, Object> record) {
-                logic.process(context, record.key(), record.value(), record.timestamp(), record.headers());
+                logic.process(context, record.key(), Functions.text(record.value()), record.timestamp(), record.headers());
             }
         };
     }
@@ -381,7 +381,7 @@ final class Processors {
             @Override
             public void process(final FixedKeyRecord<Object, Object> record) {
                 current = record;
-                logic.process(context, record.key(), record.value(), record.timestamp(), record.headers());
+                logic.process(context, record.key(), Functions.text(record.value()), record.timestamp(), record.headers());
             }
         };
     }
