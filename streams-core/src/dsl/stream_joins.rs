@@ -87,6 +87,45 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         )
     }
 
+    /// As [`KStream::join_with`], with a joiner that sees the key.
+    ///
+    /// ```
+    /// # use streams_core::{Consumed, Joined, Materialized, Produced, StreamsBuilder, TopologyTestDriver};
+    /// # use streams_core::serdes::Utf8;
+    /// let builder = StreamsBuilder::new();
+    /// let regions = builder.table::<String, String>("user-regions", Consumed::new(), Materialized::new());
+    /// builder
+    ///     .stream::<String, String>("page-views", Consumed::new())
+    ///     .join_with_key(
+    ///         &regions,
+    ///         |user, page, region| format!("{page} by {user} from {region}"),
+    ///         Joined::new(),
+    ///     )
+    ///     .to("views", Produced::new());
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let (table, views) = (driver.input("user-regions", Utf8, Utf8), driver.input("page-views", Utf8, Utf8));
+    /// # let output = driver.output("views", Utf8, Utf8);
+    /// driver.pipe(&table, "ann", "asia")?;
+    /// driver.pipe(&views, "ann", "cart")?;
+    /// assert_eq!(driver.read_values(&output)?, ["cart by ann from asia"]);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn join_with_key<K2: SameKey<K>, V2: 'static, VOut: 'static, T: RowState>(
+        &self,
+        table: &KTable<K2, V2, T>,
+        joiner: impl Fn(&K, &V, &V2) -> VOut + Send + Sync + 'static,
+        joined: Joined<K, V>,
+    ) -> KStream<K, VOut, Partitioned> {
+        self.joined(
+            K2::table(table),
+            move |key: &K, value: &V, row: Option<&V2>| row.map(|row| joiner(key, value, row)),
+            Kind::Inner,
+            JoinOptions::given::<P>(joined),
+            Location::caller(),
+        )
+    }
+
     /// As [`KStream::join`], but a record without a row makes a result too: the joiner gets `None` for it.
     ///
     /// ```
@@ -136,6 +175,23 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         self.joined(
             K2::table(table),
             move |_: &K, value: &V, row: Option<&V2>| Some(joiner(value, row)),
+            Kind::Left,
+            JoinOptions::given::<P>(joined),
+            Location::caller(),
+        )
+    }
+
+    /// As [`KStream::left_join_with`], with a joiner that sees the key.
+    #[track_caller]
+    pub fn left_join_with_key<K2: SameKey<K>, V2: 'static, VOut: 'static, T: RowState>(
+        &self,
+        table: &KTable<K2, V2, T>,
+        joiner: impl Fn(&K, &V, Option<&V2>) -> VOut + Send + Sync + 'static,
+        joined: Joined<K, V>,
+    ) -> KStream<K, VOut, Partitioned> {
+        self.joined(
+            K2::table(table),
+            move |key: &K, value: &V, row: Option<&V2>| Some(joiner(key, value, row)),
             Kind::Left,
             JoinOptions::given::<P>(joined),
             Location::caller(),

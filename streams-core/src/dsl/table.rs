@@ -220,10 +220,29 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
         materialized: Materialized<impl ValueSerde<V>, H>,
     ) -> KTable<K, V, H::Rows<Deletable>> {
-        let location = Location::caller();
+        self.filtered_with(predicate, true, materialized, Location::caller())
+    }
+
+    /// As [`KTable::filter_not`], with the result in a store of its own if `materialized` names one.
+    #[track_caller]
+    pub fn filter_not_with<H: History>(
+        &self,
+        predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
+        materialized: Materialized<impl ValueSerde<V>, H>,
+    ) -> KTable<K, V, H::Rows<Deletable>> {
+        self.filtered_with(predicate, false, materialized, Location::caller())
+    }
+
+    fn filtered_with<H: History>(
+        &self,
+        predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
+        keep: bool,
+        materialized: Materialized<impl ValueSerde<V>, H>,
+        location: &'static Location<'static>,
+    ) -> KTable<K, V, H::Rows<Deletable>> {
         let store = self.named_store(materialized, location);
         let stored = store.is_some();
-        let table = self.filtered(predicate, true, store, location);
+        let table = self.filtered(predicate, keep, store, location);
         table.computed_with_materialized(stored)
     }
 
