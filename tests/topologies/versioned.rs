@@ -32,8 +32,8 @@ fn table(builder: &StreamsBuilder, topic: &str, store: &str) -> Table {
     builder.versioned_table(topic, rows(), versions(store))
 }
 
-fn no_a(_: &Option<String>, value: &String) -> bool {
-    !value.starts_with('a')
+fn no_a<K>(_: &K, value: &impl AsRef<str>) -> bool {
+    !value.as_ref().starts_with('a')
 }
 
 fn first(value: &str) -> Option<String> {
