@@ -209,6 +209,11 @@ impl<K: 'static, V: 'static> SlidingWindowedKStream<K, V> {
         location: &'static Location<'static>,
     ) -> KTable<Windowed<K>, A, T> {
         let grouped = &self.grouped;
+        if self.windows.time_difference_ms() < 1 {
+            grouped.graph.borrow_mut().fail(Error::topology(format!(
+                "the time difference of the sliding windows at {location} is less than a millisecond"
+            )));
+        }
         let needed_ms = self.windows.needed_ms();
         let retention_ms = materialized.retention.map_or(needed_ms, duration_ms);
         if retention_ms < needed_ms {

@@ -9,6 +9,7 @@ mod processor_context;
 mod processor_stores;
 mod processors;
 mod sessions;
+mod sliding;
 mod sources;
 mod stateless;
 mod store_sources;

@@ -4,7 +4,7 @@ use super::aggregations::{aggregating, reducing};
 use super::grouping::Group;
 use super::options::{materialized, span};
 use super::tables::Table;
-use super::{Interpreter, Operand, Outcome, not_interpreted, returns, sessions};
+use super::{Interpreter, Operand, Outcome, not_interpreted, returns, sessions, sliding};
 use crate::functions;
 use crate::step::{Step, Wrong};
 use crate::values::{AnyValue, Key, Keys};
@@ -39,6 +39,7 @@ pub(super) fn windowed_by<V: AnyValue>(of: &Group<Key, V>, step: Step<'_>) -> Ou
             })
         }
         "session" => sessions::windowed_by(of, step),
+        "sliding" => sliding::windowed_by(of, step),
         other => not_interpreted("windowed_by", other),
     }
 }
