@@ -39,6 +39,7 @@ pub use config::StreamsConfig;
 pub use deserialization_handler::{
     DeserializationHandler, DeserializationResponse, LogAndContinue, LogAndFail, UnreadableRecord,
 };
+pub use dsl::UnlimitedWindows;
 pub use dsl::windows::{EmitStrategy, TimeWindows};
 pub use dsl::{
     AlwaysThere, BranchedKStream, Branches, BufferConfig, ByDefault, Consumed, Deletable, Eager,

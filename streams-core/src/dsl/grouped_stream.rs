@@ -1,23 +1,25 @@
 //! `KGroupedStream`: a stream grouped by key, to be aggregated.
 
-use super::builder::store_definition;
+use super::aggregation::{Aggregating, Place, aggregate};
 use super::drop_nulls::present;
 use super::options::{History, Materialized, Named, ValueSerde};
 use super::repartition::{RepartitionParts, add_repartition};
-use super::table::{Deletable, KTable, Permanent, RowState, TableParts};
+use super::table::{Deletable, GetterFactory, KTable, Permanent, RowState};
 use super::table_store::store_getter;
 use super::windowed_by::Windows;
 use super::{GraphRef, stream_node};
 use crate::operators::aggregate::{Aggregate, Initial};
 use crate::operators::present::PresentValues;
-use crate::operators::{Flush, Reached, StreamOperator};
+use crate::operators::{Flush, StreamOperator};
 use crate::serdes::{BoxSerde, Nullable};
-use crate::stores::{StoreOptions, StoreParts, table_parts};
+use crate::stores::{StoreParts, table_parts};
 use crate::topology::NodeId;
-use std::cell::{Cell, RefCell};
+use crate::topology::build::Graph;
+use std::cell::Cell;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
+use streams_state::VersionedSpec;
 
 /// A grouped stream: made by [`KStream::group_by_key`](crate::KStream::group_by_key) and
 /// [`KStream::group_by`](crate::KStream::group_by).
@@ -32,7 +34,7 @@ pub struct KGroupedStream<K, V> {
     /// The source of the repartition topic, once there is one.
     repartition_source: Rc<Cell<Option<NodeId>>>,
     /// The name of the next aggregation's node.
-    name: Option<String>,
+    pub(crate) name: Option<String>,
 }
 
 /// The repartition topic a grouping needs.
@@ -399,52 +401,18 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         prefixes: Prefixes,
         location: &'static Location<'static>,
     ) -> KTable<K, A, T> {
-        let value = materialized.value.into_serde();
-        let versioned = materialized.history.is_some();
-        let aggregation = self.add_store(
-            materialized.name,
+        let over = All {
+            history: materialized.history.clone(),
+        };
+        aggregate(
+            self,
+            &over,
+            aggregator,
+            initial,
+            materialized,
             &prefixes,
-            table_parts(self.key.clone(), value.clone(), materialized.history),
-            materialized.options,
             location,
-        );
-        let aggregator = Arc::new(aggregator);
-        let store = aggregation.store;
-        let node = self.graph.borrow_mut().add_processor(
-            aggregation.name,
-            vec![aggregation.parent],
-            stream_node::<K, V>(move |scope, id| {
-                let local = scope.local_store(store);
-                let node = Rc::new(RefCell::new(Aggregate {
-                    aggregator: aggregator.clone(),
-                    initial: initial.clone(),
-                    store: local,
-                    sends_old_values: scope.node(id).sends_old_values,
-                    children: scope.table_children(id)?,
-                }));
-                scope
-                    .flushes
-                    .push((local, node.clone() as Rc<RefCell<dyn Flush>>));
-                Ok(Box::new(Reached(node)) as Box<dyn StreamOperator<K, V>>)
-            }),
-            location,
-        );
-        let mut graph = self.graph.borrow_mut();
-        graph.connect(node, store);
-        graph.set_versioned(node, versioned);
-        drop(graph);
-        KTable::new(TableParts {
-            graph: self.graph.clone(),
-            node,
-            key: self.key.clone(),
-            value: Some(value),
-            getter: store_getter(store, versioned),
-            stores: Rc::new(move |_| vec![store]),
-            old_values: Rc::new(move |graph, _| {
-                graph.send_old_values(node);
-                true
-            }),
-        })
+        )
     }
 
     /// The node to aggregate behind: that of the stream, or the source of a repartition topic named after the grouping or
@@ -499,36 +467,6 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         self.repartition_source.set(Some(source));
         source
     }
-
-    /// Names and adds the store, and leads the stream through a repartition topic if it must.
-    pub(crate) fn add_store(
-        &self,
-        name: Option<String>,
-        prefixes: &Prefixes,
-        parts: StoreParts,
-        options: StoreOptions,
-        location: &'static Location<'static>,
-    ) -> Aggregation {
-        let mut graph = self.graph.borrow_mut();
-        let store_name = match name {
-            Some(name) => {
-                graph.check_name(&name);
-                name
-            }
-            None => graph.new_name(prefixes.store),
-        };
-        let node_name = graph.name_or(self.name.as_deref(), prefixes.node);
-        let definition = store_definition(store_name.clone(), parts, options, location);
-        let store = graph.add_store(definition, Rc::new(Cell::new(true)));
-        drop(graph);
-        let parent = self.lead_in(&store_name, location);
-        Aggregation {
-            parent,
-            name: node_name,
-            store,
-            store_name,
-        }
-    }
 }
 
 impl<K: 'static, V: 'static> KGroupedStream<K, Option<V>> {
@@ -579,12 +517,48 @@ impl<K: 'static, V: 'static> KGroupedStream<K, Option<V>> {
     }
 }
 
-/// Where an aggregation goes.
-pub(crate) struct Aggregation {
-    pub(crate) parent: NodeId,
-    pub(crate) name: String,
-    pub(crate) store: usize,
-    pub(crate) store_name: String,
+/// Aggregates everything of a key.
+#[derive(Clone)]
+pub(crate) struct All {
+    pub(crate) history: Option<VersionedSpec>,
+}
+
+impl<K: 'static, A: 'static> Aggregating<K, A> for All {
+    type Key = K;
+
+    fn store(&self, key: BoxSerde<K>, value: BoxSerde<A>) -> StoreParts {
+        table_parts(key, value, self.history.clone())
+    }
+
+    fn operator<V, F>(
+        &self,
+        aggregator: Arc<F>,
+        place: Place<K, A>,
+    ) -> impl StreamOperator<K, V> + Flush + 'static
+    where
+        V: 'static,
+        F: Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static,
+    {
+        Aggregate {
+            aggregator,
+            initial: place.initial,
+            store: place.store,
+            sends_old_values: place.sends_old_values,
+            children: place.children,
+        }
+    }
+
+    fn table_key(&self, key: BoxSerde<K>) -> BoxSerde<K> {
+        key
+    }
+
+    fn getter(&self, store: usize) -> GetterFactory<K, A> {
+        store_getter(store, self.history.is_some())
+    }
+
+    fn describe(&self, graph: &mut Graph, node: NodeId) {
+        graph.set_versioned(node, self.history.is_some());
+    }
 }
 
 /// A reducer as the operators take it.
@@ -606,5 +580,18 @@ pub(crate) fn aggregating<K, V, A>(
 ) -> impl Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static {
     move |key, value, aggregate| {
         aggregator(key, value, aggregate.get_or_insert_with(&initializer));
+    }
+}
+
+/// An aggregator whose aggregates may end, and begin with what an initializer makes.
+pub(crate) fn beginning<K, V, A: 'static>(
+    initial: Initial<A>,
+    aggregator: impl Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static,
+) -> impl Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static {
+    move |key, value, aggregate| {
+        if aggregate.is_none() {
+            *aggregate = initial();
+        }
+        aggregator(key, value, aggregate);
     }
 }

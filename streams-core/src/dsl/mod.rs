@@ -1,6 +1,7 @@
 //! What users write: typed handles that put nodes into the topology. A verb is its documentation and a few lines; what it
 //! does to a record is in `operators/`.
 
+mod aggregation;
 mod branched;
 mod builder;
 mod drop_nulls;
@@ -30,6 +31,7 @@ mod table;
 mod table_joins;
 mod table_store;
 mod table_suppress;
+mod unlimited_windows;
 mod windowed_by;
 mod windowed_stream;
 pub mod windows;
@@ -58,6 +60,7 @@ pub use suppressed::{
     BufferConfig, Eager, HoldsBack, Strict, Suppressed, UntilTimeLimit, UntilWindowCloses,
 };
 pub use table::{Deletable, KTable, Permanent, RowState, Suppressible, Versioned};
+pub use unlimited_windows::UnlimitedWindows;
 pub use windowed_by::Windows;
 pub use windowed_stream::TimeWindowedKStream;
 

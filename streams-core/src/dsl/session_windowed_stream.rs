@@ -1,23 +1,24 @@
 //! `SessionWindowedKStream`: a grouped stream over sessions.
 
+use super::aggregation::{Aggregating, Place, aggregate};
 use super::grouped_stream::{KGroupedStream, Prefixes};
 use super::options::{Materialized, Named, ValueSerde};
 use super::session_windows::SessionWindows;
-use super::stream_node;
-use super::table::{Deletable, KTable, TableParts};
+use super::table::{Deletable, GetterFactory, KTable};
 use super::windows::EmitStrategy;
 use crate::error::Error;
 use crate::operators::aggregate::Initial;
 use crate::operators::session_aggregate::{SessionAggregate, SessionStoreGetter};
-use crate::operators::{Flush, Reached, StreamOperator};
+use crate::operators::{Flush, StreamOperator};
 use crate::serdes::{BoxSerde, DefaultSerde, SessionWindowed};
-use crate::stores::{duration_ms, session_parts};
+use crate::stores::{StoreOptions, StoreParts, duration_ms, session_parts};
+use crate::topology::NodeId;
+use crate::topology::build::Graph;
 use crate::windowed::Windowed;
-use std::cell::RefCell;
 use std::panic::Location;
-use std::rc::Rc;
 use std::sync::Arc;
-use streams_state::{SessionSpec, WindowOrder};
+use std::time::Duration;
+use streams_state::SessionSpec;
 
 /// A grouped stream over sessions: made by [`KGroupedStream::windowed_by`].
 ///
@@ -275,80 +276,127 @@ impl<K: 'static, V: 'static> SessionWindowedKStream<K, V> {
         prefixes: Prefixes,
         location: &'static Location<'static>,
     ) -> KTable<Windowed<K>, A, Deletable> {
-        let grouped = &self.grouped;
-        let needed_ms = self.windows.closes_behind_ms();
-        let retention_ms = materialized.retention.map_or(needed_ms, duration_ms);
+        let over = OverSessions::new(
+            self.windows,
+            self.emit,
+            Arc::new(merger),
+            materialized.retention,
+            &mut self.grouped.graph.borrow_mut(),
+            location,
+        );
+        aggregate(
+            &self.grouped,
+            &over,
+            aggregator,
+            initial,
+            materialized,
+            &prefixes,
+            location,
+        )
+    }
+}
+
+/// Aggregates the values of each session.
+pub(crate) struct OverSessions<M> {
+    windows: SessionWindows,
+    emit: EmitStrategy,
+    retention_ms: i64,
+    merger: Arc<M>,
+}
+
+impl<M> Clone for OverSessions<M> {
+    fn clone(&self) -> Self {
+        OverSessions {
+            merger: self.merger.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<M> OverSessions<M> {
+    pub(crate) fn new(
+        windows: SessionWindows,
+        emit: EmitStrategy,
+        merger: Arc<M>,
+        retention: Option<Duration>,
+        graph: &mut Graph,
+        location: &'static Location<'static>,
+    ) -> Self {
+        let needed_ms = windows.closes_behind_ms();
+        let retention_ms = retention.map_or(needed_ms, duration_ms);
         if retention_ms < needed_ms {
-            grouped.graph.borrow_mut().fail(Error::topology(format!(
+            graph.fail(Error::topology(format!(
                 "the retention of {retention_ms} ms at {location} is shorter than the sessions' gap and grace together, {needed_ms} ms"
             )));
         }
-        let spec = SessionSpec {
+        OverSessions {
+            windows,
+            emit,
             retention_ms: retention_ms.max(needed_ms),
-            order: match self.emit {
-                EmitStrategy::OnWindowUpdate => WindowOrder::ByKey,
-                EmitStrategy::OnWindowClose => WindowOrder::ByTime,
-            },
+            merger,
+        }
+    }
+}
+
+impl<K, A, M> Aggregating<K, A> for OverSessions<M>
+where
+    K: 'static,
+    A: 'static,
+    M: Fn(&K, &mut Option<A>, &A) + Send + Sync + 'static,
+{
+    type Key = Windowed<K>;
+
+    fn store(&self, key: BoxSerde<K>, value: BoxSerde<A>) -> StoreParts {
+        let spec = SessionSpec {
+            retention_ms: self.retention_ms,
+            order: self.emit.store_order(),
         };
-        let value = materialized.value.into_serde();
-        let mut options = materialized.options;
+        session_parts(key, value, spec)
+    }
+
+    fn options(&self, mut wanted: StoreOptions) -> StoreOptions {
         // What is found by time has to be in the store.
-        options.cached &= self.emit == EmitStrategy::OnWindowUpdate;
-        let aggregation = grouped.add_store(
-            materialized.name,
-            &prefixes,
-            session_parts(grouped.key.clone(), value.clone(), spec),
-            options,
-            location,
-        );
-        let (aggregator, merger) = (Arc::new(aggregator), Arc::new(merger));
-        let (windows, emit, store) = (self.windows, self.emit, aggregation.store);
-        let store_name: Arc<str> = aggregation.store_name.into();
-        let node = grouped.graph.borrow_mut().add_processor(
-            aggregation.name,
-            vec![aggregation.parent],
-            stream_node::<K, V>(move |scope, id| {
-                let local = scope.local_store(store);
-                let node = Rc::new(RefCell::new(SessionAggregate {
-                    windows,
-                    emit,
-                    aggregator: aggregator.clone(),
-                    merger: merger.clone(),
-                    initial: initial.clone(),
-                    store: local,
-                    store_name: store_name.clone(),
-                    sends_old_values: scope.node(id).sends_old_values,
-                    observed_ms: -1,
-                    last_close_ms: None,
-                    children: scope.table_children(id)?,
-                }));
-                scope
-                    .flushes
-                    .push((local, node.clone() as Rc<RefCell<dyn Flush>>));
-                Ok(Box::new(Reached(node)) as Box<dyn StreamOperator<K, V>>)
-            }),
-            location,
-        );
-        let mut graph = grouped.graph.borrow_mut();
-        graph.connect(node, store);
-        graph.set_grace(node, needed_ms);
-        drop(graph);
-        let key: BoxSerde<Windowed<K>> = Arc::new(SessionWindowed::new(grouped.key.clone()));
-        KTable::new(TableParts {
-            graph: grouped.graph.clone(),
-            node,
-            key,
-            value: Some(value),
-            getter: Arc::new(move |scope| {
-                Box::new(SessionStoreGetter {
-                    store: scope.local_store(store),
-                })
-            }),
-            stores: Rc::new(move |_| vec![store]),
-            old_values: Rc::new(move |graph, _| {
-                graph.send_old_values(node);
-                true
-            }),
+        wanted.cached &= self.emit == EmitStrategy::OnWindowUpdate;
+        wanted
+    }
+
+    fn operator<V, F>(
+        &self,
+        aggregator: Arc<F>,
+        place: Place<Windowed<K>, A>,
+    ) -> impl StreamOperator<K, V> + Flush + 'static
+    where
+        V: 'static,
+        F: Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static,
+    {
+        SessionAggregate {
+            windows: self.windows,
+            emit: self.emit,
+            aggregator,
+            merger: self.merger.clone(),
+            initial: place.initial,
+            store: place.store,
+            store_name: place.store_name,
+            sends_old_values: place.sends_old_values,
+            observed_ms: -1,
+            last_close_ms: None,
+            children: place.children,
+        }
+    }
+
+    fn table_key(&self, key: BoxSerde<K>) -> BoxSerde<Windowed<K>> {
+        Arc::new(SessionWindowed::new(key))
+    }
+
+    fn getter(&self, store: usize) -> GetterFactory<Windowed<K>, A> {
+        Arc::new(move |scope| {
+            Box::new(SessionStoreGetter {
+                store: scope.local_store(store),
+            })
         })
+    }
+
+    fn describe(&self, graph: &mut Graph, node: NodeId) {
+        graph.set_grace(node, self.windows.closes_behind_ms());
     }
 }

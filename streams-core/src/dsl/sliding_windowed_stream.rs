@@ -1,25 +1,25 @@
 //! `SlidingWindowedKStream`: a grouped stream over sliding windows.
 
+use super::aggregation::{Aggregating, Place, aggregate};
 use super::grouped_stream::{KGroupedStream, Prefixes, aggregating, reducing};
 use super::options::{Materialized, Named, ValueSerde};
 use super::sliding_windows::SlidingWindows;
-use super::stream_node;
-use super::table::{Deletable, KTable, Permanent, RowState, TableParts};
+use super::table::{Deletable, GetterFactory, KTable, Permanent, RowState};
+use super::windowed_stream::window_getter;
 use super::windows::EmitStrategy;
 use crate::error::Error;
 use crate::operators::aggregate::Initial;
 use crate::operators::sliding_aggregate::SlidingAggregate;
-use crate::operators::table_getter::WindowStoreGetter;
-use crate::operators::{Flush, Reached, StreamOperator};
+use crate::operators::{Flush, StreamOperator};
 use crate::serdes::{BoxSerde, DefaultSerde, TimeWindowed};
-use crate::stores::{duration_ms, indexed_window_parts};
+use crate::stores::{StoreOptions, StoreParts, duration_ms, indexed_window_parts};
+use crate::topology::NodeId;
+use crate::topology::build::Graph;
 use crate::windowed::Windowed;
-use std::cell::RefCell;
 use std::panic::Location;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use streams_state::{WindowOrder, WindowSpec};
+use streams_state::WindowSpec;
 
 /// A grouped stream over sliding windows: made by [`KGroupedStream::windowed_by`].
 ///
@@ -208,88 +208,114 @@ impl<K: 'static, V: 'static> SlidingWindowedKStream<K, V> {
         prefixes: Prefixes,
         location: &'static Location<'static>,
     ) -> KTable<Windowed<K>, A, T> {
-        let grouped = &self.grouped;
-        if self.windows.time_difference_ms() < 1 {
-            grouped.graph.borrow_mut().fail(Error::topology(format!(
+        let over = OverSliding::new(
+            self.windows,
+            self.emit,
+            materialized.retention,
+            &mut self.grouped.graph.borrow_mut(),
+            location,
+        );
+        aggregate(
+            &self.grouped,
+            &over,
+            aggregator,
+            initial,
+            materialized,
+            &prefixes,
+            location,
+        )
+    }
+}
+
+/// Aggregates the values of each sliding window.
+#[derive(Clone, Copy)]
+pub(crate) struct OverSliding {
+    windows: SlidingWindows,
+    emit: EmitStrategy,
+    retention_ms: i64,
+}
+
+impl OverSliding {
+    pub(crate) fn new(
+        windows: SlidingWindows,
+        emit: EmitStrategy,
+        retention: Option<Duration>,
+        graph: &mut Graph,
+        location: &'static Location<'static>,
+    ) -> Self {
+        if windows.time_difference_ms() < 1 {
+            graph.fail(Error::topology(format!(
                 "the time difference of the sliding windows at {location} is less than a millisecond"
             )));
         }
-        let needed_ms = self.windows.needed_ms();
-        let retention_ms = materialized.retention.map_or(needed_ms, duration_ms);
+        let needed_ms = windows.needed_ms();
+        let retention_ms = retention.map_or(needed_ms, duration_ms);
         if retention_ms < needed_ms {
-            grouped.graph.borrow_mut().fail(Error::topology(format!(
+            graph.fail(Error::topology(format!(
                 "the retention of {retention_ms} ms at {location} is shorter than twice the windows' time difference and their grace together, {needed_ms} ms"
             )));
         }
-        let spec = WindowSpec {
+        OverSliding {
+            windows,
+            emit,
             retention_ms: retention_ms.max(needed_ms),
+        }
+    }
+}
+
+impl<K: 'static, A: 'static> Aggregating<K, A> for OverSliding {
+    type Key = Windowed<K>;
+
+    fn store(&self, key: BoxSerde<K>, value: BoxSerde<A>) -> StoreParts {
+        let spec = WindowSpec {
+            retention_ms: self.retention_ms,
             window_size_ms: self.windows.time_difference_ms(),
             retain_duplicates: false,
-            order: match self.emit {
-                EmitStrategy::OnWindowUpdate => WindowOrder::ByKey,
-                EmitStrategy::OnWindowClose => WindowOrder::ByTime,
-            },
+            order: self.emit.store_order(),
         };
-        let value = materialized.value.into_serde();
-        let mut options = materialized.options;
+        indexed_window_parts(key, value, spec)
+    }
+
+    fn options(&self, mut wanted: StoreOptions) -> StoreOptions {
         // What is found by time has to be in the store.
-        options.cached &= self.emit == EmitStrategy::OnWindowUpdate;
-        let aggregation = grouped.add_store(
-            materialized.name,
-            &prefixes,
-            indexed_window_parts(grouped.key.clone(), value.clone(), spec),
-            options,
-            location,
-        );
-        let aggregator = Arc::new(aggregator);
-        let (windows, emit, store) = (self.windows, self.emit, aggregation.store);
-        let (store_name, row): (Arc<str>, _) = (aggregation.store_name.into(), value.clone());
-        let node = grouped.graph.borrow_mut().add_processor(
-            aggregation.name,
-            vec![aggregation.parent],
-            stream_node::<K, V>(move |scope, id| {
-                let local = scope.local_store(store);
-                let node = Rc::new(RefCell::new(SlidingAggregate {
-                    windows,
-                    emit,
-                    aggregator: aggregator.clone(),
-                    initial: initial.clone(),
-                    value: row.clone(),
-                    store: local,
-                    store_name: store_name.clone(),
-                    sends_old_values: scope.node(id).sends_old_values,
-                    observed_ms: -1,
-                    last_close_ms: None,
-                    children: scope.table_children(id)?,
-                }));
-                scope
-                    .flushes
-                    .push((local, node.clone() as Rc<RefCell<dyn Flush>>));
-                Ok(Box::new(Reached(node)) as Box<dyn StreamOperator<K, V>>)
-            }),
-            location,
-        );
-        let mut graph = grouped.graph.borrow_mut();
-        graph.connect(node, store);
-        graph.set_grace(node, self.windows.grace_ms());
-        drop(graph);
+        wanted.cached &= self.emit == EmitStrategy::OnWindowUpdate;
+        wanted
+    }
+
+    fn operator<V, F>(
+        &self,
+        aggregator: Arc<F>,
+        place: Place<Windowed<K>, A>,
+    ) -> impl StreamOperator<K, V> + Flush + 'static
+    where
+        V: 'static,
+        F: Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static,
+    {
+        SlidingAggregate {
+            windows: self.windows,
+            emit: self.emit,
+            aggregator,
+            initial: place.initial,
+            value: place.value,
+            store: place.store,
+            store_name: place.store_name,
+            sends_old_values: place.sends_old_values,
+            observed_ms: -1,
+            last_close_ms: None,
+            children: place.children,
+        }
+    }
+
+    fn table_key(&self, key: BoxSerde<K>) -> BoxSerde<Windowed<K>> {
         let size = Duration::from_millis(self.windows.time_difference_ms().unsigned_abs());
-        let key: BoxSerde<Windowed<K>> = Arc::new(TimeWindowed::new(grouped.key.clone(), size));
-        KTable::new(TableParts {
-            graph: grouped.graph.clone(),
-            node,
-            key,
-            value: Some(value),
-            getter: Arc::new(move |scope| {
-                Box::new(WindowStoreGetter {
-                    store: scope.local_store(store),
-                })
-            }),
-            stores: Rc::new(move |_| vec![store]),
-            old_values: Rc::new(move |graph, _| {
-                graph.send_old_values(node);
-                true
-            }),
-        })
+        Arc::new(TimeWindowed::new(key, size))
+    }
+
+    fn getter(&self, store: usize) -> GetterFactory<Windowed<K>, A> {
+        window_getter(store)
+    }
+
+    fn describe(&self, graph: &mut Graph, node: NodeId) {
+        graph.set_grace(node, self.windows.grace_ms());
     }
 }

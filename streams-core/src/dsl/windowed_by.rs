@@ -5,14 +5,15 @@ use super::session_windowed_stream::SessionWindowedKStream;
 use super::session_windows::SessionWindows;
 use super::sliding_windowed_stream::SlidingWindowedKStream;
 use super::sliding_windows::SlidingWindows;
+use super::unlimited_windows::UnlimitedWindows;
 use super::windowed_stream::TimeWindowedKStream;
 use super::windows::TimeWindows;
 
-/// Windows that a grouped stream is aggregated over: [`TimeWindows`],
-/// [`SlidingWindows`] or [`SessionWindows`].
+/// Windows that a grouped stream is aggregated over: [`TimeWindows`], [`SlidingWindows`], [`SessionWindows`] or
+/// [`UnlimitedWindows`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no kind of windows",
-    note = "use `TimeWindows`, `SlidingWindows` or `SessionWindows`"
+    note = "use `TimeWindows`, `SlidingWindows`, `SessionWindows` or `UnlimitedWindows`"
 )]
 pub trait Windows<K, V>: sealed::Sealed {
     /// The windowed stream.
@@ -27,6 +28,7 @@ mod sealed {
     impl Sealed for super::TimeWindows {}
     impl Sealed for super::SessionWindows {}
     impl Sealed for super::SlidingWindows {}
+    impl Sealed for super::UnlimitedWindows {}
 }
 
 impl<K: 'static, V: 'static> Windows<K, V> for TimeWindows {
@@ -50,5 +52,13 @@ impl<K: 'static, V: 'static> Windows<K, V> for SlidingWindows {
 
     fn windowed(self, grouped: KGroupedStream<K, V>) -> SlidingWindowedKStream<K, V> {
         SlidingWindowedKStream::new(grouped, self)
+    }
+}
+
+impl<K: 'static, V: 'static> Windows<K, V> for UnlimitedWindows {
+    type Windowed = TimeWindowedKStream<K, V>;
+
+    fn windowed(self, grouped: KGroupedStream<K, V>) -> TimeWindowedKStream<K, V> {
+        TimeWindowedKStream::new(grouped, self.as_time_windows())
     }
 }

@@ -1,23 +1,24 @@
 //! `TimeWindowedKStream`: a grouped stream over windows of time.
 
-use super::grouped_stream::{KGroupedStream, Prefixes, aggregating, reducing};
+use super::aggregation::{Aggregating, Place, aggregate};
+use super::grouped_stream::{KGroupedStream, Prefixes, aggregating, beginning, reducing};
 use super::options::{Materialized, Named, ValueSerde};
-use super::stream_node;
-use super::table::{KTable, Permanent, TableParts};
+use super::table::{Deletable, GetterFactory, KTable, Permanent, RowState};
 use super::windows::{EmitStrategy, TimeWindows};
+use crate::error::Error;
 use crate::operators::aggregate::Initial;
 use crate::operators::table_getter::WindowStoreGetter;
 use crate::operators::window_aggregate::WindowAggregate;
-use crate::operators::{Flush, Reached, StreamOperator};
+use crate::operators::{Flush, StreamOperator};
 use crate::serdes::{BoxSerde, DefaultSerde, TimeWindowed};
-use crate::stores::{duration_ms, window_parts};
+use crate::stores::{StoreParts, duration_ms, window_parts};
+use crate::topology::NodeId;
+use crate::topology::build::Graph;
 use crate::windowed::Windowed;
-use std::cell::RefCell;
 use std::panic::Location;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use streams_state::{WindowOrder, WindowSpec};
+use streams_state::WindowSpec;
 
 /// A grouped stream over tumbling or hopping windows: made by [`KGroupedStream::windowed_by`].
 ///
@@ -223,90 +224,174 @@ impl<K: 'static, V: 'static> TimeWindowedKStream<K, V> {
         )
     }
 
-    fn add<A: 'static>(
+    /// As [`TimeWindowedKStream::aggregate`], for aggregates that may end: one set to `None` deletes its window.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use streams_core::{Consumed, Materialized, Produced, StreamsBuilder, TimeWindows, TopologyTestDriver};
+    /// # use streams_core::serdes::{I64, Nullable, TimeWindowed, Utf8};
+    ///
+    /// let day = Duration::from_secs(86_400);
+    /// let builder = StreamsBuilder::new();
+    /// builder
+    ///     .stream::<String, i64>("cart-changes", Consumed::new())
+    ///     .group_by_key()
+    ///     .windowed_by(TimeWindows::of_size(day))
+    ///     .aggregate_optional(
+    ///         || None,
+    ///         |_user, pieces, cart: &mut Option<i64>| {
+    ///             let pieces = cart.unwrap_or(0) + pieces;
+    ///             *cart = (pieces > 0).then_some(pieces);
+    ///         },
+    ///         Materialized::named("carts"),
+    ///     )
+    ///     .to_stream()
+    ///     .to("carts", Produced::with(TimeWindowed::new(Utf8, day), Nullable(I64)));
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let input = driver.input("cart-changes", Utf8, I64);
+    /// # let output = driver.output("carts", TimeWindowed::new(Utf8, day), Nullable(I64));
+    /// driver.pipe(&input, "ann", &2)?;
+    /// driver.pipe(&input, "ann", &-2)?;
+    /// assert_eq!(driver.read_values(&output)?, [Some(2), None]);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn aggregate_optional<A: 'static>(
+        &self,
+        initializer: impl Fn() -> Option<A> + Send + Sync + 'static,
+        aggregator: impl Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static,
+        materialized: Materialized<impl ValueSerde<A>>,
+    ) -> KTable<Windowed<K>, A, Deletable> {
+        let initial: Initial<A> = Arc::new(initializer);
+        self.add(
+            beginning(initial.clone(), aggregator),
+            initial,
+            materialized,
+            AGGREGATE,
+            Location::caller(),
+        )
+    }
+
+    fn add<A: 'static, T: RowState>(
         &self,
         aggregator: impl Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static,
         initial: Initial<A>,
         materialized: Materialized<impl ValueSerde<A>>,
         prefixes: Prefixes,
         location: &'static Location<'static>,
-    ) -> KTable<Windowed<K>, A, Permanent> {
-        let grouped = &self.grouped;
-        let needed_ms = self
-            .windows
-            .size_ms()
-            .saturating_add(self.windows.grace_ms());
-        let retention_ms = materialized.retention.map_or(needed_ms, duration_ms);
+    ) -> KTable<Windowed<K>, A, T> {
+        let over = {
+            let mut graph = self.grouped.graph.borrow_mut();
+            if self.emit == EmitStrategy::OnWindowClose && self.windows.is_unlimited() {
+                graph.fail(Error::topology(format!(
+                    "the aggregation at {location} sends results when its windows close, and unlimited windows never do"
+                )));
+            }
+            OverTime::new(
+                self.windows,
+                self.emit,
+                materialized.retention,
+                &mut graph,
+                location,
+            )
+        };
+        aggregate(
+            &self.grouped,
+            &over,
+            aggregator,
+            initial,
+            materialized,
+            &prefixes,
+            location,
+        )
+    }
+}
+
+/// Aggregates the values of each window.
+#[derive(Clone, Copy)]
+pub(crate) struct OverTime {
+    windows: TimeWindows,
+    emit: EmitStrategy,
+    retention_ms: i64,
+}
+
+impl OverTime {
+    pub(crate) fn new(
+        windows: TimeWindows,
+        emit: EmitStrategy,
+        retention: Option<Duration>,
+        graph: &mut Graph,
+        location: &'static Location<'static>,
+    ) -> Self {
+        let needed_ms = windows.size_ms().saturating_add(windows.grace_ms());
+        let retention_ms = retention.map_or(needed_ms, duration_ms);
         if retention_ms < needed_ms {
-            grouped.graph.borrow_mut().fail(crate::Error::topology(format!(
+            graph.fail(Error::topology(format!(
                 "the retention of {retention_ms} ms at {location} is shorter than the windows' size and grace together, {needed_ms} ms"
             )));
         }
-        let spec = WindowSpec {
+        OverTime {
+            windows,
+            emit,
             retention_ms: retention_ms.max(needed_ms),
+        }
+    }
+}
+
+impl<K: 'static, A: 'static> Aggregating<K, A> for OverTime {
+    type Key = Windowed<K>;
+
+    fn store(&self, key: BoxSerde<K>, value: BoxSerde<A>) -> StoreParts {
+        let spec = WindowSpec {
+            retention_ms: self.retention_ms,
             window_size_ms: self.windows.size_ms(),
             retain_duplicates: false,
-            order: match self.emit {
-                EmitStrategy::OnWindowUpdate => WindowOrder::ByKey,
-                EmitStrategy::OnWindowClose => WindowOrder::ByTime,
-            },
+            order: self.emit.store_order(),
         };
-        let value = materialized.value.into_serde();
-        let aggregation = grouped.add_store(
-            materialized.name,
-            &prefixes,
-            window_parts(grouped.key.clone(), value.clone(), spec, true),
-            materialized.options,
-            location,
-        );
-        let aggregator = Arc::new(aggregator);
-        let (windows, emit, store) = (self.windows, self.emit, aggregation.store);
-        let store_name: Arc<str> = aggregation.store_name.into();
-        let node = grouped.graph.borrow_mut().add_processor(
-            aggregation.name,
-            vec![aggregation.parent],
-            stream_node::<K, V>(move |scope, id| {
-                let local = scope.local_store(store);
-                let node = Rc::new(RefCell::new(WindowAggregate {
-                    windows,
-                    emit,
-                    aggregator: aggregator.clone(),
-                    initial: initial.clone(),
-                    store: local,
-                    store_name: store_name.clone(),
-                    sends_old_values: scope.node(id).sends_old_values,
-                    times: Default::default(),
-                    children: scope.table_children(id)?,
-                }));
-                scope
-                    .flushes
-                    .push((local, node.clone() as Rc<RefCell<dyn Flush>>));
-                Ok(Box::new(Reached(node)) as Box<dyn StreamOperator<K, V>>)
-            }),
-            location,
-        );
-        grouped.graph.borrow_mut().connect(node, store);
-        grouped
-            .graph
-            .borrow_mut()
-            .set_grace(node, self.windows.grace_ms());
-        let size = Duration::from_millis(self.windows.size_ms().unsigned_abs());
-        let key: BoxSerde<Windowed<K>> = Arc::new(TimeWindowed::new(grouped.key.clone(), size));
-        KTable::new(TableParts {
-            graph: grouped.graph.clone(),
-            node,
-            key,
-            value: Some(value),
-            getter: Arc::new(move |scope| {
-                Box::new(WindowStoreGetter {
-                    store: scope.local_store(store),
-                })
-            }),
-            stores: Rc::new(move |_| vec![store]),
-            old_values: Rc::new(move |graph, _| {
-                graph.send_old_values(node);
-                true
-            }),
-        })
+        window_parts(key, value, spec, true)
     }
+
+    fn operator<V, F>(
+        &self,
+        aggregator: Arc<F>,
+        place: Place<Windowed<K>, A>,
+    ) -> impl StreamOperator<K, V> + Flush + 'static
+    where
+        V: 'static,
+        F: Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static,
+    {
+        WindowAggregate {
+            windows: self.windows,
+            emit: self.emit,
+            aggregator,
+            initial: place.initial,
+            store: place.store,
+            store_name: place.store_name,
+            sends_old_values: place.sends_old_values,
+            times: Default::default(),
+            children: place.children,
+        }
+    }
+
+    fn table_key(&self, key: BoxSerde<K>) -> BoxSerde<Windowed<K>> {
+        let size = Duration::from_millis(self.windows.size_ms().unsigned_abs());
+        Arc::new(TimeWindowed::new(key, size))
+    }
+
+    fn getter(&self, store: usize) -> GetterFactory<Windowed<K>, A> {
+        window_getter(store)
+    }
+
+    fn describe(&self, graph: &mut Graph, node: NodeId) {
+        graph.set_grace(node, self.windows.grace_ms());
+    }
+}
+
+/// Looks windows up in a store of windows.
+pub(crate) fn window_getter<K: 'static, A: 'static>(store: usize) -> GetterFactory<Windowed<K>, A> {
+    Arc::new(move |scope| {
+        Box::new(WindowStoreGetter {
+            store: scope.local_store(store),
+        })
+    })
 }

@@ -3,6 +3,7 @@
 use crate::stores::duration_ms;
 use crate::windowed::Window;
 use std::time::Duration;
+use streams_state::WindowOrder;
 
 /// When a windowed aggregate's results are forwarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,14 @@ impl EmitStrategy {
     /// [`EmitStrategy::OnWindowClose`].
     pub fn on_window_close() -> Self {
         EmitStrategy::OnWindowClose
+    }
+
+    /// How a store lies whose windows are looked for in this way.
+    pub(crate) fn store_order(self) -> WindowOrder {
+        match self {
+            EmitStrategy::OnWindowUpdate => WindowOrder::ByKey,
+            EmitStrategy::OnWindowClose => WindowOrder::ByTime,
+        }
     }
 }
 
@@ -47,9 +56,25 @@ pub struct TimeWindows {
     size_ms: i64,
     advance_ms: i64,
     grace_ms: i64,
+    /// Where the first window starts.
+    first_ms: i64,
 }
 
 impl TimeWindows {
+    /// The one window that starts there and never ends.
+    pub(crate) fn unlimited(first_ms: i64) -> Self {
+        TimeWindows {
+            size_ms: i64::MAX,
+            advance_ms: i64::MAX,
+            grace_ms: 0,
+            first_ms,
+        }
+    }
+
+    pub(crate) fn is_unlimited(&self) -> bool {
+        self.size_ms == i64::MAX
+    }
+
     /// Tumbling windows without grace: a record behind its window's end is late as soon as a newer one was seen
     /// (Java's `ofSizeWithNoGrace`).
     ///
@@ -72,6 +97,7 @@ impl TimeWindows {
             size_ms,
             advance_ms: size_ms,
             grace_ms: duration_ms(grace),
+            first_ms: 0,
         }
     }
 
@@ -107,11 +133,14 @@ impl TimeWindows {
     /// The starts of all windows a time belongs to, ascending. Windows never start before 0.
     #[inline]
     pub fn starts_for(&self, timestamp: i64) -> impl Iterator<Item = i64> + use<> {
-        let first = (timestamp - self.size_ms)
+        let passed_ms = timestamp - self.first_ms;
+        let first = passed_ms
+            .saturating_sub(self.size_ms)
             .saturating_add(self.advance_ms)
             .max(0)
             / self.advance_ms
-            * self.advance_ms;
+            * self.advance_ms
+            + self.first_ms;
         let advance_ms = self.advance_ms;
         std::iter::successors((first <= timestamp).then_some(first), move |start| {
             start
