@@ -25,7 +25,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
-use streams_state::StoreKind;
+use streams_state::{StoreKind, WindowOrder};
 
 /// Writes a topology down.
 ///
@@ -412,7 +412,11 @@ pub(crate) fn store_definition(
         timestamped: parts.timestamped,
         // Each version counts, so there is nothing to collect.
         cached: options.cached && !matches!(parts.kind, StoreKind::Versioned(_)),
-        elides_tombstones: true,
+        // Nobody listens to the flushes of windows that are sent when they close.
+        elides_tombstones: !matches!(
+            &parts.kind,
+            StoreKind::Window(spec) if spec.order == WindowOrder::ByTime
+        ),
         suppresses: false,
         changelog: parts.changelog(options.logging.as_ref()),
         state: parts.state,

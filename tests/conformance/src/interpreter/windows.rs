@@ -8,7 +8,7 @@ use super::{Interpreter, Operand, Outcome, not_interpreted, returns, sessions, s
 use crate::functions;
 use crate::step::{Step, Wrong};
 use crate::values::{AnyValue, Key, Keys};
-use streams_core::{EmitStrategy, TimeWindowedKStream, TimeWindows};
+use streams_core::{EmitStrategy, TimeWindowedKStream, TimeWindows, UnlimitedWindows, Windows};
 
 /// A stream in time windows, with and without the records whose value is null.
 pub struct TimeWindowed<V> {
@@ -26,22 +26,43 @@ pub(super) fn windowed_by<V: AnyValue>(of: &Group<Key, V>, step: Step<'_>) -> Ou
             if let Some(advance) = options.ms("advance") {
                 windows = windows.advance_by(advance);
             }
-            let mut all = of.group.windowed_by(windows);
-            let mut present = of.group.drop_null_values().windowed_by(windows);
-            if let Some(strategy) = emit(step)? {
-                all = all.emit_strategy(strategy);
-                present = present.emit_strategy(strategy);
-            }
-            returns(TimeWindowed {
-                all,
-                present,
-                keys: Keys::Time(windows.size_ms()),
-            })
+            in_windows(of, windows, windows.size_ms(), step)
+        }
+        "unlimited" => {
+            let start_ms = span(options, "start").as_millis();
+            let start_ms =
+                i64::try_from(start_ms).map_err(|_| Wrong::new("'start' is too late"))?;
+            in_windows(
+                of,
+                UnlimitedWindows::of().start_on_ms(start_ms),
+                i64::MAX,
+                step,
+            )
         }
         "session" => sessions::windowed_by(of, step),
         "sliding" => sliding::windowed_by(of, step),
         other => not_interpreted("windowed_by", other),
     }
+}
+
+fn in_windows<V, W>(of: &Group<Key, V>, windows: W, size_ms: i64, step: Step<'_>) -> Outcome
+where
+    V: AnyValue,
+    W: Windows<Key, Option<V>, Windowed = TimeWindowedKStream<Key, Option<V>>>
+        + Windows<Key, V, Windowed = TimeWindowedKStream<Key, V>>
+        + Copy,
+{
+    let mut all = of.group.windowed_by(windows);
+    let mut present = of.group.drop_null_values().windowed_by(windows);
+    if let Some(strategy) = emit(step)? {
+        all = all.emit_strategy(strategy);
+        present = present.emit_strategy(strategy);
+    }
+    returns(TimeWindowed {
+        all,
+        present,
+        keys: Keys::Time(size_ms),
+    })
 }
 
 /// When results are sent; `None` leaves it to the library.
@@ -71,19 +92,13 @@ impl<V: AnyValue> Operand for TimeWindowed<V> {
                 returns(Table::new(present.reduce_with(reducer, kept), self.keys))
             }
             "aggregate" => {
-                let name = step.required("fn")?;
-                if functions::may_be_null(name) {
-                    return not_interpreted(name, "windows");
-                }
-                let aggregator = aggregating::<Key, V>(functions::aggregator(name)?);
-                let Some(initial) = functions::initial(step.required("init")?)? else {
-                    return not_interpreted("aggregate", "windows without an initial value");
-                };
-                let table = all.aggregate(
+                let aggregator = functions::aggregator(step.required("fn")?)?;
+                let aggregator = aggregating::<Key, V>(aggregator);
+                let initial = functions::initial(step.required("init")?)?;
+                let table = all.aggregate_optional(
                     move || initial.clone(),
-                    move |key: &Key, value: &Option<V>, aggregate: &mut String| {
-                        *aggregate =
-                            aggregator(key, value.as_ref(), Some(aggregate)).unwrap_or_default();
+                    move |key: &Key, value: &Option<V>, aggregate: &mut Option<String>| {
+                        *aggregate = aggregator(key, value.as_ref(), aggregate.as_deref());
                     },
                     materialized(step)?,
                 );
