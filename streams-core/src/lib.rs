@@ -49,6 +49,9 @@ pub use dsl::{
     SlidingWindowedKStream, SlidingWindows, StreamsBuilder, Strict, Suppressed,
     TimeWindowedKStream, UntilTimeLimit, UntilWindowCloses, ValueSerde, Windows, Writes,
 };
+pub use dsl::{
+    CogroupWindows, CogroupedKStream, SessionWindowedCogroupedKStream, TimeWindowedCogroupedKStream,
+};
 pub use dsl::{History, NoHistory, Suppressible, Unversioned, Versioned};
 pub use dsl::{JoinWindows, StoredByDefault, StreamJoined, WindowBytesStoreSupplier};
 pub use error::{Error, ErrorKind, Result};

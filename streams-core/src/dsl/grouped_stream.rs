@@ -415,6 +415,11 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         )
     }
 
+    /// The same for all handles of one grouping.
+    pub(crate) fn identity(&self) -> *const () {
+        Rc::as_ptr(&self.repartition_source).cast()
+    }
+
     /// The node to aggregate behind: that of the stream, or the source of a repartition topic named after the grouping or
     /// else `base`.
     pub(crate) fn lead_in(&self, base: &str, location: &'static Location<'static>) -> NodeId {

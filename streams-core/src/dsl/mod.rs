@@ -4,6 +4,8 @@
 mod aggregation;
 mod branched;
 mod builder;
+mod cogrouped_stream;
+mod cogrouped_windows;
 mod drop_nulls;
 mod global_table;
 mod grouped_stream;
@@ -38,6 +40,10 @@ pub mod windows;
 
 pub use branched::{BranchedKStream, Branches};
 pub use builder::StreamsBuilder;
+pub use cogrouped_stream::CogroupedKStream;
+pub use cogrouped_windows::{
+    CogroupWindows, SessionWindowedCogroupedKStream, TimeWindowedCogroupedKStream,
+};
 pub use global_table::GlobalKTable;
 pub use grouped_stream::KGroupedStream;
 pub use grouped_table::KGroupedTable;

@@ -5,6 +5,7 @@
 
 pub(crate) mod aggregate;
 pub(crate) mod branch;
+pub(crate) mod cogroup_merge;
 pub(crate) mod filter;
 pub(crate) mod flat_map;
 pub(crate) mod global_table_join;

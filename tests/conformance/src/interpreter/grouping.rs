@@ -2,7 +2,9 @@
 
 use super::options::grouped;
 use super::streams::{Stream, either};
-use super::{Interpreter, Operand, Outcome, aggregations, not_interpreted, returns, windows};
+use super::{
+    Interpreter, Operand, Outcome, aggregations, cogroup, not_interpreted, returns, windows,
+};
 use crate::functions::{self, Seen};
 use crate::step::Step;
 use crate::values::{AnyKey, AnyValue, Key, KeySerde, Keys};
@@ -48,6 +50,7 @@ impl<K: AnyKey, V: AnyValue> Operand for Group<K, V> {
     fn step(&self, op: &str, step: Step<'_>, _: &Interpreter) -> Outcome {
         match op {
             "count" | "reduce" | "aggregate" => aggregations::of_stream(self, op, step),
+            "cogroup" => cogroup::begin(self, step),
             "windowed_by" => {
                 let any: &dyn Any = self;
                 match any.downcast_ref::<Group<Key, V>>() {

@@ -3,6 +3,7 @@
 //! What a step returns is an [`Operand`]; each says itself what its operations are, one file for each family of verbs.
 
 mod aggregations;
+mod cogroup;
 mod grouping;
 mod options;
 mod processor_context;
