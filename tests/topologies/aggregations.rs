@@ -26,6 +26,7 @@ fn aggregations(builder: &StreamsBuilder, cached: bool) {
         .to("reduce-out", strings());
     grouped
         .aggregate_optional(
+            || None,
             |_, value, aggregate: &mut Option<String>| match value.as_str() {
                 "-" => *aggregate = None,
                 value => aggregate.get_or_insert_default().push_str(value),

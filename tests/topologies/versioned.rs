@@ -163,6 +163,7 @@ fn aggregations() {
         );
         reduced.to_stream().to("reduce", nullable_strings());
         let aggregated = records.aggregate_optional(
+            || None,
             |_, value, aggregate: &mut Option<String>| {
                 *aggregate = match value.starts_with('b') {
                     true => None,

@@ -258,12 +258,7 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         V: Clone,
     {
         self.add(
-            move |_: &K, value: &V, reduced: &mut Option<V>| {
-                *reduced = match reduced {
-                    None => Some(value.clone()),
-                    Some(before) => reducer(before, value),
-                };
-            },
+            reducing_optional(reducer),
             Arc::new(|| None),
             materialized,
             REDUCE,
@@ -322,7 +317,8 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
         )
     }
 
-    /// As [`KGroupedStream::aggregate`], for aggregates that may end: one set to `None` deletes the row.
+    /// As [`KGroupedStream::aggregate`], for aggregates that may end: one set to `None` deletes the row. The next value begins again with what
+    /// `initializer` makes.
     ///
     /// ```
     /// # use streams_core::{Consumed, Materialized, Produced, StreamsBuilder, TopologyTestDriver};
@@ -332,6 +328,7 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
     ///     .stream::<String, i64>("cart-changes", Consumed::new())
     ///     .group_by_key()
     ///     .aggregate_optional(
+    ///         || None,
     ///         |_user, pieces, cart: &mut Option<i64>| {
     ///             let pieces = cart.unwrap_or(0) + pieces;
     ///             *cart = (pieces > 0).then_some(pieces);
@@ -350,20 +347,22 @@ impl<K: 'static, V: 'static> KGroupedStream<K, V> {
     #[track_caller]
     pub fn aggregate_optional<A: 'static, H: History>(
         &self,
+        initializer: impl Fn() -> Option<A> + Send + Sync + 'static,
         aggregator: impl Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static,
         materialized: Materialized<impl ValueSerde<A>, H>,
     ) -> KTable<K, A, H::Rows<Deletable>> {
+        let initial: Initial<A> = Arc::new(initializer);
         self.add(
-            aggregator,
-            Arc::new(|| None),
+            beginning(initial.clone(), aggregator),
+            initial,
             materialized,
             AGGREGATE,
             Location::caller(),
         )
     }
 
-    /// Aggregates each key over windows of time: [`TimeWindows`](crate::TimeWindows) or
-    /// [`SessionWindows`](crate::SessionWindows).
+    /// Aggregates each key over windows: [`TimeWindows`](crate::TimeWindows), [`SlidingWindows`](crate::SlidingWindows),
+    /// [`SessionWindows`](crate::SessionWindows) or [`UnlimitedWindows`](crate::UnlimitedWindows).
     ///
     /// ```
     /// use std::time::Duration;
@@ -575,6 +574,18 @@ pub(crate) fn reducing<K, V: Clone>(
             None => value.clone(),
             Some(before) => reducer(before, value),
         });
+    }
+}
+
+/// A reducer whose results may end, as the operators take it.
+pub(crate) fn reducing_optional<K, V: Clone>(
+    reducer: impl Fn(&V, &V) -> Option<V> + Send + Sync + 'static,
+) -> impl Fn(&K, &V, &mut Option<V>) + Send + Sync + 'static {
+    move |_, value, reduced| {
+        *reduced = match reduced {
+            None => Some(value.clone()),
+            Some(before) => reducer(before, value),
+        };
     }
 }
 

@@ -1,6 +1,7 @@
 //! `KGroupedTable`: a table grouped by another key, to be aggregated.
 
 use super::builder::{add_source, store_definition};
+use super::grouped_stream::{aggregating, beginning, reducing, reducing_optional};
 use super::options::{History, Materialized, Named, ValueSerde};
 use super::table::{Deletable, KTable, RowState, TableParts};
 use super::table_store::store_getter;
@@ -85,7 +86,7 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
     ) -> KTable<K, i64, H::Rows<Deletable>> {
         self.add(
             |_, _, count| *count.get_or_insert(0) += 1,
-            |_, _, count| *count -= 1,
+            subtracting(|_: &K, _: &V, count: &mut i64| *count -= 1),
             materialized,
             "KTABLE-AGGREGATE-",
             Location::caller(),
@@ -137,8 +138,10 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
         V: Clone,
     {
         self.add(
-            super::grouped_stream::reducing(adder),
-            move |_, value, reduced| *reduced = subtractor(reduced, value),
+            reducing(adder),
+            subtracting(move |_: &K, value: &V, reduced: &mut V| {
+                *reduced = subtractor(reduced, value);
+            }),
             materialized,
             "KTABLE-REDUCE-",
             Location::caller(),
@@ -179,7 +182,94 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
         materialized: Materialized<impl ValueSerde<A>, H>,
     ) -> KTable<K, A, H::Rows<Deletable>> {
         self.add(
-            super::grouped_stream::aggregating(initializer, adder),
+            aggregating(initializer, adder),
+            subtracting(subtractor),
+            materialized,
+            "KTABLE-AGGREGATE-",
+            Location::caller(),
+        )
+    }
+
+    /// As [`KGroupedTable::reduce_with`], for results that may end: `None` of either closure deletes the row, and the next
+    /// value begins anew.
+    ///
+    /// ```
+    /// # use streams_core::{Consumed, Grouped, Materialized, Produced, StreamsBuilder, TopologyTestDriver};
+    /// # use streams_core::serdes::{I64, Nullable, Utf8};
+    /// let builder = StreamsBuilder::new();
+    /// builder
+    ///     .table::<String, i64>("pieces-in-store", Consumed::new(), Materialized::new())
+    ///     .group_by(|_store, pieces| ("all".to_owned(), *pieces), Grouped::new())
+    ///     .reduce_optional(
+    ///         |sum, pieces| Some(sum + pieces),
+    ///         |sum, pieces| Some(sum - pieces).filter(|left| *left > 0),
+    ///         Materialized::named("pieces"),
+    ///     )
+    ///     .to_stream()
+    ///     .to("pieces", Produced::new());
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let (input, output) = (driver.input("pieces-in-store", Utf8, Nullable(I64)), driver.output("pieces", Utf8, Nullable(I64)));
+    /// driver.pipe(&input, "berlin", Some(5))?;
+    /// driver.pipe(&input, "berlin", None)?;
+    /// assert_eq!(driver.read_values(&output)?, [Some(5), None]);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn reduce_optional<H: History>(
+        &self,
+        adder: impl Fn(&V, &V) -> Option<V> + Send + Sync + 'static,
+        subtractor: impl Fn(&V, &V) -> Option<V> + Send + Sync + 'static,
+        materialized: Materialized<impl ValueSerde<V>, H>,
+    ) -> KTable<K, V, H::Rows<Deletable>>
+    where
+        V: Clone,
+    {
+        self.add(
+            reducing_optional(adder),
+            move |_: &K, value: &V, reduced: &mut Option<V>| {
+                *reduced = reduced.take().and_then(|before| subtractor(&before, value));
+            },
+            materialized,
+            "KTABLE-REDUCE-",
+            Location::caller(),
+        )
+    }
+
+    /// As [`KGroupedTable::aggregate`], for aggregates that may end: one set to `None` deletes the row. The next value that
+    /// enters begins again with what `initializer` makes.
+    ///
+    /// ```
+    /// # use streams_core::{Consumed, Grouped, Materialized, Produced, StreamsBuilder, TopologyTestDriver};
+    /// # use streams_core::serdes::{I64, Nullable, Utf8};
+    /// let builder = StreamsBuilder::new();
+    /// builder
+    ///     .table::<String, String>("seats", Consumed::new(), Materialized::new())
+    ///     .group_by(|seat, guest| (guest.clone(), seat.clone()), Grouped::new())
+    ///     .aggregate_optional(
+    ///         || Some(0),
+    ///         |_guest, _seat, seats| *seats = seats.map(|seats: i64| seats + 1),
+    ///         |_guest, _seat, seats| *seats = seats.map(|seats| seats - 1).filter(|seats| *seats > 0),
+    ///         Materialized::named("seats-of-guests"),
+    ///     )
+    ///     .to_stream()
+    ///     .to("seats-of-guests", Produced::new());
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let (input, output) = (driver.input("seats", Utf8, Nullable(Utf8)), driver.output("seats-of-guests", Utf8, Nullable(I64)));
+    /// driver.pipe(&input, "1a", Some("ann".to_owned()))?;
+    /// driver.pipe(&input, "1a", None)?;
+    /// assert_eq!(driver.read_values(&output)?, [Some(1), None]);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn aggregate_optional<A: 'static, H: History>(
+        &self,
+        initializer: impl Fn() -> Option<A> + Send + Sync + 'static,
+        adder: impl Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static,
+        subtractor: impl Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static,
+        materialized: Materialized<impl ValueSerde<A>, H>,
+    ) -> KTable<K, A, H::Rows<Deletable>> {
+        self.add(
+            beginning(Arc::new(initializer), adder),
             subtractor,
             materialized,
             "KTABLE-AGGREGATE-",
@@ -190,7 +280,7 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
     fn add<A: 'static, T: RowState>(
         &self,
         adder: impl Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static,
-        subtractor: impl Fn(&K, &V, &mut A) + Send + Sync + 'static,
+        subtractor: impl Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static,
         materialized: Materialized<impl ValueSerde<A>, impl Sized>,
         prefix: &str,
         location: &'static Location<'static>,
@@ -304,5 +394,16 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
         );
         self.repartitioned.set(Some((sink, source)));
         source
+    }
+}
+
+/// A subtractor that never ends an aggregate; operators call it only where there is one.
+fn subtracting<K, V, A>(
+    subtractor: impl Fn(&K, &V, &mut A) + Send + Sync + 'static,
+) -> impl Fn(&K, &V, &mut Option<A>) + Send + Sync + 'static {
+    move |key, value, aggregate| {
+        if let Some(aggregate) = aggregate {
+            subtractor(key, value, aggregate);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! `Grouping`: what `group_by_key` and `group_by` return, which asks what shall become of records without a key.
 
+use super::cogrouped_stream::CogroupedKStream;
 use super::drop_nulls::present;
 use super::grouped_stream::KGroupedStream;
 use super::options::{Materialized, ValueSerde};
@@ -171,13 +172,37 @@ impl<K: 'static, V: 'static> Grouping<Option<K>, V> {
     #[doc(hidden)]
     pub fn aggregate_optional<A: 'static>(
         &self,
+        initializer: impl Fn() -> Option<A> + Send + Sync + 'static,
         aggregator: impl Fn(&Option<K>, &V, &mut Option<A>) + Send + Sync + 'static,
         materialized: Materialized<impl ValueSerde<A>>,
     ) -> KTable<Option<K>, A, Deletable>
     where
         Option<K>: AlwaysThere,
     {
-        self.0.aggregate_optional(aggregator, materialized)
+        self.0
+            .aggregate_optional(initializer, aggregator, materialized)
+    }
+
+    #[doc(hidden)]
+    pub fn cogroup<A: 'static>(
+        &self,
+        aggregator: impl Fn(&Option<K>, &V, &mut A) + Send + Sync + 'static,
+    ) -> CogroupedKStream<Option<K>, A, Permanent>
+    where
+        Option<K>: AlwaysThere,
+    {
+        self.0.cogroup(aggregator)
+    }
+
+    #[doc(hidden)]
+    pub fn cogroup_optional<A: 'static>(
+        &self,
+        aggregator: impl Fn(&Option<K>, &V, &mut Option<A>) + Send + Sync + 'static,
+    ) -> CogroupedKStream<Option<K>, A, Deletable>
+    where
+        Option<K>: AlwaysThere,
+    {
+        self.0.cogroup_optional(aggregator)
     }
 
     #[doc(hidden)]

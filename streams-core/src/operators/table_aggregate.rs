@@ -27,7 +27,7 @@ where
     K: 'static,
     A: 'static,
     Add: Fn(&K, &V, &mut Option<A>),
-    Subtract: Fn(&K, &V, &mut A),
+    Subtract: Fn(&K, &V, &mut Option<A>),
 {
     fn process(
         &mut self,
@@ -38,7 +38,7 @@ where
         let (state, io) = context.state::<KeyValueState<K, A>>(self.store);
         let (adder, subtractor) = (&self.adder, &self.subtractor);
         let updated = state.update(record.key, cause, self.sends_old_values, io, |aggregate| {
-            if let (Some(old), Some(aggregate)) = (&record.value.old, &mut *aggregate) {
+            if let (Some(old), true) = (&record.value.old, aggregate.is_some()) {
                 subtractor(record.key, old, aggregate);
             }
             if let Some(new) = &record.value.new {

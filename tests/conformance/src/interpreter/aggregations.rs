@@ -105,19 +105,18 @@ pub(super) fn of_stream<K: AnyKey, V: AnyValue>(
         "aggregate" => {
             let name = step.required("fn")?;
             let aggregator = aggregating::<K, V>(functions::aggregator(name)?);
-            let initial = functions::initial(step.required("init")?)?;
-            let initial = match initial {
+            let initial = match functions::initial(step.required("init")?)? {
                 Some(initial) if !functions::may_be_null(name) => initial,
                 initial => {
+                    let initializer = move || initial.clone();
                     let aggregator = move |key: &K, value: &V, aggregate: &mut Option<String>| {
-                        let before = aggregate.take().or_else(|| initial.clone());
-                        *aggregate = aggregator(key, Some(value), before.as_deref());
+                        *aggregate = aggregator(key, Some(value), aggregate.as_deref());
                     };
                     return returns(kept_or_not!(
                         kept::<String>(step)?,
                         of.keys,
-                        group.aggregate_optional(aggregator, Materialized::new().with_value(Utf8)),
-                        kept => group.aggregate_optional(aggregator, kept)
+                        group.aggregate_optional(initializer, aggregator, Materialized::new().with_value(Utf8)),
+                        kept => group.aggregate_optional(initializer, aggregator, kept)
                     ));
                 }
             };
@@ -147,38 +146,35 @@ pub(super) fn of_table<K: AnyKey>(of: &TableGroup<K>, op: &str, step: Step<'_>) 
             kept => group.count_with(kept)
         )),
         "reduce" => {
-            let adder = reducing::<String>(step.required("fn")?)?;
-            let subtractor = reducing::<String>(step.required("subtractor")?)?;
+            let adder = reducing_to_null::<String>(step.required("fn")?)?;
+            let subtractor = reducing_to_null::<String>(step.required("subtractor")?)?;
+            let unnamed = Materialized::new().with_value(Utf8);
             returns(kept_or_not!(
                 kept::<String>(step)?,
                 Keys::Text,
-                group.reduce(adder, subtractor),
-                kept => group.reduce_with(adder, subtractor, kept)
+                group.reduce_optional(adder, subtractor, unnamed),
+                kept => group.reduce_optional(adder, subtractor, kept)
             ))
         }
         "aggregate" => {
             let change = |name: &str| -> Result<_, Wrong> {
-                if functions::may_be_null(name) {
-                    return Err(Wrong::not_interpreted(
-                        "a table's aggregator that may be null",
-                    ));
-                }
                 let aggregator = aggregating::<K, String>(functions::aggregator(name)?);
-                Ok(move |key: &K, value: &String, aggregate: &mut String| {
-                    *aggregate = aggregator(key, Some(value), Some(aggregate)).unwrap_or_default();
-                })
+                Ok(
+                    move |key: &K, value: &String, aggregate: &mut Option<String>| {
+                        *aggregate = aggregator(key, Some(value), aggregate.as_deref());
+                    },
+                )
             };
             let adder = change(step.required("fn")?)?;
             let subtractor = change(step.required("subtractor")?)?;
-            let Some(initial) = functions::initial(step.required("init")?)? else {
-                return not_interpreted("aggregate", "a table without an initial value");
-            };
+            let initial = functions::initial(step.required("init")?)?;
             let initializer = move || initial.clone();
+            let unnamed = Materialized::new().with_value(Utf8);
             returns(kept_or_not!(
                 kept::<String>(step)?,
                 Keys::Text,
-                group.aggregate(initializer, adder, subtractor, Materialized::new().with_value(Utf8)),
-                kept => group.aggregate(initializer, adder, subtractor, kept)
+                group.aggregate_optional(initializer, adder, subtractor, unnamed),
+                kept => group.aggregate_optional(initializer, adder, subtractor, kept)
             ))
         }
         _ => not_interpreted(op, "a grouped table"),
