@@ -94,6 +94,17 @@ impl<K: 'static, V: 'static> SessionAccess<'_, K, V> {
         self.find_sessions(key, 0, i64::MAX)
     }
 
+    /// As [`SessionAccess::fetch`], the last one first.
+    ///
+    /// # Errors
+    /// As [`SessionAccess::find_sessions`].
+    pub fn backward_fetch(&mut self, key: &K) -> Result<Vec<(Window, V)>>
+    where
+        V: Clone,
+    {
+        self.backward_find_sessions(key, 0, i64::MAX)
+    }
+
     /// All sessions of all keys, by the bytes of the key, then their end and their start.
     ///
     /// # Errors
