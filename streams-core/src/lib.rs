@@ -52,6 +52,7 @@ pub use dsl::{
 pub use dsl::{
     CogroupWindows, CogroupedKStream, SessionWindowedCogroupedKStream, TimeWindowedCogroupedKStream,
 };
+pub use dsl::{ForeignKey, JoinedByDefault, TableJoined};
 pub use dsl::{History, NoHistory, Suppressible, Unversioned, Versioned};
 pub use dsl::{JoinWindows, StoredByDefault, StreamJoined, WindowBytesStoreSupplier};
 pub use error::{Error, ErrorKind, Result};

@@ -188,7 +188,6 @@ where
     T: RowState,
 {
     let mut graph = grouped.graph.borrow_mut();
-    let queryable = materialized.name.as_deref().map(Arc::from);
     let store_name = store_name(&mut graph, materialized.name, prefixes.store);
     let node_name = graph.name_or(grouped.name.as_deref(), prefixes.node);
     let store = add_store(
@@ -223,5 +222,4 @@ where
         node,
         old_values,
     )
-    .queryable(queryable)
 }

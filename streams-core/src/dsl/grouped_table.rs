@@ -286,7 +286,6 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
         location: &'static Location<'static>,
     ) -> KTable<K, A, T> {
         let mut graph = self.graph.borrow_mut();
-        let queryable = materialized.name.as_deref().map(Arc::from);
         let store_name = match materialized.name {
             Some(name) => {
                 graph.check_name(&name);
@@ -354,7 +353,6 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
                 true
             }),
         })
-        .queryable(queryable)
     }
 
     /// Adds sink and source of the topic the table is grouped by, and returns the source.
@@ -370,7 +368,7 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
         let (key, value, target) = (self.key.clone(), change.clone(), topic.clone());
         let sink = graph.add_sink(
             sink_name,
-            self.node,
+            vec![self.node],
             Some(topic.clone()),
             stream_node::<K, GroupChange<V>>(move |scope, _| {
                 Ok(Box::new(Sink {
@@ -379,6 +377,7 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
                     value: value.clone(),
                     partitioner: None,
                     partition_count: None,
+                    exactly_one: false,
                     skip_null_keys: true,
                 }))
             }),

@@ -7,6 +7,7 @@ mod builder;
 mod cogrouped_stream;
 mod cogrouped_windows;
 mod drop_nulls;
+mod foreign_key_joins;
 mod global_table;
 mod grouped_stream;
 mod grouped_table;
@@ -30,11 +31,10 @@ mod stream_stream_joins;
 mod stream_topics;
 pub(crate) mod suppressed;
 mod table;
+mod table_joined;
 mod table_joins;
 mod table_store;
 mod table_suppress;
-mod table_to_stream;
-mod table_transform_values;
 mod unlimited_windows;
 mod windowed_by;
 mod windowed_stream;
@@ -68,6 +68,7 @@ pub use suppressed::{
     BufferConfig, Eager, HoldsBack, Strict, Suppressed, UntilTimeLimit, UntilWindowCloses,
 };
 pub use table::{Deletable, KTable, Permanent, RowState, Suppressible, Versioned};
+pub use table_joined::{ForeignKey, JoinedByDefault, TableJoined};
 pub use unlimited_windows::UnlimitedWindows;
 pub use windowed_by::Windows;
 pub use windowed_stream::TimeWindowedKStream;

@@ -78,7 +78,13 @@ fn add(
     let filter = graph.add_processor(filter_name, vec![parent], made.filter, location);
     graph.set_effect(filter, RecordEffect::Passes);
     let base = topic.to_string();
-    let sink = graph.add_sink(sink_name, filter, Some(topic.clone()), made.sink, location);
+    let sink = graph.add_sink(
+        sink_name,
+        vec![filter],
+        Some(topic.clone()),
+        made.sink,
+        location,
+    );
     let reset = Some(OffsetReset::Earliest);
     let source = graph.add_source(source_name, vec![topic], reset, made.source, location);
     graph.note_repartition(Repartition {
@@ -112,6 +118,7 @@ fn factories<K: 'static, V: 'static>(
             value: sink_value.clone(),
             partitioner: partitioner.clone(),
             partition_count: None,
+            exactly_one: false,
             skip_null_keys: !scope.node(id).leads_to_null_keys,
         }))
     });

@@ -135,10 +135,11 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
                 value: produced.value.clone(),
                 partitioner: produced.partitioner.clone(),
                 partition_count: None,
+                exactly_one: false,
                 skip_null_keys: false,
             }))
         });
-        graph.add_sink(name, self.node, topic, factory, location);
+        graph.add_sink(name, vec![self.node], topic, factory, location);
     }
 
     /// A table of the stream: each record replaces the row of its key, and one with the value `None` deletes it.
@@ -208,7 +209,6 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
             name,
             SourceStore {
                 name: store_name,
-                queryable: materialized.name.is_some(),
                 options: materialized.options,
                 history: materialized.history,
                 wanted: materialized.name.is_some(),

@@ -8,6 +8,7 @@ pub(crate) mod branch;
 pub(crate) mod cogroup_merge;
 pub(crate) mod filter;
 pub(crate) mod flat_map;
+pub(crate) mod foreign_key_join;
 pub(crate) mod global_table_join;
 pub(crate) mod map;
 pub(crate) mod map_values;
@@ -30,7 +31,6 @@ pub(crate) mod table_repartition;
 pub(crate) mod table_source;
 pub(crate) mod table_suppress;
 pub(crate) mod table_table_join;
-pub(crate) mod table_transform_values;
 pub(crate) mod to_stream;
 pub(crate) mod window_aggregate;
 

@@ -28,6 +28,8 @@ pub(crate) struct Sink<K, V> {
     pub(crate) partitioner: Option<Arc<dyn StreamPartitioner<K, V>>>,
     /// How many partitions the fixed topic has; asked for once.
     pub(crate) partition_count: Option<i32>,
+    /// Whether the partitioner has to choose one partition, no more and no less, as for a foreign-key join.
+    pub(crate) exactly_one: bool,
     /// Whether records without a key stay behind, as before a grouping.
     pub(crate) skip_null_keys: bool,
 }
@@ -59,6 +61,12 @@ impl<K: 'static, V: 'static> StreamOperator<K, V> for Sink<K, V> {
             None => Partitions::Default,
             Some(partitioner) => partitioner.partitions(&topic, record.key, record.value, count),
         };
+        if self.exactly_one
+            && let Partitions::Many(partitions) = &chosen
+            && partitions.len() != 1
+        {
+            return Err(not_one_partition(partitions, &topic));
+        }
         let mut writer = context.io.effects.write();
         let key_present = self
             .key
@@ -115,6 +123,13 @@ fn check_partition(partition: i32, count: i32, topic: &str) -> Result<()> {
         "the partitioner chose partition {partition} of topic '{topic}', which has partitions 0 to {}",
         count - 1
     )))
+}
+
+#[cold]
+fn not_one_partition(partitions: &[i32], topic: &str) -> Error {
+    Error::data(format!(
+        "the partitioner chose partitions {partitions:?} of topic '{topic}': for a foreign-key join it has to choose exactly one"
+    ))
 }
 
 #[cold]

@@ -29,6 +29,8 @@ pub(crate) struct Graph {
     /// Nodes and the stores they use, in the order they were connected, which `describe` can tell.
     connections: Vec<(NodeId, usize)>,
     copartitioned: Vec<Vec<NodeId>>,
+    /// Of sources whose records lie in the partitions of others: those others.
+    partitioned_like: BTreeMap<NodeId, Vec<NodeId>>,
     /// The source of the last repartition topic made for a join of a node, and the types of its records.
     join_repartitions: BTreeMap<NodeId, (RecordTypes, NodeId)>,
     self_joins: Vec<SelfJoin>,
@@ -176,17 +178,12 @@ impl Graph {
     pub(crate) fn add_sink(
         &mut self,
         name: String,
-        parent: NodeId,
+        parents: Vec<NodeId>,
         topic: Option<TopicName>,
         factory: OperatorFactory,
         location: &'static Location<'static>,
     ) -> NodeId {
-        self.add_node(
-            name,
-            NodeKind::Sink { topic, factory },
-            vec![parent],
-            location,
-        )
+        self.add_node(name, NodeKind::Sink { topic, factory }, parents, location)
     }
 
     fn add_node(
@@ -396,7 +393,7 @@ impl Graph {
         node
     }
 
-    /// Every source node a node's records come from.
+    /// Every source node a node's records come from, or lie in the partitions of.
     pub(crate) fn sources_of(&self, node: NodeId) -> Vec<NodeId> {
         let mut sources = Vec::new();
         let mut open = vec![node];
@@ -404,10 +401,17 @@ impl Graph {
             let parents = &self.nodes[id].parents;
             if parents.is_empty() && !sources.contains(&id) {
                 sources.push(id);
+                open.extend(self.partitioned_like.get(&id).into_iter().flatten());
             }
             open.extend(parents);
         }
         sources
+    }
+
+    /// Says that a source's records lie in the partitions of a node's, and always will.
+    pub(crate) fn set_partitioned_like(&mut self, source: NodeId, node: NodeId) {
+        let others = self.sources_of(node);
+        self.partitioned_like.insert(source, others);
     }
 
     /// The inputs of these nodes must have the same number of partitions.
@@ -560,7 +564,16 @@ impl Graph {
         partition_count: Option<i32>,
     ) -> Arc<InternalTopic> {
         self.check_name(base);
-        let base = format!("{base}-repartition");
+        self.internal_topic_called(format!("{base}-repartition"), partition_count)
+    }
+
+    /// As [`Graph::internal_topic`], with its whole name but for the application's id.
+    #[track_caller]
+    pub(crate) fn internal_topic_called(
+        &mut self,
+        base: String,
+        partition_count: Option<i32>,
+    ) -> Arc<InternalTopic> {
         let taken = self.nodes.iter().find(|node| {
             matches!(&node.kind, NodeKind::Source { topics, .. }
                 if topics.iter().any(|topic| matches!(topic, TopicName::Internal(other) if other.base == base)))

@@ -20,10 +20,10 @@ pub(crate) enum TopicName {
     Internal(Arc<InternalTopic>),
 }
 
-/// A repartition topic.
+/// A repartition topic, or one of a foreign-key join.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InternalTopic {
-    /// `<base>-repartition`: the application's id goes in front.
+    /// `<base>-repartition` or `<base>-topic`: the application's id goes in front.
     pub(crate) base: String,
     /// The count the user asked for (`Repartitioned::with_number_of_partitions`).
     pub(crate) partition_count: Option<i32>,

@@ -15,11 +15,9 @@ pub fn run(scenario: &Scenario) -> Result<Answers, Wrong> {
         Ok(config) => config,
         Err(error) => return Ok(refused(&error)),
     };
-    let topology = match interpreter::build(&scenario.steps(), &config) {
-        Ok(Ok(topology)) => topology,
-        Ok(Err(error)) => return Ok(refused(&error)),
-        Err(wrong) if wrong.is_refused() => return Ok(refused(&wrong)),
-        Err(wrong) => return Err(wrong),
+    let topology = match interpreter::build(&scenario.steps(), &config)? {
+        Ok(topology) => topology,
+        Err(error) => return Ok(refused(&error)),
     };
     let describe = topology.describe();
     let mut driver = match driver(&topology, config, scenario.commits_explicitly) {
@@ -42,7 +40,7 @@ pub fn run(scenario: &Scenario) -> Result<Answers, Wrong> {
     Ok(answers)
 }
 
-fn refused(error: &impl ToString) -> Answers {
+fn refused(error: &streams_core::Error) -> Answers {
     Answers {
         error: Some(error.to_string()),
         ..Answers::default()
@@ -53,8 +51,8 @@ fn config(scenario: &Scenario) -> streams_core::Result<StreamsConfig> {
     let mut config = StreamsConfig::new("test");
     for (name, value) in &scenario.settings {
         config = match &**value {
-            "handler:deserialization:continue" => config.set(name, "log-and-continue")?,
-            "handler:deserialization:fail" => config.set(name, "log-and-fail")?,
+            "handler:deserialization:continue" => config.set(name, "LogAndContinue")?,
+            "handler:deserialization:fail" => config.set(name, "LogAndFail")?,
             _ => config.set(name, value)?,
         };
     }

@@ -12,6 +12,7 @@ mod outer_join;
 mod recency;
 pub(crate) mod record_context;
 mod session;
+mod subscriptions;
 mod suppress_buffer;
 pub(crate) mod suppress_changelog;
 mod view;
@@ -23,6 +24,7 @@ pub(crate) use join_window::{JoinWindowState, fetch_matches};
 pub(crate) use key_value::KeyValueState;
 pub(crate) use outer_join::{JoinSide, OuterJoinState, Unmatched, Waits};
 pub use session::SessionState;
+pub(crate) use subscriptions::SubscriptionState;
 pub(crate) use suppress_buffer::{Held, SuppressBufferState};
 pub(crate) use view::{Cause, Placement, Updated};
 pub(crate) use window::{ScanOrder, WindowState};
@@ -71,7 +73,7 @@ impl Changelog {
         self.log_with_headers(io, key, value, timestamp, &Headers::new());
     }
 
-    /// What the window stores of stream-stream joins log, which keep a record's headers.
+    /// What the stores of stream-stream joins and of foreign-key joins log, which keep a record's headers.
     fn log_with_headers(
         &self,
         io: &mut StoreIo,

@@ -4,6 +4,7 @@
 
 mod aggregations;
 mod cogroup;
+mod foreign_key_joins;
 mod grouping;
 mod options;
 mod processor_context;
@@ -22,7 +23,6 @@ mod suppress;
 mod table_joins;
 mod tables;
 mod topics;
-mod transformers;
 mod windows;
 
 use crate::step::{Step, Wrong};

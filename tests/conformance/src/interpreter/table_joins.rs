@@ -2,7 +2,7 @@
 
 use super::options::kept;
 use super::tables::{Rows, Table, either_rows, kept_or_not};
-use super::{Handle, Interpreter, Outcome, downcast, not_interpreted, returns};
+use super::{Handle, Interpreter, Outcome, downcast, foreign_key_joins, not_interpreted, returns};
 use crate::functions;
 use crate::step::Step;
 use crate::values::{AnyKey, AnyValue};
@@ -16,7 +16,7 @@ pub(super) fn step<K: AnyKey, V: AnyValue>(
 ) -> Outcome {
     let with = all.handle(step.required("with")?)?;
     if step.has("foreign_key_fn") {
-        return not_interpreted(op, "a table by foreign key");
+        return foreign_key_joins::step(of, op, step, &with);
     }
     if let Some(result) = join::<K, V, String>(of, op, step, &with)? {
         return Ok(Some(result));
