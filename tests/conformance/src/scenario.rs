@@ -88,6 +88,14 @@ impl Scenario {
         Step(&self.json).list("topology")
     }
 
+    /// What differs on purpose, as [`difference`](crate::compare::difference) shows it; `None` if nothing does.
+    pub fn difference(&self) -> Option<String> {
+        let whole = Step(&self.json);
+        whole.text("differs")?;
+        let lines = whole.texts("difference");
+        Some(lines.into_iter().map(|line| format!("{line}\n")).collect())
+    }
+
     /// What was recorded in its file.
     ///
     /// # Errors

@@ -29,6 +29,10 @@ fn main() -> ExitCode {
             println!("---- {}\n{message}", name.display());
         }
     }
+    for name in undocumented(&directory, &files) {
+        failed += 1;
+        println!("---- {name}\nstreams-core/docs/differences.md does not name it");
+    }
     println!(
         "{} of {total} scenarios replayed, {failed} failed, {unknown} not interpreted",
         files.len()
@@ -37,6 +41,34 @@ fn main() -> ExitCode {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }
+}
+
+/// The scenarios that differ on purpose and are not on the page that says why.
+fn undocumented(directory: &Path, files: &[PathBuf]) -> Vec<String> {
+    let page = directory.join("../../../streams-core/docs/differences.md");
+    let page = std::fs::read_to_string(page).expect("the page can be read");
+    files
+        .iter()
+        .filter(|file| {
+            std::fs::read_to_string(file).is_ok_and(|text| text.contains("\"differs\":"))
+        })
+        .map(|file| {
+            let name = file.strip_prefix(directory).unwrap_or(file);
+            name.with_extension("").display().to_string()
+        })
+        .filter(|name| !page.contains(&format!("`{name}`")))
+        .collect()
+}
+
+/// Where the interpreter calls the library is no part of what the library says.
+fn without_lines(text: String) -> String {
+    let words = text
+        .split_inclusive(' ')
+        .map(|word| match word.contains(".rs:") {
+            true => "(here) ",
+            false => word,
+        });
+    words.collect()
 }
 
 fn find(directory: &Path, files: &mut Vec<PathBuf>) {
@@ -61,8 +93,16 @@ fn replay(file: &Path) -> Result<(), String> {
     let answers = std::panic::catch_unwind(|| run::run(&scenario))
         .map_err(|_| "the library panics".to_owned())?
         .map_err(|error| error.to_string())?;
-    match compare::difference(&recorded, &answers) {
-        None => Ok(()),
-        Some(difference) => Err(difference),
+    let expected = scenario.difference();
+    let difference = compare::difference(&recorded, &answers).map(without_lines);
+    match (expected, difference) {
+        (None, None) => Ok(()),
+        (None, Some(difference)) => Err(difference),
+        (Some(expected), Some(difference)) if expected == difference => Ok(()),
+        (Some(_), Some(difference)) => Err(format!(
+            "it differs, but not as 'difference' says:\n{}",
+            serde_json::json!(difference.lines().collect::<Vec<_>>())
+        )),
+        (Some(_), None) => Err("nothing differs any more".to_owned()),
     }
 }

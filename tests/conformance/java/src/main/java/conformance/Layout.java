@@ -17,7 +17,7 @@ final class Layout {
 
     private static String part(final String name, final JsonNode value) {
         switch (name) {
-            case "topology": case "input": case "describe":
+            case "topology": case "input": case "describe": case "difference":
                 return lines(value, "  ");
             case "produced": {
                 final List<String> topics = new ArrayList<>();
