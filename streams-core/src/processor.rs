@@ -71,8 +71,10 @@
 //! ```
 
 mod fixed_key;
+mod value_transformer;
 
 pub use fixed_key::{FixedKeyContext, FixedKeyProcessor, FixedKeyRecord};
+pub use value_transformer::{ValueTransformerContext, ValueTransformerWithKey};
 
 use crate::error::Result;
 use crate::operators::StreamChildren;

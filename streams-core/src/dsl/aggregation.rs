@@ -188,6 +188,7 @@ where
     T: RowState,
 {
     let mut graph = grouped.graph.borrow_mut();
+    let queryable = materialized.name.as_deref().map(Arc::from);
     let store_name = store_name(&mut graph, materialized.name, prefixes.store);
     let node_name = graph.name_or(grouped.name.as_deref(), prefixes.node);
     let store = add_store(
@@ -222,4 +223,5 @@ where
         node,
         old_values,
     )
+    .queryable(queryable)
 }

@@ -257,6 +257,7 @@ impl StreamsBuilder {
             name,
             SourceStore {
                 name: store_name,
+                queryable: materialized.name.is_some(),
                 options: materialized.options,
                 history: materialized.history,
                 wanted: materialized.name.is_some(),
@@ -314,6 +315,7 @@ impl StreamsBuilder {
         };
         let parts = key_value_parts(consumed.key.clone(), consumed.value.clone(), true);
         let (key, value) = (consumed.key.clone(), consumed.value.clone());
+        let store = store_name.as_str().into();
         let index = graph.add_global_store(
             GlobalStoreDefinition {
                 store: Arc::new(store_definition(store_name, parts, options, location)),
@@ -332,7 +334,7 @@ impl StreamsBuilder {
             },
             location,
         );
-        GlobalKTable::new(index, consumed.key, consumed.value)
+        GlobalKTable::new(index, store, consumed.key, consumed.value)
     }
 
     /// Adds a store for processors to use; it is opened once a processor is connected to it.

@@ -286,6 +286,7 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
         location: &'static Location<'static>,
     ) -> KTable<K, A, T> {
         let mut graph = self.graph.borrow_mut();
+        let queryable = materialized.name.as_deref().map(Arc::from);
         let store_name = match materialized.name {
             Some(name) => {
                 graph.check_name(&name);
@@ -353,6 +354,7 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
                 true
             }),
         })
+        .queryable(queryable)
     }
 
     /// Adds sink and source of the topic the table is grouped by, and returns the source.

@@ -35,6 +35,8 @@ mod table_joined;
 mod table_joins;
 mod table_store;
 mod table_suppress;
+mod table_to_stream;
+mod table_transform_values;
 mod unlimited_windows;
 mod windowed_by;
 mod windowed_stream;

@@ -6,6 +6,7 @@ use super::stream_node;
 use crate::operators::process::{Process, ProcessValues};
 use crate::operators::{Punctuate, Reached, StreamOperator};
 use crate::processor::{FixedKeyProcessor, Processor};
+use crate::topology::build::Graph;
 use crate::topology::{NodeId, Scope};
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -124,20 +125,29 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
     }
 
     fn connect(&self, node: NodeId, stores: &[&str], location: &'static Location<'static>) {
-        let mut graph = self.graph.borrow_mut();
-        for name in stores {
-            match graph.store_named(name) {
-                Some(store) => graph.connect(node, store),
-                None => graph.fail(crate::Error::topology(format!(
-                    "there is no store '{name}' for the processor at {location}: add it with `StreamsBuilder::add_state_store` first"
-                ))),
-            }
+        connect_named(&mut self.graph.borrow_mut(), node, stores, location);
+    }
+}
+
+/// Connects a node of user code to the stores it names.
+pub(super) fn connect_named(
+    graph: &mut Graph,
+    node: NodeId,
+    stores: &[&str],
+    location: &'static Location<'static>,
+) {
+    for name in stores {
+        match graph.store_named(name) {
+            Some(store) => graph.connect(node, store),
+            None => graph.fail(crate::Error::topology(format!(
+                "there is no store '{name}' for the processor at {location}: add it with `StreamsBuilder::add_state_store` first"
+            ))),
         }
     }
 }
 
 /// The stores a node is connected to, by name, with their index in the task.
-fn connected_stores(scope: &Scope<'_>, id: NodeId) -> Vec<(String, usize)> {
+pub(super) fn connected_stores(scope: &Scope<'_>, id: NodeId) -> Vec<(String, usize)> {
     scope
         .node(id)
         .stores

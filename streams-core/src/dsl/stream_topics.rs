@@ -209,6 +209,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
             name,
             SourceStore {
                 name: store_name,
+                queryable: materialized.name.is_some(),
                 options: materialized.options,
                 history: materialized.history,
                 wanted: materialized.name.is_some(),

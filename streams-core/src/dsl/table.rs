@@ -3,16 +3,13 @@
 use super::builder::store_definition;
 use super::grouped_table::KGroupedTable;
 use super::options::{Grouped, History, Materialized, Named, ValueSerde};
-use super::partitioning::Partitioned;
-use super::stream::KStream;
 use super::table_store::{ResultStore, result_children, store_getter};
 use super::{GraphRef, table_node};
 use crate::operators::table_filter::TableFilter;
 use crate::operators::table_getter::{FilterGetter, MapValuesGetter, TableGetter};
 use crate::operators::table_map_values::TableMapValues;
 use crate::operators::table_repartition::TableRepartition;
-use crate::operators::to_stream::{ToStream, ToValueStream};
-use crate::serdes::{BoxSerde, Nullable};
+use crate::serdes::BoxSerde;
 use crate::stores::table_parts;
 use crate::topology::build::Graph;
 use crate::topology::{NodeId, Scope};
@@ -123,6 +120,7 @@ impl<K, V> Clone for TableParts<K, V> {
 pub struct KTable<K, V, T = Deletable> {
     pub(crate) parts: TableParts<K, V>,
     name: Option<String>,
+    queryable: Option<Arc<str>>,
     state: PhantomData<fn() -> T>,
 }
 
@@ -131,6 +129,7 @@ impl<K, V, T> Clone for KTable<K, V, T> {
         KTable {
             parts: self.parts.clone(),
             name: self.name.clone(),
+            queryable: self.queryable.clone(),
             state: PhantomData,
         }
     }
@@ -141,7 +140,16 @@ impl<K, V, T> KTable<K, V, T> {
         KTable {
             parts,
             name: None,
+            queryable: None,
             state: PhantomData,
+        }
+    }
+
+    /// The same table, whose rows can be asked for by the name of its store.
+    pub(crate) fn queryable(self, store: Option<Arc<str>>) -> Self {
+        KTable {
+            queryable: store,
+            ..self
         }
     }
 
@@ -159,6 +167,24 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         }
     }
 
+    /// What the store of its rows is called, if they are kept in one that was named: with `Materialized`, or for a join also
+    /// when the name was generated. What it is asked for later by that name are the rows of this very table; a table that is
+    /// only computed on the way has none.
+    ///
+    /// `KTable#queryableStoreName`.
+    ///
+    /// ```
+    /// use streams_core::{Consumed, Materialized, StreamsBuilder};
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let stock = builder.table::<String, i64>("stock", Consumed::new(), Materialized::named("pieces"));
+    /// assert_eq!(stock.queryable_store_name(), Some("pieces"));
+    /// assert_eq!(stock.filter(|_, pieces| *pieces < 10).queryable_store_name(), None);
+    /// ```
+    pub fn queryable_store_name(&self) -> Option<&str> {
+        self.queryable.as_deref()
+    }
+
     /// The same table as one whose rows can be deleted, for code that takes tables of either kind.
     ///
     /// ```
@@ -174,6 +200,7 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         KTable {
             parts: self.parts.clone(),
             name: self.name.clone(),
+            queryable: self.queryable.clone(),
             state: PhantomData,
         }
     }
@@ -377,30 +404,6 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         self.result(&mut graph, node, store, value, computed)
     }
 
-    fn nullable_stream(
-        &self,
-        location: &'static Location<'static>,
-    ) -> KStream<K, Option<V>, Partitioned> {
-        let parts = &self.parts;
-        let mut graph = parts.graph.borrow_mut();
-        let name = graph.name_or(self.name.as_deref(), "KTABLE-TOSTREAM-");
-        let node = graph.add_processor(
-            name,
-            vec![parts.node],
-            table_node::<K, V>(|scope, id| {
-                Ok(Box::new(ToStream {
-                    children: scope.stream_children(id)?,
-                }))
-            }),
-            location,
-        );
-        let value = parts
-            .value
-            .clone()
-            .map(|value| Arc::new(Nullable(value)) as BoxSerde<Option<V>>);
-        KStream::new(parts.graph.clone(), node, Some(parts.key.clone()), value)
-    }
-
     /// The handle of a table computed from this one, with or without a store of its own.
     pub(crate) fn result<V2: 'static, T2: RowState>(
         &self,
@@ -419,6 +422,7 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
             None if graph.is_versioned(self.parts.node) => graph.set_versioned(node, true),
             None => {}
         }
+        let queryable = store.as_ref().map(|store| store.name.clone());
         let (getter, stores, old_values): (GetterFactory<K, V2>, StoresWanted, OldValuesWanted) =
             match store.map(|store| (store.index, store.versioned)) {
                 Some((index, versioned)) => (
@@ -453,11 +457,12 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
             stores,
             old_values,
         })
+        .queryable(queryable)
     }
 
     /// A computed table whose `Materialized` has no name has no store either, but in Kafka Streams it is not versioned any
     /// more, whatever it is computed from.
-    fn computed_with_materialized(self, stored: bool) -> Self {
+    pub(super) fn computed_with_materialized(self, stored: bool) -> Self {
         if !stored {
             let mut graph = self.parts.graph.borrow_mut();
             graph.set_versioned(self.parts.node, false);
@@ -483,8 +488,9 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         let value = materialized.value.into_serde();
         let versioned = materialized.history.is_some();
         let parts = table_parts(self.parts.key.clone(), value.clone(), materialized.history);
-        let definition = store_definition(name, parts, materialized.options, location);
+        let definition = store_definition(name.clone(), parts, materialized.options, location);
         ResultStore {
+            name: name.into(),
             index: graph.add_store(definition, Rc::new(Cell::new(true))),
             value,
             versioned,
@@ -493,7 +499,7 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
     }
 
     /// Adds the store of a filtered or mapped table if it has a name; in Java an unnamed one only uses up a number.
-    fn named_store<V2: 'static>(
+    pub(super) fn named_store<V2: 'static>(
         &self,
         materialized: Materialized<impl ValueSerde<V2>, impl Sized>,
         location: &'static Location<'static>,
@@ -556,94 +562,6 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
             grouped.key,
             grouped.value,
             grouped.name,
-        )
-    }
-}
-
-impl<K: 'static, V: 'static> KTable<K, V, Deletable> {
-    /// The changes of the table as a stream: a deletion has the value `None`.
-    ///
-    /// ```
-    /// # use streams_core::{Consumed, Materialized, StreamsBuilder};
-    /// let builder = StreamsBuilder::new();
-    /// builder
-    ///     .table::<String, i64>("stock", Consumed::new(), Materialized::new())
-    ///     .to_stream()
-    ///     .for_each(|item, pieces| match pieces {
-    ///         Some(pieces) => println!("{pieces} of {item}"),
-    ///         None => println!("no more {item}"),
-    ///     });
-    /// # builder.build()?;
-    /// # Ok::<(), streams_core::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn to_stream(&self) -> KStream<K, Option<V>, Partitioned> {
-        self.nullable_stream(Location::caller())
-    }
-}
-
-impl<K: 'static, V: 'static> KTable<K, V, Versioned> {
-    /// The changes of the table as a stream, in the order they arrived, those behind a row's latest version among them: a
-    /// deletion has the value `None`.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use streams_core::{Consumed, Materialized, Produced, StreamsBuilder, TopologyTestDriver};
-    /// # use streams_core::serdes::{F64, Nullable, Utf8};
-    /// let day = Duration::from_secs(24 * 60 * 60);
-    /// let builder = StreamsBuilder::new();
-    /// builder
-    ///     .versioned_table::<String, f64>("prices", Consumed::new(), Materialized::versioned("prices", day))
-    ///     .to_stream()
-    ///     .to("price-changes", Produced::new());
-    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
-    /// # let (input, output) = (driver.input("prices", Utf8, F64), driver.output("price-changes", Utf8, Nullable(F64)));
-    /// driver.pipe_at(&input, "pen", &2.0, 20)?;
-    /// driver.pipe_at(&input, "pen", &1.0, 10)?;
-    /// assert_eq!(driver.read_values(&output)?, [Some(2.0), Some(1.0)]);
-    /// # Ok::<(), streams_core::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn to_stream(&self) -> KStream<K, Option<V>, Partitioned> {
-        self.nullable_stream(Location::caller())
-    }
-}
-
-impl<K: 'static, V: 'static> KTable<K, V, Permanent> {
-    /// The changes of the table as a stream of its new values.
-    ///
-    /// ```
-    /// # use streams_core::{Consumed, Produced, StreamsBuilder};
-    /// let builder = StreamsBuilder::new();
-    /// builder
-    ///     .stream::<String, String>("clicks", Consumed::new())
-    ///     .group_by_key()
-    ///     .count()
-    ///     .to_stream()
-    ///     .to("clicks-per-user", Produced::new());
-    /// # builder.build()?;
-    /// # Ok::<(), streams_core::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn to_stream(&self) -> KStream<K, V, Partitioned> {
-        let parts = &self.parts;
-        let mut graph = parts.graph.borrow_mut();
-        let name = graph.name_or(self.name.as_deref(), "KTABLE-TOSTREAM-");
-        let node = graph.add_processor(
-            name,
-            vec![parts.node],
-            table_node::<K, V>(|scope, id| {
-                Ok(Box::new(ToValueStream {
-                    children: scope.stream_children(id)?,
-                }))
-            }),
-            Location::caller(),
-        );
-        KStream::new(
-            parts.graph.clone(),
-            node,
-            Some(parts.key.clone()),
-            parts.value.clone(),
         )
     }
 }

@@ -19,6 +19,7 @@ use streams_state::VersionedSpec;
 
 /// The store of a computed table.
 pub(crate) struct ResultStore<V> {
+    pub(crate) name: Arc<str>,
     pub(crate) index: usize,
     pub(crate) value: BoxSerde<V>,
     pub(crate) versioned: bool,
@@ -29,6 +30,7 @@ pub(crate) struct ResultStore<V> {
 impl<V> Clone for ResultStore<V> {
     fn clone(&self) -> Self {
         ResultStore {
+            name: self.name.clone(),
             index: self.index,
             value: self.value.clone(),
             versioned: self.versioned,
@@ -91,6 +93,8 @@ pub(crate) fn result_children<K: 'static, V: 'static>(
 /// The store of a table that is read from a topic or made of a stream.
 pub(crate) struct SourceStore {
     pub(crate) name: String,
+    /// Whether the name is one by which its rows may be asked for.
+    pub(crate) queryable: bool,
     pub(crate) options: StoreOptions,
     pub(crate) history: Option<VersionedSpec>,
     /// Whether it exists even if nobody looks into the table.
@@ -110,6 +114,7 @@ pub(crate) fn add_table_source<K: 'static, V: 'static, T: RowState>(
     location: &'static Location<'static>,
 ) -> KTable<K, V, T> {
     let versioned = store.history.is_some();
+    let queryable = store.queryable.then(|| store.name.as_str().into());
     let wanted = Rc::new(Cell::new(store.wanted));
     let parts = table_parts(key.clone(), value.clone(), store.history);
     let definition = store_definition(store.name, parts, store.options, location);
@@ -167,4 +172,5 @@ pub(crate) fn add_table_source<K: 'static, V: 'static, T: RowState>(
             true
         }),
     })
+    .queryable(queryable)
 }

@@ -15,9 +15,11 @@ pub fn run(scenario: &Scenario) -> Result<Answers, Wrong> {
         Ok(config) => config,
         Err(error) => return Ok(refused(&error)),
     };
-    let topology = match interpreter::build(&scenario.steps(), &config)? {
-        Ok(topology) => topology,
-        Err(error) => return Ok(refused(&error)),
+    let topology = match interpreter::build(&scenario.steps(), &config) {
+        Ok(Ok(topology)) => topology,
+        Ok(Err(error)) => return Ok(refused(&error)),
+        Err(wrong) if wrong.is_refused() => return Ok(refused(&wrong)),
+        Err(wrong) => return Err(wrong),
     };
     let describe = topology.describe();
     let mut driver = match driver(&topology, config, scenario.commits_explicitly) {
@@ -40,7 +42,7 @@ pub fn run(scenario: &Scenario) -> Result<Answers, Wrong> {
     Ok(answers)
 }
 
-fn refused(error: &streams_core::Error) -> Answers {
+fn refused(error: &impl ToString) -> Answers {
     Answers {
         error: Some(error.to_string()),
         ..Answers::default()

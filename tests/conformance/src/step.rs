@@ -10,6 +10,7 @@ use std::time::Duration;
 pub struct Wrong {
     message: String,
     is_not_interpreted: bool,
+    is_refused: bool,
 }
 
 impl Wrong {
@@ -18,6 +19,7 @@ impl Wrong {
         Wrong {
             message: message.into(),
             is_not_interpreted: false,
+            is_refused: false,
         }
     }
 
@@ -26,7 +28,22 @@ impl Wrong {
         Wrong {
             message: format!("not interpreted: {}", message.into()),
             is_not_interpreted: true,
+            is_refused: false,
         }
+    }
+
+    /// Something that does not compile with this library, so that there is nothing to call.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Wrong {
+            message: format!("does not compile: {}", message.into()),
+            is_not_interpreted: false,
+            is_refused: true,
+        }
+    }
+
+    /// Whether it is something that does not compile.
+    pub fn is_refused(&self) -> bool {
+        self.is_refused
     }
 
     /// Whether it is something the interpreter does not have.

@@ -23,6 +23,7 @@ mod suppress;
 mod table_joins;
 mod tables;
 mod topics;
+mod transformers;
 mod windows;
 
 use crate::step::{Step, Wrong};

@@ -5,7 +5,8 @@ use super::processors::{Logic, PlainValue, Scripted, shown};
 use crate::values::{AnyKey, Key};
 use streams_core::Result;
 use streams_core::stores::{
-    KeyValueStore, SessionStore, StoreHandle, TimestampedKeyValueStore, WindowStore,
+    KeyValueStore, SessionStore, StoreHandle, TimestampedKeyValueStore, VersionedKeyValueStore,
+    VersionedPut, VersionedRecord, WindowStore,
 };
 use streams_core::windowed::Window;
 
@@ -172,6 +173,52 @@ impl Scripted {
             }
             _ => return Ok(None),
         }))
+    }
+
+    /// Logic over a versioned store; what it forwards.
+    pub(super) fn versioned(
+        &self,
+        key: &Key,
+        value: Option<String>,
+        timestamp: i64,
+        context: &mut impl LogicContext,
+    ) -> Result<String> {
+        let versions: StoreHandle<VersionedKeyValueStore<Key, String>> =
+            StoreHandle::named(&self.store);
+        let mut versions = context.store(&versions)?;
+        let shown_version = |version: Option<VersionedRecord<String>>| {
+            shown(version.map(|version| format!("{}@{}", version.value, version.timestamp)))
+        };
+        // What Java's `put` returns.
+        let valid_to = |put: VersionedPut| match put {
+            VersionedPut::Latest => -1,
+            VersionedPut::Older { valid_to } => valid_to,
+            VersionedPut::Rejected => i64::MIN,
+        };
+        Ok(match self.logic {
+            Logic::VersionedDelete if value.is_none() => {
+                format!(
+                    "deleted {}",
+                    shown_version(versions.delete(key, timestamp)?)
+                )
+            }
+            Logic::VersionedDelete => {
+                let put = versions.put(key, value, timestamp)?;
+                format!("{} {}", valid_to(put), shown_version(versions.get(key)?))
+            }
+            Logic::Versioned(ago) => {
+                let put = versions.put(key, value, timestamp)?;
+                let latest = shown_version(versions.get(key)?);
+                let earlier = shown_version(versions.get_as_of(key, timestamp - ago)?);
+                format!("{} {latest} {earlier}", valid_to(put))
+            }
+            Logic::VersionedLookup(ago) => {
+                let latest = shown_version(versions.get(key)?);
+                let earlier = shown_version(versions.get_as_of(key, timestamp - ago)?);
+                format!("{latest} {earlier}")
+            }
+            _ => String::new(),
+        })
     }
 
     pub(super) fn window(

@@ -37,6 +37,9 @@ pub(super) enum Logic {
     Window(i64),
     TimestampedWindow(i64),
     Session(i64),
+    Versioned(i64),
+    VersionedDelete,
+    VersionedLookup(i64),
     Punctuate(PunctuationType, i64),
     Put,
     PutUpper,
@@ -72,6 +75,9 @@ fn logic(processor: &str) -> std::result::Result<Logic, Wrong> {
         "window" => Logic::Window(number()?),
         "timestamped_window" => Logic::TimestampedWindow(number()?),
         "session" => Logic::Session(number()?),
+        "versioned" => Logic::Versioned(number()?),
+        "versioned_delete" => Logic::VersionedDelete,
+        "versioned_lookup" => Logic::VersionedLookup(number()?),
         "punctuate_stream" => Logic::Punctuate(PunctuationType::StreamTime, number()?),
         "punctuate_wall" => Logic::Punctuate(PunctuationType::WallClock, number()?),
         "put" => Logic::Put,
@@ -166,6 +172,10 @@ impl Scripted {
             }
             Logic::Session(gap_ms) => {
                 let found = self.session(*gap_ms, key, text, timestamp, context)?;
+                context.forward(out(Some(found)))
+            }
+            Logic::Versioned(_) | Logic::VersionedDelete | Logic::VersionedLookup(_) => {
+                let found = self.versioned(key, text, timestamp, context)?;
                 context.forward(out(Some(found)))
             }
             Logic::TimestampedWindow(size_ms) => {

@@ -85,6 +85,9 @@ fn global_table<V: AnyValue>(step: Step<'_>, all: &Interpreter) -> Outcome {
         default_serde::<V>(),
         |value: &V| Some(value.text()),
     )?;
+    if step.options("materialized").text("supplier") == Some("versioned") {
+        return Err(Wrong::refused("a versioned store of a global table"));
+    }
     let kept = materialized::<V>(step)?;
     returns(Global(all.builder.global_table(topic, consumed, kept)))
 }

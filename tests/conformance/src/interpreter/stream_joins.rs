@@ -62,11 +62,7 @@ fn with_table<K: AnyKey, V: AnyValue, V2: AnyValue, T: RowState>(
     step: Step<'_>,
     other: &KTable<K, V2, T>,
 ) -> Outcome {
-    let name = step.required("fn")?;
-    if name == "with_key" {
-        return not_interpreted(name, "a join with a table");
-    }
-    let joiner = functions::joiner(name)?;
+    let joiner = functions::joiner(step.required("fn")?)?;
     let options = step.options("joined");
     let mut joined = Joined::with(of.key_serde(), default_serde::<V>());
     if let Some(name) = options.text("name") {
@@ -75,16 +71,16 @@ fn with_table<K: AnyKey, V: AnyValue, V2: AnyValue, T: RowState>(
     if let Some(grace) = options.ms("grace") {
         joined = joined.with_grace_period(grace);
     }
-    let joiner = move |value: &V, row: Option<&V2>| {
+    let joiner = move |key: &K, value: &V, row: Option<&V2>| {
         let row = row.map(AnyValue::text);
-        joiner(None, Some(&value.text()), row.as_deref())
+        joiner(key.text().as_deref(), Some(&value.text()), row.as_deref())
     };
     returns(either!(of, step, stream => {
         // Kafka Streams joins no record without a value.
         let stream = stream.drop_null_values();
         match op {
-            "join" => Stream::<K, String>::new(stream.join_with(other, move |value, row| joiner(value, Some(row)), joined), of.keys),
-            "left_join" => Stream::new(stream.left_join_with(other, joiner, joined), of.keys),
+            "join" => Stream::<K, String>::new(stream.join_with_key(other, move |key, value, row| joiner(key, value, Some(row)), joined), of.keys),
+            "left_join" => Stream::new(stream.left_join_with_key(other, joiner, joined), of.keys),
             _ => return not_interpreted(op, "a stream and a table"),
         }
     }))

@@ -3,7 +3,7 @@
 use super::grouping::TableGroup;
 use super::options::{grouped, kept};
 use super::streams::Stream;
-use super::{Interpreter, Operand, Outcome, not_interpreted, returns, table_joins};
+use super::{Interpreter, Operand, Outcome, not_interpreted, returns, table_joins, transformers};
 use crate::functions::{self, Seen};
 use crate::step::Step;
 use crate::values::{AnyKey, AnyValue, Key, KeySerde, Keys};
@@ -108,6 +108,7 @@ impl<K: AnyKey, V: AnyValue> Operand for Table<K, V> {
                 let mapper = move |key: &K, value: &V| mapper(&Seen::of(key, Some(value)));
                 map_values(self, mapper, step)
             }
+            "transform_values" => transformers::step(self, step),
             "to_stream" => to_stream(self, step),
             "suppress" => super::suppress::step(self, step),
             "group_by" => group_by(self, step),
@@ -120,13 +121,10 @@ impl<K: AnyKey, V: AnyValue> Operand for Table<K, V> {
 fn filter<K: AnyKey, V: AnyValue>(of: &Table<K, V>, op: &str, step: Step<'_>) -> Outcome {
     let predicate = functions::predicate(step.required("fn")?)?;
     let is = op == "filter";
-    if step.has("materialized") && !is {
-        return not_interpreted("filter_not", "a table with a store");
-    }
     let holds = move |key: &K, value: &V| predicate(&Seen::of(key, Some(value)));
     returns(either_rows!(of, step, table => match is {
         true => kept_or_not!(kept::<V>(step)?, of.keys, table.filter(holds), kept => table.filter_with(holds, kept)),
-        false => Table::new(table.filter_not(holds), of.keys),
+        false => kept_or_not!(kept::<V>(step)?, of.keys, table.filter_not(holds), kept => table.filter_not_with(holds, kept)),
     }))
 }
 
@@ -143,7 +141,11 @@ fn map_values<K: AnyKey, V: AnyValue>(
 
 fn to_stream<K: AnyKey, V: AnyValue>(of: &Table<K, V>, step: Step<'_>) -> Outcome {
     if step.has("key_fn") {
-        return not_interpreted("to_stream", "a table with 'key_fn'");
+        let mapper = functions::mapper(step.required("key_fn")?)?;
+        let mapper = move |key: &K, value: &Option<V>| Key(mapper(&Seen::of(key, value.as_ref())));
+        return returns(either_rows!(of, step, table => {
+            Stream::<Key, V>::new(table.to_stream_with_key(mapper), Keys::Text)
+        }));
     }
     returns(either_rows!(of, step, table => Stream::new(table.to_stream(), of.keys)))
 }
