@@ -204,6 +204,7 @@ fn transformer<K: 'static, V: 'static, V2: 'static, Q: ValueTransformerWithKey<K
 
 #[cfg(all(test, feature = "test-driver"))]
 mod tests {
+    use super::{Punctuate, Transformer};
     use crate::processor::{
         PunctuationType, Schedule, ValueTransformerContext, ValueTransformerWithKey,
     };
@@ -280,7 +281,7 @@ mod tests {
             closed: Arc::clone(&ends),
         };
         table(&builder, "rows")
-            .transform_values(supplier, &[CALLS])
+            .transform_values(supplier.clone(), &[CALLS])
             .to_stream()
             .for_each(|_, _| ());
         let mut driver = TopologyTestDriver::new(&builder.build()?)?;
@@ -290,7 +291,10 @@ mod tests {
         }
         assert_eq!(*punctuated.lock().expect("nobody panics"), [3, 12]);
         assert_eq!(driver.store(&calls())?.get(&"a".to_owned())?, Some(12));
-        drop(driver);
+        let transformer = supplier();
+        let mut node: Transformer<_, (String, String, String)> =
+            Transformer::new(transformer, CALLS.into(), 0, Vec::new());
+        Punctuate::close(&mut node);
         assert_eq!(closed.load(Ordering::SeqCst), 1);
         Ok(())
     }
