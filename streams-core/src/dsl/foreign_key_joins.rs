@@ -393,6 +393,8 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
             names.result,
             SourceStore {
                 wanted: materialized.name.is_some(),
+                // Java says the generated name as well, also where nobody wants the store.
+                queryable: true,
                 name: store_name,
                 options: materialized.options,
                 history: materialized.history,
