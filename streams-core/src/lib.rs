@@ -74,3 +74,6 @@ pub use timestamp_extractor::{
     UsePartitionTimeOnInvalidTimestamp, WallclockTimestampExtractor,
 };
 pub use topology::{OffsetReset, Topology};
+
+#[doc = include_str!("../docs/coming_from_kafka_streams.md")]
+pub mod coming_from_kafka_streams {}

@@ -262,6 +262,7 @@ impl<K: 'static, A: 'static, T: RowState> CogroupedKStream<K, A, T> {
         materialized: Materialized<impl ValueSerde<A>, impl Sized>,
         location: &'static Location<'static>,
     ) -> KTable<O::Key, A, T2> {
+        let queryable = materialized.name.as_deref().map(Arc::from);
         let mut graph = self.graph.borrow_mut();
         let store_name = store_name(&mut graph, materialized.name, STORE);
         let store = add_store(
@@ -315,6 +316,7 @@ impl<K: 'static, A: 'static, T: RowState> CogroupedKStream<K, A, T> {
             merge,
             old_values,
         )
+        .queryable(queryable)
     }
 }
 
