@@ -32,7 +32,7 @@
 //! | `commit.interval.ms` | `30000` | Time between commits; 100 by default with `exactly_once_v2`. | |
 //! | `deserialization.exception.handler` | `LogAndFail` | What happens to a record that cannot be read: `LogAndFail` or `LogAndContinue`. | Names, though the names of Java's classes are understood; other handlers are given in code. |
 //! | `ensure.explicit.internal.resource.naming` | `false` | Whether generated names of stores, changelogs and repartition topics are an error (KIP-1111); heeded by `StreamsBuilder::build_with`. | |
-//! | `errors.dead.letter.queue.topic.name` | none | Topic for records the handlers go on from (KIP-1034). | |
+//! | `errors.dead.letter.queue.topic.name` | none | Topic to which the handlers that come with this crate write source records of what fails (KIP-1034). | |
 //! | `group.protocol` | `classic` | Group protocol: `classic`, or `consumer` (KIP-848). | No `streams` (KIP-1071). |
 //! | `log.summary.interval.ms` | `120000` | Time between summaries in the log, -1 for none. | |
 //! | `max.poll.records` | `1000` | Most records taken from the consumer at once. | |
@@ -44,7 +44,9 @@
 //! | `num.stream.threads` | `1` | Threads that process records. | |
 //! | `poll.ms` | `100` | How long a thread without work waits for records. | |
 //! | `processing.exception.handler` | `LogAndFail` | What happens when an operator fails on a record: `LogAndFail` or `LogAndContinue`. | As `deserialization.exception.handler`. |
+//! | `processing.exception.handler.global.enabled` | `false` | Whether that one is asked about the processors of global stores too. | |
 //! | `processing.guarantee` | `at_least_once` | `at_least_once` or `exactly_once_v2`. | |
+//! | `production.exception.handler` | `Default` | What happens to a record that cannot be written. | As `deserialization.exception.handler`. |
 //! | `repartition.purge.interval.ms` | `30000` | Time between deletions of records a repartition topic no longer needs. | |
 //! | `replication.factor` | `-1` | Replicas of internal topics, -1 for the broker's default. | |
 //! | `state.cleanup.delay.ms` | `600000` | How long the state of a task that moved away is kept. | |

@@ -1,5 +1,6 @@
 //! The one public error: what went wrong, where, and what to do about it.
 
+use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -23,9 +24,18 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    /// The type of what went wrong, for dead letters.
+    type_name: &'static str,
     /// Whether the message names the node where it happened.
     at_node: bool,
+    /// Whether a handler has decided that it stops the application.
+    is_decided: bool,
 }
+
+/// The type of an error without a cause, under the name users know it by.
+const OWN_TYPE: &str = "streams_core::Error";
+/// The type of what a panic left.
+const PANIC: &str = "panic";
 
 /// What an [`Error`] means for who gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,7 +66,9 @@ impl Error {
             kind,
             message: message.into(),
             source: None,
+            type_name: OWN_TYPE,
             at_node: false,
+            is_decided: false,
         }))
     }
 
@@ -112,8 +124,9 @@ impl Error {
     /// Adds what caused it, shown by [`std::error::Error::source`].
     #[cold]
     #[inline(never)]
-    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub fn with_source<E: Into<Box<dyn StdError + Send + Sync>>>(mut self, source: E) -> Self {
         self.0.source = Some(source.into());
+        self.0.type_name = std::any::type_name::<E>();
         self
     }
 
@@ -130,10 +143,43 @@ impl Error {
     #[inline(never)]
     pub(crate) fn at_node(mut self, name: &str) -> Self {
         if !self.0.at_node {
+            if self.0.type_name == PANIC {
+                self = self.context("panicked");
+            }
             self = self.context(format_args!("in {name}"));
             self.0.at_node = true;
         }
         self
+    }
+
+    /// What user code left that panicked.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn of_panic(panic: &(dyn Any + Send)) -> Self {
+        let mut error = Error::data(panic_text(panic));
+        error.0.type_name = PANIC;
+        error
+    }
+
+    /// Takes note that a handler has decided to stop the application.
+    pub(crate) fn decided(mut self) -> Self {
+        self.0.is_decided = true;
+        self
+    }
+
+    /// Whether a handler may still decide to go on: when it is about data, and none was asked yet.
+    pub(crate) fn is_undecided(&self) -> bool {
+        self.0.kind == ErrorKind::Data && !self.0.is_decided
+    }
+
+    /// The message alone, without what caused it.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The name of the type of what caused it, `panic` for a panic, and of this type where nothing else is known.
+    pub(crate) fn type_name(&self) -> &'static str {
+        self.0.type_name
     }
 
     /// What to do about it.
@@ -183,8 +229,19 @@ impl From<crate::serdes::SerdeError> for Error {
     #[cold]
     #[inline(never)]
     fn from(error: crate::serdes::SerdeError) -> Self {
-        Error::new(ErrorKind::Data, error.to_string())
+        let mut new = Error::new(ErrorKind::Data, error.to_string());
+        new.0.type_name = "streams_core::serdes::SerdeError";
+        new
     }
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@
 #![deny(unsafe_code)]
 
 pub mod config;
-mod deserialization_handler;
 mod dsl;
 mod error;
+mod exception_handlers;
 mod operators;
 pub mod partitioner;
 pub mod processor;
@@ -36,9 +36,6 @@ pub mod embedded;
 mod testing;
 
 pub use config::StreamsConfig;
-pub use deserialization_handler::{
-    DeserializationHandler, DeserializationResponse, LogAndContinue, LogAndFail, UnreadableRecord,
-};
 pub use dsl::UnlimitedWindows;
 pub use dsl::windows::{EmitStrategy, TimeWindows};
 pub use dsl::{
@@ -56,11 +53,18 @@ pub use dsl::{ForeignKey, JoinedByDefault, TableJoined};
 pub use dsl::{History, NoHistory, Suppressible, Unversioned, Versioned};
 pub use dsl::{JoinWindows, StoredByDefault, StreamJoined, WindowBytesStoreSupplier};
 pub use error::{Error, ErrorKind, Result};
+pub use exception_handlers::{
+    DeadLetter, DefaultProductionExceptionHandler, DeserializationExceptionHandler,
+    ErrorHandlerContext, FailedRecord, HandlerResponse, HandlerResult, LogAndContinue, LogAndFail,
+    ProcessingExceptionHandler, ProductionExceptionHandler, ProductionResponse, ProductionResult,
+    SerializationErrorOrigin, UnwritableRecord,
+};
 pub use record::{FetchedRecord, Header, Headers, OwnedRecord, Record, TopicPartition};
 #[cfg(feature = "kafka")]
 pub use runtime::{KafkaStreams, KafkaStreamsHandle};
 pub use runtime::{RestoreListener, State};
 pub use task::TaskId;
+pub use task::effects::ProduceRecord;
 #[cfg(feature = "test-driver")]
 #[doc(hidden)]
 pub use testing::RecordPath;

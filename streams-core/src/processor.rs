@@ -100,7 +100,8 @@ pub trait Processor<K, V, KOut, VOut>: 'static {
     /// Called for each record.
     ///
     /// # Errors
-    /// Any error stops the application; what may go wrong with data is better forwarded to a topic of its own.
+    /// About an error of kind [`ErrorKind::Data`](crate::ErrorKind::Data) the
+    /// [`ProcessingExceptionHandler`](crate::ProcessingExceptionHandler) is asked; any other stops the application.
     fn process(
         &mut self,
         record: Record<'_, K, V>,
@@ -110,7 +111,7 @@ pub trait Processor<K, V, KOut, VOut>: 'static {
     /// Called when a schedule made by [`ProcessorContext::schedule`] is due, with the time it is now by that clock.
     ///
     /// # Errors
-    /// Any error stops the application.
+    /// As [`Processor::process`].
     fn punctuate(
         &mut self,
         schedule: Schedule,

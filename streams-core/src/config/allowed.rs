@@ -1,5 +1,7 @@
 //! What the value of a setting may be.
 
+use super::settings::PRODUCTION_HANDLERS;
+
 /// What a value may be.
 pub(super) enum Allowed {
     /// The id of the application.
@@ -23,6 +25,8 @@ pub(super) enum Allowed {
     Words(&'static [&'static str]),
     /// A handler of records that fail, with the names Java has for them.
     Handler(&'static [&'static str; 4]),
+    /// A handler of records that cannot be written.
+    ProductionHandler,
     /// None, all or some of the optimizations of a topology.
     Optimizations,
 }
@@ -69,6 +73,7 @@ impl Allowed {
             }),
             Allowed::Words(words) => words.iter().any(|word| word.eq_ignore_ascii_case(value)),
             Allowed::Handler(handlers) => handlers.contains(&value),
+            Allowed::ProductionHandler => PRODUCTION_HANDLERS.contains(&value),
             Allowed::Optimizations => {
                 matches!(value, "none" | "all")
                     || value
@@ -110,6 +115,7 @@ impl std::fmt::Display for Allowed {
             Allowed::Handler(_) => {
                 f.write_str("LogAndFail or LogAndContinue (other handlers are given in code)")
             }
+            Allowed::ProductionHandler => f.write_str("Default (other handlers are given in code)"),
             Allowed::Optimizations => write!(
                 f,
                 "none, all, or some of {} separated by commas",

@@ -138,6 +138,12 @@ impl StreamsConfig {
         self.duration("poll.ms")
     }
 
+    /// `processing.exception.handler.global.enabled`.
+    pub fn processing_exception_handler_global_enabled(&self) -> bool {
+        self.or_default("processing.exception.handler.global.enabled")
+            .eq_ignore_ascii_case("true")
+    }
+
     /// `processing.exception.handler`.
     pub fn processing_exception_handler(&self) -> ExceptionHandler {
         handler(

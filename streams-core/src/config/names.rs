@@ -42,10 +42,6 @@ const REPLACED: &[(&str, &str)] = &[
         "a serde is given in code, for instance List(I32)",
     ),
     (
-        "default.production.exception.handler",
-        "a handler of failed sends is given in code",
-    ),
-    (
         "default.timestamp.extractor",
         "a timestamp extractor is given in code, with Consumed",
     ),
@@ -82,16 +78,8 @@ const REPLACED: &[(&str, &str)] = &[
         "tasks stay where their state is by the group's sticky assignment; leave it out",
     ),
     (
-        "processing.exception.handler.global.enabled",
-        "leave it out; processing.exception.handler is all there is",
-    ),
-    (
         "processor.wrapper.class",
         "wrap processors in code; leave it out",
-    ),
-    (
-        "production.exception.handler",
-        "a handler of failed sends is given in code",
     ),
     (
         "rack.aware.assignment.*",

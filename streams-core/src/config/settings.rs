@@ -34,6 +34,11 @@ pub(super) const PROCESSING_HANDLERS: [&str; 4] = [
     "org.apache.kafka.streams.errors.LogAndFailProcessingExceptionHandler",
     "org.apache.kafka.streams.errors.LogAndContinueProcessingExceptionHandler",
 ];
+/// The same for records that cannot be written.
+pub(super) const PRODUCTION_HANDLERS: [&str; 2] = [
+    "Default",
+    "org.apache.kafka.streams.errors.DefaultProductionExceptionHandler",
+];
 /// Every setting, with Kafka Streams' names and defaults (`StreamsConfig`, 4.3), by name.
 pub(super) const SETTINGS: &[Setting] = &[
     setting("application.id", None, Allowed::ApplicationId),
@@ -60,6 +65,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         "default.deserialization.exception.handler",
         None,
         Allowed::Handler(&DESERIALIZATION_HANDLERS),
+    ),
+    setting(
+        "default.production.exception.handler",
+        None,
+        Allowed::ProductionHandler,
     ),
     setting(
         "deserialization.exception.handler",
@@ -116,9 +126,19 @@ pub(super) const SETTINGS: &[Setting] = &[
         Allowed::Handler(&PROCESSING_HANDLERS),
     ),
     setting(
+        "processing.exception.handler.global.enabled",
+        Some("false"),
+        Allowed::Words(&["true", "false"]),
+    ),
+    setting(
         "processing.guarantee",
         Some("at_least_once"),
         Allowed::Words(&["at_least_once", "exactly_once_v2"]),
+    ),
+    setting(
+        "production.exception.handler",
+        Some("Default"),
+        Allowed::ProductionHandler,
     ),
     setting(
         "repartition.purge.interval.ms",

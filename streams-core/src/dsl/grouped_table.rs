@@ -372,8 +372,9 @@ impl<K: 'static, V: 'static> KGroupedTable<K, V> {
             sink_name,
             vec![self.node],
             Some(topic.clone()),
-            stream_node::<K, GroupChange<V>>(move |scope, _| {
+            stream_node::<K, GroupChange<V>>(move |scope, id| {
                 Ok(Box::new(Sink {
+                    name: scope.node(id).name.clone(),
                     target: Target::Topic(target.full_name(scope.application_id)),
                     key: key.clone(),
                     value: value.clone(),

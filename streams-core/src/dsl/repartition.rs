@@ -113,6 +113,7 @@ fn factories<K: 'static, V: 'static>(
     let (sink_key, sink_value, target) = (key.clone(), value.clone(), topic.clone());
     let sink = stream_node::<K, V>(move |scope, id| {
         Ok(Box::new(Sink {
+            name: scope.node(id).name.clone(),
             target: Target::Topic(target.full_name(scope.application_id)),
             key: sink_key.clone(),
             value: sink_value.clone(),

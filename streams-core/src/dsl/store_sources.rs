@@ -91,7 +91,8 @@ impl StreamsBuilder {
                 input: PhantomData::<fn((K, V))>,
             }));
             let mut children = StreamChildren::default();
-            children.add(node_name.clone(), Box::new(Reached(processor.clone())));
+            let operator = Box::new(Reached(processor.clone()));
+            children.add(node_name.clone(), operator, false);
             GlobalUpdate {
                 input: Box::new(TypedInput {
                     key: consumed.key.clone(),

@@ -124,8 +124,9 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
         let given = self.name.as_deref().or(produced.name.as_deref());
         let name = graph.name_or(given, "KSTREAM-SINK-");
         let target = topic.clone();
-        let factory = stream_node::<K, V>(move |scope, _| {
+        let factory = stream_node::<K, V>(move |scope, id| {
             Ok(Box::new(Sink {
+                name: scope.node(id).name.clone(),
                 target: match (&target, &extractor) {
                     (Some(topic), _) => Target::Topic(topic.full_name(scope.application_id)),
                     (None, Some(extractor)) => Target::Extractor(extractor.clone()),

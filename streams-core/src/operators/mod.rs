@@ -5,6 +5,7 @@
 
 pub(crate) mod aggregate;
 pub(crate) mod branch;
+pub(crate) mod children;
 pub(crate) mod cogroup_merge;
 pub(crate) mod filter;
 pub(crate) mod flat_map;
@@ -35,7 +36,9 @@ pub(crate) mod table_transform_values;
 pub(crate) mod to_stream;
 pub(crate) mod window_aggregate;
 
-use crate::error::{Error, Result};
+pub(crate) use children::{StreamChildren, TableChildren};
+
+use crate::error::Result;
 use crate::record::{Headers, Record};
 use crate::task::context::Context;
 use std::cell::RefCell;
@@ -105,6 +108,8 @@ pub(crate) trait Flush {
 
 /// An operator that is called by time, and that may ask its task to wait.
 pub(crate) trait Punctuate {
+    /// The node's name.
+    fn name(&self) -> &Arc<str>;
     fn init(&mut self, context: &mut Context) -> Result<()>;
     fn punctuate(&mut self, schedule: u64, timestamp_ms: i64, context: &mut Context) -> Result<()>;
     /// Whether it can take a record now.
@@ -112,116 +117,6 @@ pub(crate) trait Punctuate {
     /// The oldest offset of an input whose effect outside is not certain.
     fn pending_offset(&self, topic: &str, partition: i32) -> Option<i64>;
     fn close(&mut self);
-}
-
-/// The operators behind a stream node.
-pub(crate) struct StreamChildren<K, V>(Vec<StreamChild<K, V>>);
-
-struct StreamChild<K, V> {
-    name: Arc<str>,
-    operator: Box<dyn StreamOperator<K, V>>,
-}
-
-impl<K, V> Default for StreamChildren<K, V> {
-    fn default() -> Self {
-        StreamChildren(Vec::new())
-    }
-}
-
-impl<K, V> StreamChildren<K, V> {
-    pub(crate) fn add(&mut self, name: Arc<str>, operator: Box<dyn StreamOperator<K, V>>) {
-        self.0.push(StreamChild { name, operator });
-    }
-
-    #[inline]
-    pub(crate) fn forward(
-        &mut self,
-        record: Record<'_, K, V>,
-        context: &mut Context,
-    ) -> Result<()> {
-        for child in &mut self.0 {
-            if let Err(error) = child.operator.process(record, context) {
-                return Err(error.at_node(&child.name));
-            }
-        }
-        Ok(())
-    }
-
-    /// To the child of that name alone.
-    pub(crate) fn forward_to(
-        &mut self,
-        name: &str,
-        record: Record<'_, K, V>,
-        context: &mut Context,
-    ) -> Result<()> {
-        match self.0.iter_mut().find(|child| &*child.name == name) {
-            Some(child) => child
-                .operator
-                .process(record, context)
-                .map_err(|error| error.at_node(&child.name)),
-            None => Err(unknown_child(name)),
-        }
-    }
-
-    /// To the child at that position alone.
-    #[inline]
-    pub(crate) fn forward_to_index(
-        &mut self,
-        index: usize,
-        record: Record<'_, K, V>,
-        context: &mut Context,
-    ) -> Result<()> {
-        let child = &mut self.0[index];
-        child
-            .operator
-            .process(record, context)
-            .map_err(|error| error.at_node(&child.name))
-    }
-}
-
-#[cold]
-fn unknown_child(name: &str) -> Error {
-    Error::topology(format!(
-        "there is no child node '{name}': `forward_to` takes the name given to the operator behind this one with `Named`"
-    ))
-}
-
-/// The operators behind a table node.
-pub(crate) struct TableChildren<K, V>(Vec<TableChild<K, V>>);
-
-struct TableChild<K, V> {
-    name: Arc<str>,
-    operator: Box<dyn TableOperator<K, V>>,
-}
-
-impl<K, V> Default for TableChildren<K, V> {
-    fn default() -> Self {
-        TableChildren(Vec::new())
-    }
-}
-
-impl<K, V> TableChildren<K, V> {
-    pub(crate) fn add(&mut self, name: Arc<str>, operator: Box<dyn TableOperator<K, V>>) {
-        self.0.push(TableChild { name, operator });
-    }
-
-    #[inline]
-    pub(crate) fn forward(
-        &mut self,
-        change: Change<'_, K, V>,
-        context: &mut Context,
-    ) -> Result<()> {
-        for child in &mut self.0 {
-            if let Err(error) = child.operator.process(change, context) {
-                return Err(error.at_node(&child.name));
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 /// A stream operator with several parents. The graph has no cycles, so it is never entered while it works.

@@ -63,6 +63,10 @@ impl<P, K, V, KOut, VOut> Punctuate for Process<P, (K, V), KOut, VOut>
 where
     P: Processor<K, V, KOut, VOut>,
 {
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     fn init(&mut self, context: &mut Context) -> Result<()> {
         let (processor, mut context) = self.parts(context, -1, &NO_HEADERS);
         processor.init(&mut context)
@@ -106,6 +110,10 @@ impl<P, K: 'static, V: 'static, VOut: 'static> Punctuate for ProcessValues<P, K,
 where
     P: FixedKeyProcessor<K, V, VOut>,
 {
+    fn name(&self) -> &Arc<str> {
+        &self.0.name
+    }
+
     fn init(&mut self, context: &mut Context) -> Result<()> {
         let (processor, mut context) = self.0.parts(context, -1, &NO_HEADERS);
         processor.init(&mut context)

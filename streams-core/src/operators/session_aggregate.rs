@@ -8,6 +8,7 @@
 //! none is lost to the store's retention.
 
 use super::aggregate::Initial;
+use super::children::catch;
 use super::sink::NO_HEADERS;
 use super::table_getter::TableGetter;
 use super::{Change, Flush, StreamOperator, TableChildren};
@@ -90,15 +91,20 @@ where
         } else {
             drop(found);
         }
-        (self.aggregator)(record.key, record.value, &mut aggregate);
-        let aggregate = Rc::new(aggregate);
-        state.put((start_ms, end_ms), aggregate.clone(), cause, io)?;
+        // Where the aggregator fails, the sessions to be merged are gone all the same, as in Kafka Streams.
+        let updated = catch(|| {
+            (self.aggregator)(record.key, record.value, &mut aggregate);
+            let aggregate = Rc::new(aggregate);
+            state.put((start_ms, end_ms), aggregate.clone(), cause, io)?;
+            written.push(((start_ms, end_ms), aggregate, Rc::new(None)));
+            Ok(())
+        });
         if self.emit == EmitStrategy::OnWindowClose || state.is_cached() {
-            return Ok(());
+            return updated;
         }
-        written.push(((start_ms, end_ms), aggregate, Rc::new(None)));
         let key = state.copy_key()?;
-        self.forward_updates(key, written, context)
+        self.forward_updates(key, written, context)?;
+        updated
     }
 }
 

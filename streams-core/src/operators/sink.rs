@@ -2,9 +2,10 @@
 
 use super::StreamOperator;
 use crate::error::{Error, Result};
+use crate::exception_handlers::{FailedRecord, SerializationErrorOrigin, UnwritableRecord};
 use crate::partitioner::{Partitions, StreamPartitioner, partition_for_key};
 use crate::record::{Headers, Record};
-use crate::serdes::{BoxSerde, Serde};
+use crate::serdes::{BoxSerde, Serde, SerdeError};
 use crate::task::context::Context;
 use crate::task::effects::Effects;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub(crate) type TopicExtractor<K, V> =
     Arc<dyn for<'a> Fn(Record<'a, K, V>) -> String + Send + Sync>;
 
 pub(crate) struct Sink<K, V> {
+    pub(crate) name: Arc<str>,
     pub(crate) target: Target<K, V>,
     pub(crate) key: BoxSerde<K>,
     pub(crate) value: BoxSerde<V>,
@@ -47,6 +49,44 @@ impl<K, V> Sink<K, V> {
     }
 }
 
+impl<K: 'static, V: 'static> Sink<K, V> {
+    /// Asks the handler about a record that cannot be serialized, for each partition it was to go to.
+    #[cold]
+    #[inline(never)]
+    fn unwritable(
+        &self,
+        (origin, error): (SerializationErrorOrigin, SerdeError),
+        record: Record<'_, K, V>,
+        (topic, chosen): (&str, Partitions),
+        context: &mut Context,
+    ) -> Result<()> {
+        let error = Error::from(error);
+        let partitions = match chosen {
+            Partitions::Default => vec![None],
+            Partitions::One(partition) => vec![Some(partition)],
+            Partitions::Many(partitions) => partitions.into_iter().map(Some).collect(),
+        };
+        for partition in partitions {
+            let unwritable = UnwritableRecord {
+                topic,
+                partition,
+                origin,
+                record: FailedRecord::of(record),
+            };
+            if !context.serialization_failed(&error, &self.name, &unwritable)? {
+                let part = match origin {
+                    SerializationErrorOrigin::Key => "key",
+                    SerializationErrorOrigin::Value => "value",
+                };
+                return Err(error.context(format_args!(
+                    "the {part} of a record for topic '{topic}' cannot be serialized"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl<K: 'static, V: 'static> StreamOperator<K, V> for Sink<K, V> {
     fn process(&mut self, record: Record<'_, K, V>, context: &mut Context) -> Result<()> {
         if record.timestamp < 0 {
@@ -68,18 +108,24 @@ impl<K: 'static, V: 'static> StreamOperator<K, V> for Sink<K, V> {
             return Err(not_one_partition(partitions, &topic));
         }
         let mut writer = context.io.effects.write();
-        let key_present = self
-            .key
-            .serialize_nullable(record.key, writer.bytes())
-            .map_err(|error| unwritable("key", &topic, error))?;
+        let key_present = match self.key.serialize_nullable(record.key, writer.bytes()) {
+            Ok(present) => present,
+            Err(error) => {
+                let unwritable = (SerializationErrorOrigin::Key, error);
+                return self.unwritable(unwritable, record, (&topic, chosen), context);
+            }
+        };
         if self.skip_null_keys && !key_present {
             return Ok(());
         }
         writer.end_key(key_present);
-        let value_present = self
-            .value
-            .serialize_nullable(record.value, writer.bytes())
-            .map_err(|error| unwritable("value", &topic, error))?;
+        let value_present = match self.value.serialize_nullable(record.value, writer.bytes()) {
+            Ok(present) => present,
+            Err(error) => {
+                let unwritable = (SerializationErrorOrigin::Value, error);
+                return self.unwritable(unwritable, record, (&topic, chosen), context);
+            }
+        };
         writer.end_value(value_present);
         let timestamp = Some(record.timestamp);
         match chosen {
@@ -136,13 +182,6 @@ fn not_one_partition(partitions: &[i32], topic: &str) -> Error {
 fn negative_timestamp(timestamp: i64) -> Error {
     Error::data(format!(
         "a record with the negative timestamp {timestamp} cannot be written: set a valid one, or choose a timestamp extractor that skips such records"
-    ))
-}
-
-#[cold]
-fn unwritable(part: &str, topic: &str, error: crate::serdes::SerdeError) -> Error {
-    Error::from(error).context(format_args!(
-        "the {part} of a record for topic '{topic}' cannot be serialized"
     ))
 }
 

@@ -8,6 +8,7 @@
 //! As over windows of time, results of closed windows are looked for before the record that closes them is put.
 
 use super::aggregate::Initial;
+use super::children::catch;
 use super::{Change, Flush, StreamOperator, TableChildren};
 use crate::dsl::sliding_windows::SlidingWindows;
 use crate::dsl::windows::EmitStrategy;
@@ -107,16 +108,18 @@ where
             self.emit_closed(record.headers, close_ms, context)?;
         }
         let mut written = Vec::new();
-        match early {
-            true => self.process_early(record, close_ms, &mut written, context)?,
-            false => self.process_reverse(record, close_ms, &mut written, context)?,
-        }
+        // Where the aggregator fails, the windows before have their results all the same.
+        let updated = catch(|| match early {
+            true => self.process_early(record, close_ms, &mut written, context),
+            false => self.process_reverse(record, close_ms, &mut written, context),
+        });
         let (state, _) = context.state::<WindowState<K, A>>(self.store);
         if self.emit == EmitStrategy::OnWindowClose || state.is_cached() || written.is_empty() {
-            return Ok(());
+            return updated;
         }
         let key = state.copy_key(record.key)?;
-        self.forward_updates(key, written, record.headers, context)
+        self.forward_updates(key, written, record.headers, context)?;
+        updated
     }
 }
 

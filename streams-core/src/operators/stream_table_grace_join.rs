@@ -5,6 +5,7 @@
 //! arrives is joined at once, and so is one without a key.
 
 use super::StreamOperator;
+use super::children::catch;
 use super::stream_table_join::StreamTableJoin;
 use crate::error::Result;
 use crate::record::Record;
@@ -37,15 +38,15 @@ where
             .input_topics
             .iter()
             .position(|topic| **topic == *from.topic);
-        let outer = context.origin;
+        let outer = (context.origin, context.io.source.take());
         context.origin = Origin {
             input: input.map(|input| input as u32),
             offset: from.offset,
             timestamp: from.timestamp,
         };
         let record = Record::new(&key, &value, from.timestamp, &from.headers);
-        let joined = self.join.process(record, context);
-        context.origin = outer;
+        let joined = catch(|| self.join.process(record, context));
+        (context.origin, context.io.source) = outer;
         joined
     }
 }

@@ -56,7 +56,7 @@ impl<K: 'static, V: 'static> TableSuppress<K, V> {
             .input_topics
             .iter()
             .position(|topic| **topic == *from.topic);
-        let outer = context.origin;
+        let outer = (context.origin, context.io.source.take());
         context.origin = Origin {
             input: input.map(|input| input as u32),
             offset: from.offset,
@@ -73,7 +73,7 @@ impl<K: 'static, V: 'static> TableSuppress<K, V> {
             },
             context,
         );
-        context.origin = outer;
+        (context.origin, context.io.source) = outer;
         forwarded
     }
 

@@ -8,6 +8,7 @@
 //! window or a backlog. Here they are forwarded before that record is put, and as soon as a window has closed.
 
 use super::aggregate::Initial;
+use super::children::catch;
 use super::{Change, Flush, StreamOperator, TableChildren};
 use crate::dsl::windows::{EmitStrategy, TimeWindows};
 use crate::error::Result;
@@ -78,33 +79,38 @@ where
         }
         let mut late = 0u32;
         let mut written = Vec::new();
-        for start_ms in self.windows.starts_for(record.timestamp) {
-            if start_ms.saturating_add(self.windows.size_ms()) <= close_ms {
-                late += 1;
-                continue;
+        // Where the aggregator fails, the windows in front have their results all the same.
+        let updated = catch(|| {
+            for start_ms in self.windows.starts_for(record.timestamp) {
+                if start_ms.saturating_add(self.windows.size_ms()) <= close_ms {
+                    late += 1;
+                    continue;
+                }
+                let aggregator = &self.aggregator;
+                let updated =
+                    state.update(start_ms, cause, self.sends_old_values, io, |aggregate| {
+                        aggregator(record.key, record.value, aggregate)
+                    })?;
+                if let Updated::Written {
+                    new,
+                    old,
+                    timestamp,
+                    ..
+                } = updated
+                {
+                    written.push((start_ms, new, old, timestamp));
+                }
             }
-            let aggregator = &self.aggregator;
-            let updated =
-                state.update(start_ms, cause, self.sends_old_values, io, |aggregate| {
-                    aggregator(record.key, record.value, aggregate)
-                })?;
-            if let Updated::Written {
-                new,
-                old,
-                timestamp,
-                ..
-            } = updated
-            {
-                written.push((start_ms, new, old, timestamp));
-            }
-        }
+            Ok(())
+        });
         for _ in 0..late {
             context.drop_record("its window is closed");
         }
         match self.emit {
-            EmitStrategy::OnWindowUpdate => self.forward_updates(record, written, context),
-            EmitStrategy::OnWindowClose => Ok(()),
+            EmitStrategy::OnWindowUpdate => self.forward_updates(record, written, context)?,
+            EmitStrategy::OnWindowClose => {}
         }
+        updated
     }
 }
 

@@ -22,7 +22,7 @@ pub trait FixedKeyProcessor<K, V, VOut>: 'static {
     /// Called for each record.
     ///
     /// # Errors
-    /// Any error stops the application.
+    /// As [`Processor::process`](super::Processor::process).
     fn process(
         &mut self,
         record: FixedKeyRecord<'_, K, V>,
@@ -32,7 +32,7 @@ pub trait FixedKeyProcessor<K, V, VOut>: 'static {
     /// Called when a schedule is due.
     ///
     /// # Errors
-    /// Any error stops the application.
+    /// As [`Processor::process`](super::Processor::process).
     fn punctuate(
         &mut self,
         schedule: Schedule,

@@ -1,8 +1,11 @@
 //! The face of the runtime: an application that is started, watched and stopped.
 
-use crate::config::{ClientKind, ExceptionHandler, StreamsConfig};
-use crate::deserialization_handler::{DeserializationHandler, LogAndContinue, LogAndFail};
+use crate::config::{ClientKind, StreamsConfig};
 use crate::error::{Error, Result};
+use crate::exception_handlers::{
+    DeserializationExceptionHandler, ExceptionHandlers, ProcessingExceptionHandler,
+    ProductionExceptionHandler,
+};
 use crate::kafka::{KafkaBroker, KafkaSettings};
 use crate::runtime::application::Application;
 use crate::runtime::lifecycle::{Lifecycle, State};
@@ -75,10 +78,7 @@ impl KafkaStreams {
         let lifecycle = Lifecycle::new(settings.thread_count);
         let task_options = TaskOptions {
             application_id: Arc::clone(&settings.application_id),
-            deserialization_handler: match config.deserialization_exception_handler() {
-                ExceptionHandler::LogAndContinue => Arc::new(LogAndContinue),
-                _ => Arc::new(LogAndFail),
-            },
+            handlers: ExceptionHandlers::new(&config),
             max_task_idle: config.max_task_idle(),
             cache_enabled: config.cache_max_bytes() > 0,
             outer_join_emit_interval: crate::task::OUTER_JOIN_EMIT_INTERVAL,
@@ -107,8 +107,33 @@ impl KafkaStreams {
     /// Asks `handler` what to do with records that cannot be read, instead of the one that
     /// `deserialization.exception.handler` names.
     #[must_use]
-    pub fn with_deserialization_handler(mut self, handler: impl DeserializationHandler) -> Self {
-        self.task_options.deserialization_handler = Arc::new(handler);
+    pub fn with_deserialization_exception_handler(
+        mut self,
+        handler: impl DeserializationExceptionHandler,
+    ) -> Self {
+        self.task_options.handlers.deserialization = Arc::new(handler);
+        self
+    }
+
+    /// Asks `handler` what to do with records that a node fails on, instead of the one that `processing.exception.handler`
+    /// names.
+    #[must_use]
+    pub fn with_processing_exception_handler(
+        mut self,
+        handler: impl ProcessingExceptionHandler,
+    ) -> Self {
+        self.task_options.handlers.processing = Some(Arc::new(handler));
+        self
+    }
+
+    /// Asks `handler` what to do with records that cannot be written, instead of the one that `production.exception.handler`
+    /// names.
+    #[must_use]
+    pub fn with_production_exception_handler(
+        mut self,
+        handler: impl ProductionExceptionHandler,
+    ) -> Self {
+        self.task_options.handlers.production = Arc::new(handler);
         self
     }
 

@@ -295,8 +295,8 @@ impl<B: Broker> Application<B> {
         threads: &mut Threads,
     ) -> Result<Option<Arc<GlobalStores>>> {
         if self.topology.global_stores().is_empty() {
-            let handler = Arc::clone(&self.task_options.deserialization_handler);
-            let none = GlobalStores::open(&self.topology, None, resources, handler)?;
+            let handlers = &self.task_options.handlers;
+            let none = GlobalStores::open(&self.topology, None, resources, handlers)?;
             return Ok(Some(none));
         }
         let context = GlobalContext {
@@ -306,7 +306,7 @@ impl<B: Broker> Application<B> {
             client_id: format!("{client_id}-global-consumer"),
             directory: directory.global()?,
             resources: resources.clone(),
-            handler: Arc::clone(&self.task_options.deserialization_handler),
+            handlers: self.task_options.handlers.clone(),
             partition_counts,
             request_timeout: self.settings.request_timeout,
             task_timeout: self.settings.task_timeout,

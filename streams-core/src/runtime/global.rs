@@ -1,7 +1,7 @@
 //! Global tables: read to their end before any stream thread starts, kept up by one thread from then on.
 
-use crate::deserialization_handler::DeserializationHandler;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exception_handlers::ExceptionHandlers;
 use crate::record::TopicPartition;
 use crate::runtime::broker::{Broker, Input, InputSlot, LogReader, StartOffset};
 use crate::runtime::lifecycle::Lifecycle;
@@ -28,7 +28,7 @@ pub(crate) struct GlobalContext<B> {
     /// Where the tables live, `None` for in memory.
     pub(crate) directory: Option<PathBuf>,
     pub(crate) resources: StoreResources,
-    pub(crate) handler: Arc<dyn DeserializationHandler>,
+    pub(crate) handlers: ExceptionHandlers,
     /// The partition count of each global topic.
     pub(crate) partition_counts: BTreeMap<String, i32>,
     pub(crate) request_timeout: Duration,
@@ -60,7 +60,7 @@ pub(crate) fn run<B: Broker>(
     let mut updates = GlobalUpdates::new(
         &context.topology,
         &context.application_id,
-        Arc::clone(&context.handler),
+        &context.handlers,
     )?;
     let started = Instant::now();
     let mut failing_since: Option<Instant> = None;
@@ -201,7 +201,7 @@ fn open<B: Broker>(context: &GlobalContext<B>) -> Result<Option<OpenGlobals<B>>>
             &context.topology,
             directory,
             &context.resources,
-            Arc::clone(&context.handler),
+            &context.handlers,
         )
     };
     let positions = |stores: &GlobalStores| -> Result<Vec<Option<i64>>> {

@@ -2,7 +2,6 @@
 
 use crate::error::{Error, Result};
 use crate::runtime::lifecycle::Lifecycle;
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -59,18 +58,13 @@ pub(crate) fn catch(name: &str, lifecycle: &Lifecycle, body: impl FnOnce() -> Re
     let error = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error.context(format!("thread {name}")),
-        Err(panic) => Error::fatal(format!("thread {name} panicked: {}", panic_text(&*panic))),
+        Err(panic) => Error::fatal(format!(
+            "thread {name} panicked: {}",
+            crate::error::panic_text(&*panic)
+        )),
     };
     tracing::error!(thread = name, %error, "the application stops");
     lifecycle.fail(error);
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
 }
 
 /// Asks the application to stop at SIGTERM or SIGINT, until it is dropped. A second signal ends the process at once, with

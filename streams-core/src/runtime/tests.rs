@@ -1,7 +1,6 @@
 //! Whole applications on a cluster in memory: start, stop, restore, share, lose and refuse.
 
 use crate::config::StreamsConfig;
-use crate::deserialization_handler::LogAndFail;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::FetchedRecord;
 use crate::runtime::application::Application;
@@ -56,7 +55,7 @@ impl Instance {
             topology,
             task_options: TaskOptions {
                 application_id: Arc::clone(&settings.application_id),
-                deserialization_handler: Arc::new(LogAndFail),
+                handlers: Default::default(),
                 max_task_idle: None,
                 cache_enabled: false,
                 outer_join_emit_interval: crate::task::OUTER_JOIN_EMIT_INTERVAL,

@@ -1,10 +1,12 @@
 //! What an operator may reach while it works: the task's stores, its time, what it produces, its schedules.
 
 use super::TaskId;
+use super::effects::Effects;
 use super::globals::{GlobalStores, GlobalViews};
 use super::punctuation::Schedules;
 use super::stores::{AnyState, Origin, StoreIo};
 use crate::error::Result;
+use crate::exception_handlers::ExceptionHandlers;
 use crate::processor::{PunctuationType, Schedule};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,6 +45,11 @@ pub struct Context {
     pub(crate) processor_metadata: BTreeMap<String, i64>,
     /// Records that were dropped by an operator's rule.
     pub(crate) dropped_records: u64,
+    pub(crate) handlers: ExceptionHandlers,
+    /// Whether a copy of each source record's bytes is kept for handlers.
+    pub(crate) keep_source: bool,
+    /// What is to be produced if the task fails.
+    pub(crate) last_letters: Effects,
     /// How long a stream-stream join waits between two searches for records that found no match.
     pub(crate) outer_join_emit_interval_ms: i64,
 }

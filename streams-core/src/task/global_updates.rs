@@ -7,8 +7,8 @@ use super::effects::Effects;
 use super::globals::GlobalStores;
 use super::source::{Input, Place};
 use super::stores::{Origin, StoreIo};
-use crate::deserialization_handler::DeserializationHandler;
 use crate::error::{Error, Result};
+use crate::exception_handlers::ExceptionHandlers;
 use crate::operators::Punctuate;
 use crate::record::{FetchedRecord, Headers};
 use crate::topology::store::StateArguments;
@@ -41,9 +41,10 @@ impl GlobalUpdates {
     pub(crate) fn new(
         topology: &Topology,
         application_id: &Arc<str>,
-        handler: Arc<dyn DeserializationHandler>,
+        handlers: &ExceptionHandlers,
     ) -> Result<Self> {
         let definitions = topology.global_stores();
+        let handlers = handlers.of_global_stores();
         let states = definitions.iter().enumerate().map(|(index, definition)| {
             (definition.store.state)(&StateArguments {
                 index,
@@ -66,12 +67,9 @@ impl GlobalUpdates {
                 partition: 0,
             },
             application_id: application_id.clone(),
-            io: StoreIo {
-                stores: TaskStores::open(None, &[], &resources)?,
-                effects: Effects::new(),
-            },
+            io: StoreIo::new(TaskStores::open(None, &[], &resources)?),
             states: states.collect(),
-            globals: GlobalStores::open(&nothing, None, &resources, handler)?,
+            globals: GlobalStores::open(&nothing, None, &resources, &handlers)?,
             global_views: Default::default(),
             topics: Arc::new(NoSinks),
             input_topics: definitions.iter().map(|one| one.topic.clone()).collect(),
@@ -83,6 +81,9 @@ impl GlobalUpdates {
             schedules: Default::default(),
             processor_metadata: BTreeMap::new(),
             dropped_records: 0,
+            keep_source: handlers.keep_source(),
+            handlers,
+            last_letters: Effects::new(),
             outer_join_emit_interval_ms: 0,
         };
         let updates = definitions.iter().enumerate();
@@ -105,23 +106,21 @@ impl GlobalUpdates {
         self.updates[index].is_some()
     }
 
-    /// Runs a store's processor for a record, on the stores that `io` has. `false` if the record cannot be read, with the reason
-    /// in `reason`.
+    /// Runs a store's processor for a record, on the stores that `io` has. `Some` if the record cannot be read: why.
     pub(super) fn process<R: FetchedRecord>(
         &mut self,
         index: usize,
         partition: i32,
         record: &R,
         io: &mut StoreIo,
-        reason: &mut String,
-    ) -> Result<bool> {
+    ) -> Result<Option<Error>> {
         let Some(update) = &mut self.updates[index] else {
-            return Ok(true);
+            return Ok(None);
         };
         record.read_headers(&mut self.headers);
         if let Err((part, error)) = update.input.load(record.key(), record.value()) {
-            *reason = format!("the {part} cannot be read: {error}");
-            return Ok(false);
+            let error = Error::from(error).context(format_args!("the {part} cannot be read"));
+            return Ok(Some(error));
         }
         let context = &mut self.context;
         let topic = context.input_topics[index].clone();
@@ -136,7 +135,7 @@ impl GlobalUpdates {
         let timestamp = update.input.timestamp(&place, context.stream_time_ms)?;
         if timestamp < 0 {
             context.drop_record("its extracted timestamp is negative");
-            return Ok(true);
+            return Ok(None);
         }
         context.stream_time_ms = context.stream_time_ms.max(timestamp);
         context.id.partition = partition;
@@ -146,10 +145,13 @@ impl GlobalUpdates {
             timestamp,
         };
         std::mem::swap(&mut context.io, io);
+        if context.keep_source {
+            context.keep_source(record.key(), record.value());
+        }
         let processed = update.input.process(timestamp, &self.headers, context);
         std::mem::swap(&mut context.io, io);
         processed?;
-        Ok(true)
+        Ok(None)
     }
 }
 

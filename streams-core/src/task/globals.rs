@@ -1,12 +1,10 @@
 //! Global tables: one byte store each, the same for all tasks of the process, filled from the topic itself.
 
-use super::effects::Effects;
+use super::TaskId;
 use super::global_updates::GlobalUpdates;
 use super::stores::{AnyState, KeyValueState, StoreIo};
-use crate::deserialization_handler::{
-    DeserializationHandler, DeserializationResponse, UnreadableRecord,
-};
 use crate::error::{Error, Result};
+use crate::exception_handlers::{ErrorHandlerContext, ExceptionHandlers, HandlerResult};
 use crate::record::{FetchedRecord, Headers};
 use crate::serdes::Serde;
 use crate::stores::{GlobalAccess, StoreHandle, StoreType};
@@ -22,7 +20,7 @@ const POSITIONS: &str = "global-positions";
 pub struct GlobalStores {
     topology: Topology,
     io: Mutex<StoreIo>,
-    handler: Arc<dyn DeserializationHandler>,
+    handlers: ExceptionHandlers,
 }
 
 impl GlobalStores {
@@ -30,7 +28,7 @@ impl GlobalStores {
         topology: &Topology,
         directory: Option<&Path>,
         resources: &StoreResources,
-        handler: Arc<dyn DeserializationHandler>,
+        handlers: &ExceptionHandlers,
     ) -> Result<Arc<GlobalStores>> {
         let mut specs: Vec<StoreSpec> = topology
             .global_stores()
@@ -45,11 +43,8 @@ impl GlobalStores {
         let stores = TaskStores::open(directory, &specs, resources)?;
         Ok(Arc::new(GlobalStores {
             topology: topology.clone(),
-            io: Mutex::new(StoreIo {
-                stores,
-                effects: Effects::new(),
-            }),
-            handler,
+            io: Mutex::new(StoreIo::new(stores)),
+            handlers: handlers.of_global_stores(),
         }))
     }
 
@@ -110,10 +105,9 @@ impl GlobalStores {
         let definition = self.definition(index);
         let mut io = self.lock();
         if updates.keeps(index) {
-            let mut reason = String::new();
             for record in records {
-                if !updates.process(index, partition, record, &mut io, &mut reason)? {
-                    self.continue_after(definition, partition, record, &reason)?;
+                if let Some(error) = updates.process(index, partition, record, &mut io)? {
+                    self.continue_after(definition, partition, record, error)?;
                 }
             }
             return self.finish(&mut io.stores, index, partition, next_offset);
@@ -122,10 +116,8 @@ impl GlobalStores {
         let mut bytes = Vec::new();
         for record in records {
             let Some(key) = record.key() else { continue };
-            if !restoring
-                && let Err(error) = (definition.check)(key, record.value())
-                && !self.continue_after(definition, partition, record, &error.to_string())?
-            {
+            if !restoring && let Err(error) = (definition.check)(key, record.value()) {
+                self.continue_after(definition, partition, record, error.into())?;
                 continue;
             }
             let value = record.value().map(|value| {
@@ -155,31 +147,43 @@ impl GlobalStores {
         Ok(())
     }
 
-    /// Asks the handler about an unreadable record: `Ok(false)` skips it.
+    /// Asks the handler about an unreadable record, which is left out unless that is an error.
     #[cold]
     fn continue_after<R: FetchedRecord>(
         &self,
         definition: &GlobalStoreDefinition,
         partition: i32,
         record: &R,
-        reason: &str,
-    ) -> Result<bool> {
+        error: Error,
+    ) -> Result<()> {
         let mut headers = Headers::new();
         record.read_headers(&mut headers);
-        let response = self.handler.handle(&UnreadableRecord {
-            topic: &definition.topic,
+        let context = ErrorHandlerContext {
+            topic: Some(&definition.topic),
             partition,
             offset: record.offset(),
-            timestamp: record.timestamp(),
-            key: record.key(),
-            value: record.value(),
             headers: &headers,
-            reason,
-        });
-        match response {
-            DeserializationResponse::Continue => Ok(false),
-            DeserializationResponse::Fail => Err(Error::data(format!(
-                "{}-{partition} at offset {}: {reason}",
+            processor_node_id: &definition.source_name,
+            task_id: TaskId {
+                sub_topology: definition.sub_topology,
+                partition,
+            },
+            timestamp: record.timestamp(),
+            source_raw_key: record.key(),
+            source_raw_value: record.value(),
+            dead_letter_topic: self.handlers.dead_letter_topic.as_deref(),
+        };
+        let response = self.handlers.deserialization.handle_error(&context, &error);
+        if !response.dead_letters().is_empty() {
+            tracing::warn!(
+                topic = &*definition.topic,
+                "records of global stores cannot be written to a dead letter queue"
+            );
+        }
+        match response.result() {
+            HandlerResult::Resume => Ok(()),
+            HandlerResult::Fail => Err(Error::data(format!(
+                "{}-{partition} at offset {}: {error}",
                 definition.topic,
                 record.offset()
             ))),

@@ -5,6 +5,7 @@
 
 pub(crate) mod context;
 pub mod effects;
+mod failures;
 pub(crate) mod global_updates;
 pub(crate) mod globals;
 pub(crate) mod java_queue;
@@ -20,8 +21,8 @@ mod tests;
 pub(crate) use context::TopicMetadata;
 pub(crate) use globals::GlobalStores;
 
-use crate::deserialization_handler::DeserializationHandler;
 use crate::error::{Error, Result};
+use crate::exception_handlers::ExceptionHandlers;
 use crate::operators::{Flush, Punctuate};
 use crate::record::FetchedRecord;
 use crate::runtime::broker::CommittedOffset;
@@ -60,7 +61,7 @@ impl fmt::Display for TaskId {
 #[derive(Clone)]
 pub(crate) struct TaskOptions {
     pub(crate) application_id: Arc<str>,
-    pub(crate) deserialization_handler: Arc<dyn DeserializationHandler>,
+    pub(crate) handlers: ExceptionHandlers,
     /// How long to wait for an empty input when others have records; `None` does not wait at all.
     pub(crate) max_task_idle: Option<Duration>,
     /// Whether stores that ask for the record cache get it.
@@ -84,7 +85,6 @@ pub(crate) struct Task<R> {
     punctuates: Vec<Rc<RefCell<dyn Punctuate>>>,
     /// The same by position, in the order in which their nodes were added: that in which they are initialized.
     init_order: Vec<usize>,
-    deserialization_handler: Arc<dyn DeserializationHandler>,
     max_task_idle_ms: Option<i64>,
     commit_needed: bool,
     /// What was last given out to be committed, to leave out what has not changed.
@@ -154,7 +154,8 @@ impl<R: FetchedRecord> Task<R> {
             let made = factory(&mut scope, *node)?;
             for (topic, input) in topics.iter().zip(made) {
                 let topic = topic.full_name(&options.application_id);
-                inputs.push(InputQueue::new(topic, id.partition, input));
+                let node = definition.name.clone();
+                inputs.push(InputQueue::new(node, topic, id.partition, input));
             }
         }
         scope.flushes.sort_by_key(|(store, _)| *store);
@@ -167,8 +168,8 @@ impl<R: FetchedRecord> Task<R> {
                 id,
                 application_id: options.application_id.clone(),
                 io: StoreIo {
-                    stores,
-                    effects: Effects::new(),
+                    undo_updates: options.handlers.may_resume(),
+                    ..StoreIo::new(stores)
                 },
                 states,
                 globals,
@@ -183,6 +184,9 @@ impl<R: FetchedRecord> Task<R> {
                 schedules: Default::default(),
                 processor_metadata: BTreeMap::new(),
                 dropped_records: 0,
+                handlers: options.handlers.clone(),
+                keep_source: options.handlers.keep_source(),
+                last_letters: Effects::new(),
                 outer_join_emit_interval_ms: crate::stores::duration_ms(
                     options.outer_join_emit_interval,
                 ),
@@ -193,7 +197,6 @@ impl<R: FetchedRecord> Task<R> {
             flushes,
             punctuates: scope.punctuates,
             init_order,
-            deserialization_handler: options.deserialization_handler.clone(),
             max_task_idle_ms: options.max_task_idle.map(crate::stores::duration_ms),
             commit_needed: false,
             committed,
@@ -254,10 +257,10 @@ impl<R: FetchedRecord> Task<R> {
     pub(crate) fn prepare_commit(&mut self, now_ms: i64) -> Result<()> {
         self.context.now_ms = now_ms;
         for flush in &self.flushes {
-            flush
-                .borrow_mut()
-                .flush(&mut self.context)
-                .map_err(|error| self.locate(error))?;
+            let flushed = flush.borrow_mut().flush(&mut self.context);
+            if let Err(error) = flushed {
+                return Err(self.fail(error));
+            }
         }
         for state in &mut self.context.states {
             state.write_changed(&mut self.context.io)?;
@@ -265,7 +268,7 @@ impl<R: FetchedRecord> Task<R> {
         Ok(())
     }
 
-    /// What is to be produced; to be cleared by whoever has taken it.
+    /// What is to be produced; to be cleared by whoever has taken it. After a failure it is nothing but dead letters.
     pub(crate) fn effects(&mut self) -> &mut Effects {
         &mut self.context.io.effects
     }

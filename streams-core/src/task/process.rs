@@ -3,6 +3,7 @@
 use super::Task;
 use super::stores::Origin;
 use crate::error::{Error, Result};
+use crate::operators::children::catch;
 use crate::processor::PunctuationType;
 use crate::record::FetchedRecord;
 
@@ -28,9 +29,11 @@ impl<R: FetchedRecord> Task<R> {
             };
             self.context.stream_time_ms = self.context.stream_time_ms.max(timestamp);
             self.context.system_time_ms = now_ms;
-            self.inputs[input]
-                .process_head(input as u32, timestamp, &mut self.context)
-                .map_err(|error| self.locate(error))?;
+            let processed_head =
+                self.inputs[input].process_head(input as u32, timestamp, &mut self.context);
+            if let Err(error) = processed_head {
+                return Err(self.fail(error));
+            }
             self.enqueue(input)?;
             processed += 1;
             if !self.punctuates.is_empty() {
@@ -90,22 +93,17 @@ impl<R: FetchedRecord> Task<R> {
             queue.queued = false;
             return Ok(());
         }
-        let mut skipped = 0;
-        let head = queue.load_head(
-            &*self.deserialization_handler,
-            self.context.now_ms,
-            &mut skipped,
-        );
-        if skipped > 0 {
+        let mut skipped = false;
+        let head = queue.load_head(&mut self.context, &mut skipped);
+        if skipped {
             self.commit_needed = true;
-            self.context.dropped_records += skipped;
         }
         match head {
             Ok(timestamp) => {
                 self.by_time.offer(timestamp.unwrap_or(-1), input as u32);
                 Ok(())
             }
-            Err(error) => Err(self.locate(error)),
+            Err(error) => Err(self.fail(error)),
         }
     }
 
@@ -153,8 +151,10 @@ impl<R: FetchedRecord> Task<R> {
             })
     }
 
+    /// Says where the error is from, and leaves only those records to be produced that are to be written all the same.
     #[cold]
-    pub(super) fn locate(&self, error: Error) -> Error {
+    pub(super) fn fail(&mut self, error: Error) -> Error {
+        self.context.io.effects = std::mem::take(&mut self.context.last_letters);
         error.context(format_args!("task {}", self.context.id))
     }
 
@@ -199,11 +199,18 @@ impl<R: FetchedRecord> Task<R> {
                 offset: -1,
                 timestamp: time_ms,
             };
+            self.context.io.source = None;
             let node = self.punctuates[due.node].clone();
-            let punctuated = node
-                .borrow_mut()
-                .punctuate(due.schedule, time_ms, &mut self.context);
-            punctuated.map_err(|error| self.locate(error))?;
+            let punctuated = catch(|| {
+                let mut node = node.borrow_mut();
+                node.punctuate(due.schedule, time_ms, &mut self.context)
+            });
+            if let Err(error) = punctuated {
+                let name = node.borrow().name().clone();
+                self.context
+                    .processing_failed(error, &name, None)
+                    .map_err(|error| self.fail(error))?;
+            }
             self.context.schedules.called(due, clock, time_ms);
         }
         Ok(any)

@@ -1,9 +1,6 @@
 //! One input partition of a task: its queue, and its head read and timed, or skipped with the reason.
 
 use super::context::Context;
-use crate::deserialization_handler::{
-    DeserializationHandler, DeserializationResponse, UnreadableRecord,
-};
 use crate::error::{Error, Result};
 use crate::operators::StreamChildren;
 use crate::record::{FetchedRecord, Headers, Record};
@@ -111,6 +108,8 @@ impl<K: 'static, V: 'static> Input for TypedInput<K, V> {
 
 /// An input partition: records as they were fetched, the first of them read.
 pub(crate) struct InputQueue<R> {
+    /// The name of the source node.
+    node: Arc<str>,
     pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
     pub(crate) input: Box<dyn Input>,
@@ -131,8 +130,14 @@ pub(crate) struct InputQueue<R> {
 }
 
 impl<R: FetchedRecord> InputQueue<R> {
-    pub(crate) fn new(topic: Arc<str>, partition: i32, input: Box<dyn Input>) -> Self {
+    pub(crate) fn new(
+        node: Arc<str>,
+        topic: Arc<str>,
+        partition: i32,
+        input: Box<dyn Input>,
+    ) -> Self {
         InputQueue {
+            node,
             topic,
             partition,
             input,
@@ -152,14 +157,13 @@ impl<R: FetchedRecord> InputQueue<R> {
         self.idle_until_ms = None;
     }
 
-    /// Reads the next good record into the slot and returns its time, `None` when there is none. `skipped` counts the
-    /// records that were left out.
+    /// Reads the next good record into the slot and returns its time, `None` when there is none. `skipped` says whether
+    /// records were left out.
     #[inline]
     pub(crate) fn load_head(
         &mut self,
-        handler: &dyn DeserializationHandler,
-        now_ms: i64,
-        skipped: &mut u64,
+        context: &mut Context,
+        skipped: &mut bool,
     ) -> Result<Option<i64>> {
         if self.head_timestamp.is_some() {
             return Ok(self.head_timestamp);
@@ -167,8 +171,8 @@ impl<R: FetchedRecord> InputQueue<R> {
         while let Some(record) = self.records.front() {
             record.read_headers(&mut self.headers);
             if let Err((part, error)) = self.input.load(record.key(), record.value()) {
-                self.skip_unreadable(part, &error, handler)?;
-                *skipped += 1;
+                self.skip_unreadable(part, error, context)?;
+                *skipped = true;
                 continue;
             }
             let place = Place {
@@ -177,7 +181,7 @@ impl<R: FetchedRecord> InputQueue<R> {
                 offset: record.offset(),
                 timestamp: record.timestamp(),
                 headers: &self.headers,
-                system_time_ms: now_ms,
+                system_time_ms: context.now_ms,
             };
             let timestamp = self.input.timestamp(&place, self.partition_time_ms)?;
             if timestamp >= 0 {
@@ -192,7 +196,8 @@ impl<R: FetchedRecord> InputQueue<R> {
                 "skipped a record with a negative extracted timestamp"
             );
             self.drop_head();
-            *skipped += 1;
+            context.dropped_records += 1;
+            *skipped = true;
         }
         Ok(None)
     }
@@ -208,33 +213,15 @@ impl<R: FetchedRecord> InputQueue<R> {
     fn skip_unreadable(
         &mut self,
         part: &str,
-        error: &SerdeError,
-        handler: &dyn DeserializationHandler,
+        error: SerdeError,
+        context: &mut Context,
     ) -> Result<()> {
         let record = self.records.front().expect("called for the head");
-        let reason = format!("the {part} cannot be read: {error}");
-        let response = handler.handle(&UnreadableRecord {
-            topic: &self.topic,
-            partition: self.partition,
-            offset: record.offset(),
-            timestamp: record.timestamp(),
-            key: record.key(),
-            value: record.value(),
-            headers: &self.headers,
-            reason: &reason,
-        });
-        match response {
-            DeserializationResponse::Continue => {
-                self.drop_head();
-                Ok(())
-            }
-            DeserializationResponse::Fail => Err(Error::data(format!(
-                "{}-{} at offset {}: {reason}; set deserialization.exception.handler to LogAndContinue to skip such records",
-                self.topic,
-                self.partition,
-                record.offset()
-            ))),
-        }
+        let error = Error::from(error).context(format_args!("the {part} cannot be read"));
+        let place = (&*self.topic, self.partition);
+        context.deserialization_failed(error, &self.node, place, (record, &self.headers))?;
+        self.drop_head();
+        Ok(())
     }
 
     /// Hands the head to the operators and drops it.
@@ -250,6 +237,9 @@ impl<R: FetchedRecord> InputQueue<R> {
         context.origin.input = Some(index);
         context.origin.offset = offset;
         context.origin.timestamp = timestamp;
+        if context.keep_source {
+            context.keep_source(record.key(), record.value());
+        }
         self.partition_time_ms = self.partition_time_ms.max(timestamp);
         if let Err(error) = self.input.process(timestamp, &self.headers, context) {
             return Err(error.context(format_args!(

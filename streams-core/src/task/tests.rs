@@ -1,7 +1,7 @@
 //! Which record goes next, and what time it is then: the cases of Kafka's `PartitionGroupTest` and `RecordQueueTest`.
 
 use super::*;
-use crate::deserialization_handler::{LogAndContinue, LogAndFail};
+use crate::exception_handlers::{ExceptionHandlers, LogAndContinue};
 use crate::processor::{Processor, ProcessorContext};
 use crate::record::{OwnedRecord, Record};
 use crate::serdes::{I64, Utf8};
@@ -65,10 +65,10 @@ fn task(idle_ms: Option<u64>, skips: bool) -> (Task<OwnedRecord>, Seen) {
     let watched = seen.clone();
     a.merge(&b).process(move || Watch(watched.clone()), &[]);
     let topology = builder.build().expect("a topology");
-    let handler: Arc<dyn DeserializationHandler> = match skips {
-        true => Arc::new(LogAndContinue),
-        false => Arc::new(LogAndFail),
-    };
+    let mut handlers = ExceptionHandlers::default();
+    if skips {
+        handlers.deserialization = Arc::new(LogAndContinue);
+    }
     let resources = StoreResources::in_memory();
     let no_stores: [StoreSpec; 0] = [];
     let id = TaskId {
@@ -79,11 +79,11 @@ fn task(idle_ms: Option<u64>, skips: bool) -> (Task<OwnedRecord>, Seen) {
         &topology,
         id,
         TaskStores::open(None, &no_stores, &resources).expect("no stores"),
-        GlobalStores::open(&topology, None, &resources, handler.clone()).expect("no tables"),
+        GlobalStores::open(&topology, None, &resources, &handlers).expect("no tables"),
         Arc::new(OnePartition),
         &TaskOptions {
             application_id: "app".into(),
-            deserialization_handler: handler,
+            handlers,
             max_task_idle: idle_ms.map(Duration::from_millis),
             cache_enabled: true,
             outer_join_emit_interval: Duration::ZERO,

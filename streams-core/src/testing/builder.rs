@@ -3,9 +3,12 @@
 use super::driver::TopologyTestDriver;
 use super::logs::{Logs, PartitionCounts};
 use super::tasks::Layout;
-use crate::config::{ExceptionHandler, StreamsConfig};
-use crate::deserialization_handler::{DeserializationHandler, LogAndContinue, LogAndFail};
+use crate::config::StreamsConfig;
 use crate::error::{Error, Result};
+use crate::exception_handlers::{
+    DeserializationExceptionHandler, ExceptionHandlers, ProcessingExceptionHandler,
+    ProductionExceptionHandler,
+};
 use crate::runtime::partition_plan::{PartitionPlan, external_topics};
 use crate::stores::duration_ms;
 use crate::task::{GlobalStores, TaskOptions};
@@ -57,7 +60,9 @@ pub struct TopologyTestDriverBuilder {
     topology: Topology,
     application_id: String,
     config: Option<StreamsConfig>,
-    handler: Option<Arc<dyn DeserializationHandler>>,
+    deserialization: Option<Arc<dyn DeserializationExceptionHandler>>,
+    processing: Option<Arc<dyn ProcessingExceptionHandler>>,
+    production: Option<Arc<dyn ProductionExceptionHandler>>,
     commit: CommitMode,
     wall_clock_ms: i64,
     counts: BTreeMap<String, i32>,
@@ -70,7 +75,9 @@ impl TopologyTestDriverBuilder {
             topology: topology.clone(),
             application_id: TopologyTestDriver::APPLICATION_ID.to_owned(),
             config: None,
-            handler: None,
+            deserialization: None,
+            processing: None,
+            production: None,
             commit: CommitMode::EveryRecord,
             wall_clock_ms: 0,
             counts: BTreeMap::new(),
@@ -86,7 +93,7 @@ impl TopologyTestDriverBuilder {
         self
     }
 
-    /// Takes the application's id, `deserialization.exception.handler`, `max.task.idle.ms` and whether the record cache is
+    /// Takes the application's id, the exception handlers and their dead letter queue, `max.task.idle.ms` and whether the record cache is
     /// on (`statestore.cache.max.bytes` is not 0) from a configuration. Nothing else of it matters to the driver; the
     /// commit interval is the driver's own.
     #[must_use]
@@ -98,13 +105,31 @@ impl TopologyTestDriverBuilder {
 
     /// What decides about records that cannot be read.
     #[must_use]
-    pub fn deserialization_handler(mut self, handler: impl DeserializationHandler) -> Self {
-        self.handler = Some(Arc::new(handler));
+    pub fn deserialization_exception_handler(
+        mut self,
+        handler: impl DeserializationExceptionHandler,
+    ) -> Self {
+        self.deserialization = Some(Arc::new(handler));
         self
     }
 
-    pub(super) fn shared_handler(mut self, handler: Arc<dyn DeserializationHandler>) -> Self {
-        self.handler = Some(handler);
+    /// What decides about records that a node fails on.
+    #[must_use]
+    pub fn processing_exception_handler(
+        mut self,
+        handler: impl ProcessingExceptionHandler,
+    ) -> Self {
+        self.processing = Some(Arc::new(handler));
+        self
+    }
+
+    /// What decides about records that cannot be written. Here that is because they cannot be serialized.
+    #[must_use]
+    pub fn production_exception_handler(
+        mut self,
+        handler: impl ProductionExceptionHandler,
+    ) -> Self {
+        self.production = Some(Arc::new(handler));
         self
     }
 
@@ -166,15 +191,19 @@ impl TopologyTestDriverBuilder {
             }
         }
         let config = self.config.as_ref();
-        let handler = self.handler.clone().unwrap_or_else(|| {
-            match config.map(StreamsConfig::deserialization_exception_handler) {
-                Some(ExceptionHandler::LogAndContinue) => Arc::new(LogAndContinue),
-                _ => Arc::new(LogAndFail),
-            }
-        });
+        let mut handlers = config.map_or_else(ExceptionHandlers::default, ExceptionHandlers::new);
+        if let Some(handler) = &self.deserialization {
+            handlers.deserialization = handler.clone();
+        }
+        if let Some(handler) = &self.processing {
+            handlers.processing = Some(handler.clone());
+        }
+        if let Some(handler) = &self.production {
+            handlers.production = handler.clone();
+        }
         let options = TaskOptions {
             application_id: self.application_id.as_str().into(),
-            deserialization_handler: handler,
+            handlers,
             max_task_idle: config.and_then(StreamsConfig::max_task_idle),
             cache_enabled: config.is_none_or(|config| config.cache_max_bytes() > 0),
             // As Java's driver: what a record brings to light comes out with it, whatever the clock says.
@@ -189,7 +218,7 @@ impl TopologyTestDriverBuilder {
             &self.topology,
             None,
             &StoreResources::in_memory(),
-            options.deserialization_handler.clone(),
+            &options.handlers,
         )?;
         TopologyTestDriver::start(
             self.topology,

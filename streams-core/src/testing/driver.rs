@@ -3,8 +3,8 @@
 use super::builder::{CommitMode, TopologyTestDriverBuilder};
 use super::logs::{Logs, Reader};
 use super::tasks::{DrivenTask, Layout, TaskFactory};
-use crate::deserialization_handler::{DeserializationHandler, LogAndContinue, LogAndFail};
 use crate::error::Result;
+use crate::exception_handlers::{DeserializationExceptionHandler, LogAndContinue, LogAndFail};
 use crate::record::OwnedRecord;
 use crate::task::global_updates::GlobalUpdates;
 use crate::task::globals::GlobalViews;
@@ -79,7 +79,7 @@ impl TopologyTestDriver {
     /// # Errors
     /// When the topology's stores cannot be opened.
     pub fn new(topology: &Topology) -> Result<Self> {
-        TopologyTestDriver::with_handler(topology, Arc::new(LogAndFail))
+        TopologyTestDriver::with_handler(topology, LogAndFail)
     }
 
     /// A driver that skips records which cannot be read.
@@ -87,7 +87,7 @@ impl TopologyTestDriver {
     /// # Errors
     /// When the topology's stores cannot be opened.
     pub fn skipping_unreadable(topology: &Topology) -> Result<Self> {
-        TopologyTestDriver::with_handler(topology, Arc::new(LogAndContinue))
+        TopologyTestDriver::with_handler(topology, LogAndContinue)
     }
 
     /// A driver with a deserialization handler of the user's own.
@@ -96,10 +96,10 @@ impl TopologyTestDriver {
     /// When the topology's stores cannot be opened.
     pub fn with_handler(
         topology: &Topology,
-        handler: Arc<dyn DeserializationHandler>,
+        handler: impl DeserializationExceptionHandler,
     ) -> Result<Self> {
         TopologyTestDriver::builder(topology)
-            .shared_handler(handler)
+            .deserialization_exception_handler(handler)
             .build()
     }
 
@@ -167,7 +167,8 @@ impl TopologyTestDriver {
     pub fn advance_wall_clock(&mut self, by: Duration) -> Result<()> {
         self.now_ms = self.now_ms.saturating_add(crate::stores::duration_ms(by));
         for index in 0..self.tasks.len() {
-            self.tasks[index].task.punctuate(self.now_ms)?;
+            let punctuated = self.tasks[index].task.punctuate(self.now_ms);
+            self.or_capture(index, punctuated)?;
             if self.commit_mode == CommitMode::EveryRecord {
                 self.commit_task(index)?;
             }
@@ -240,7 +241,7 @@ impl TopologyTestDriver {
             &self.factory.topology,
             None,
             &StoreResources::in_memory(),
-            self.factory.options.deserialization_handler.clone(),
+            &self.factory.options.handlers,
         )?;
         self.global_updates = global_updates(&self.factory)?;
         for index in 0..self.globals.len() {
@@ -316,30 +317,46 @@ impl TopologyTestDriver {
                 false => self.capture(index)?,
             }
         }
+        // Dead letters of records that could not be read.
+        for index in 0..self.tasks.len() {
+            self.capture(index)?;
+        }
         Ok(())
     }
 
     /// Processes the earliest record of the first task that can take one; `None` when none can.
     fn process_one(&mut self) -> Result<Option<usize>> {
         let mut waiting = Vec::new();
-        for (index, driven) in self.tasks.iter_mut().enumerate() {
-            if driven.task.has_records()
-                && let Some(timestamp) = driven.task.next_timestamp(self.now_ms)?
-            {
-                waiting.push((timestamp, index));
+        for index in 0..self.tasks.len() {
+            let driven = &mut self.tasks[index];
+            if driven.task.has_records() {
+                let next = driven.task.next_timestamp(self.now_ms);
+                if let Some(timestamp) = self.or_capture(index, next)? {
+                    waiting.push((timestamp, index));
+                }
             }
         }
         waiting.sort_unstable();
         for (_, index) in waiting {
-            if self.tasks[index].task.process(1, self.now_ms)? > 0 {
+            let processed = self.tasks[index].task.process(1, self.now_ms);
+            if self.or_capture(index, processed)? > 0 {
                 return Ok(Some(index));
             }
         }
         Ok(None)
     }
 
+    /// After a failure, writes the dead letters that a task has left.
+    fn or_capture<T>(&mut self, index: usize, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            self.capture(index)?;
+        }
+        result
+    }
+
     fn commit_task(&mut self, index: usize) -> Result<()> {
-        self.tasks[index].task.prepare_commit(self.now_ms)?;
+        let prepared = self.tasks[index].task.prepare_commit(self.now_ms);
+        self.or_capture(index, prepared)?;
         self.capture(index)?;
         let driven = &mut self.tasks[index];
         let offsets = driven.task.offsets(&|_| None);
@@ -377,6 +394,6 @@ fn global_updates(factory: &TaskFactory) -> Result<GlobalUpdates> {
     GlobalUpdates::new(
         &factory.topology,
         &factory.options.application_id,
-        factory.options.deserialization_handler.clone(),
+        &factory.options.handlers,
     )
 }

@@ -1,7 +1,7 @@
 //! One task by itself: what a benchmark of the record path drives.
 
-use crate::deserialization_handler::LogAndFail;
 use crate::error::{Error, Result};
+use crate::exception_handlers::ExceptionHandlers;
 use crate::record::FetchedRecord;
 use crate::task::{GlobalStores, Task, TaskId, TaskOptions};
 use crate::topology::Topology;
@@ -29,6 +29,7 @@ impl<R: FetchedRecord> RecordPath<R> {
             ));
         };
         let resources = StoreResources::in_memory();
+        let handlers = ExceptionHandlers::default();
         let specs: Vec<_> = sub_topology
             .stores
             .iter()
@@ -42,11 +43,11 @@ impl<R: FetchedRecord> RecordPath<R> {
             topology,
             id,
             TaskStores::open(None, &specs, &resources)?,
-            GlobalStores::open(topology, None, &resources, Arc::new(LogAndFail))?,
+            GlobalStores::open(topology, None, &resources, &handlers)?,
             Arc::new(super::logs::PartitionCounts::one()),
             &TaskOptions {
                 application_id: "record-path".into(),
-                deserialization_handler: Arc::new(LogAndFail),
+                handlers,
                 max_task_idle: None,
                 cache_enabled: true,
                 outer_join_emit_interval: crate::task::OUTER_JOIN_EMIT_INTERVAL,

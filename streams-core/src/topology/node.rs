@@ -146,7 +146,8 @@ impl<'a> Scope<'a> {
         let mut children = StreamChildren::default();
         for child in self.node(id).children.clone() {
             let operator = self.stream_child(child)?;
-            children.add(self.node(child).name.clone(), operator);
+            let is_sink = matches!(self.node(child).kind, NodeKind::Sink { .. });
+            children.add(self.node(child).name.clone(), operator, is_sink);
         }
         Ok(children)
     }

@@ -54,6 +54,18 @@ pub fn shown(text: Option<&str>) -> &str {
     text.unwrap_or("null")
 }
 
+/// What the functions `fail_if` say; no other message begins so.
+pub fn failure(value: Option<&str>) -> String {
+    format!("fails on {}", shown(value))
+}
+
+/// As user code that panics on some values; nothing is printed about it.
+fn fail_if(value: Option<&str>, part: &str) {
+    if shown(value).contains(part) {
+        std::panic::resume_unwind(Box::new(failure(value)));
+    }
+}
+
 fn number(function: &str, argument: &str) -> Result<usize, Wrong> {
     argument
         .parse()
@@ -81,6 +93,10 @@ pub fn predicate(function: &str) -> Result<Predicate, Wrong> {
         "key_is" => Box::new(move |seen| seen.key.as_deref() == Some(&argument)),
         "key_contains" => Box::new(move |seen| is_in(&seen.key, &argument)),
         "even" => Box::new(|seen| seen.is_even),
+        "fail_if" => Box::new(move |seen| {
+            fail_if(seen.value.as_deref(), &argument);
+            true
+        }),
         _ => return unknown("predicate", function),
     })
 }
@@ -143,6 +159,10 @@ pub fn mapper(function: &str) -> Result<Mapper, Wrong> {
             let text = seen.value.as_ref()?;
             text.find(&argument).map(|at| text[..at].to_owned())
         }),
+        "fail_if" => Box::new(move |seen| {
+            fail_if(seen.value.as_deref(), &argument);
+            seen.value.clone()
+        }),
         _ => return unknown("mapper", function),
     })
 }
@@ -169,6 +189,10 @@ pub fn flat_mapper(function: &str) -> Result<FlatMapper, Wrong> {
         }),
         "twice" => Box::new(|value| vec![value.map(str::to_owned), value.map(str::to_owned)]),
         "with_null" => Box::new(|value| vec![value.map(str::to_owned), None]),
+        "fail_if" => Box::new(move |value| {
+            fail_if(value, &argument);
+            vec![value.map(str::to_owned)]
+        }),
         _ => return unknown("flat mapper", function),
     })
 }
@@ -191,6 +215,11 @@ pub fn joiner(function: &str) -> Result<Joiner, Wrong> {
         "null_if" => Box::new(move |_, left, right| {
             let left = shown(left);
             (!left.contains(&argument)).then(|| format!("{left}+{}", shown(right)))
+        }),
+        "fail_if" => Box::new(move |_, left, right| {
+            let joined = format!("{}+{}", shown(left), shown(right));
+            fail_if(Some(&joined), &argument);
+            Some(joined)
         }),
         _ => return unknown("joiner", function),
     })
@@ -239,6 +268,10 @@ pub fn aggregator(function: &str) -> Result<Joiner, Wrong> {
             let value = shown(value);
             (!value.contains(&argument)).then(|| format!("{}+{value}", shown(before)))
         }),
+        "fail_if" => Box::new(move |_, value, before| {
+            fail_if(value, &argument);
+            Some(format!("{}+{}", shown(before), shown(value)))
+        }),
         _ => return unknown("aggregator", function),
     })
 }
@@ -261,6 +294,11 @@ pub fn merger(function: &str) -> Result<Joiner, Wrong> {
         "null_if" => Box::new(move |_, left, right| {
             let right = shown(right);
             (!right.contains(&argument)).then(|| format!("{}|{right}", shown(left)))
+        }),
+        "fail_if" => Box::new(move |_, left, right| {
+            let merged = format!("{}|{}", shown(left), shown(right));
+            fail_if(Some(&merged), &argument);
+            Some(merged)
         }),
         _ => return unknown("merger", function),
     })

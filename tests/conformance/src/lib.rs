@@ -5,6 +5,7 @@
 pub mod compare;
 pub mod functions;
 pub mod generate;
+pub mod handlers;
 pub mod interpreter;
 pub mod java;
 pub mod random;

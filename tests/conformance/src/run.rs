@@ -1,10 +1,11 @@
 //! A scenario run by this library.
 
+use crate::handlers::NoteDown;
 use crate::interpreter;
 use crate::scenario::{Answers, Input, Record, Scenario};
 use crate::step::Wrong;
 use std::time::Duration;
-use streams_core::{Headers, StreamsConfig, Topology, TopologyTestDriver};
+use streams_core::{DeadLetter, Header, Headers, StreamsConfig, Topology, TopologyTestDriver};
 
 /// Builds the scenario's topology, feeds it, and tells what it answered.
 ///
@@ -22,7 +23,7 @@ pub fn run(scenario: &Scenario) -> Result<Answers, Wrong> {
         Err(wrong) => return Err(wrong),
     };
     let describe = topology.describe();
-    let mut driver = match driver(&topology, config, scenario.commits_explicitly) {
+    let mut driver = match driver(&topology, config, scenario) {
         Ok(driver) => driver,
         Err(error) => return Ok(refused(&error)),
     };
@@ -53,8 +54,15 @@ fn config(scenario: &Scenario) -> streams_core::Result<StreamsConfig> {
     let mut config = StreamsConfig::new("test");
     for (name, value) in &scenario.settings {
         config = match &**value {
-            "handler:deserialization:continue" => config.set(name, "LogAndContinue")?,
-            "handler:deserialization:fail" => config.set(name, "LogAndFail")?,
+            "handler:deserialization:continue" | "handler:processing:continue" => {
+                config.set(name, "LogAndContinue")?
+            }
+            "handler:deserialization:fail" | "handler:processing:fail" => {
+                config.set(name, "LogAndFail")?
+            }
+            "handler:production:default" => config.set(name, "Default")?,
+            // Given in code.
+            value if value.starts_with("handler:") => config,
             _ => config.set(name, value)?,
         };
     }
@@ -64,12 +72,20 @@ fn config(scenario: &Scenario) -> streams_core::Result<StreamsConfig> {
 fn driver(
     topology: &Topology,
     config: StreamsConfig,
-    commits_explicitly: bool,
+    scenario: &Scenario,
 ) -> streams_core::Result<TopologyTestDriver> {
-    let driver = TopologyTestDriver::builder(topology)
+    let mut driver = TopologyTestDriver::builder(topology)
         .config(config)
         .wall_clock(0);
-    match commits_explicitly {
+    for value in scenario.settings.values() {
+        driver = match &**value {
+            "handler:deserialization:context" => driver.deserialization_exception_handler(NoteDown),
+            "handler:processing:context" => driver.processing_exception_handler(NoteDown),
+            "handler:production:context" => driver.production_exception_handler(NoteDown),
+            _ => driver,
+        };
+    }
+    match scenario.commits_explicitly {
         true => driver.commit_explicitly().build(),
         false => driver.commit_every_record().build(),
     }
@@ -104,13 +120,31 @@ fn drain(driver: &mut TopologyTestDriver, step: usize, answers: &mut Answers) {
                 timestamp: record.timestamp,
                 headers: headers
                     .map(|header| {
-                        let value = header.value.as_deref().map(<[u8]>::to_vec);
-                        (header.key.to_string(), value)
+                        let value = match is_javas(header) {
+                            true => Some(b"*".to_vec()),
+                            false => header.value.clone(),
+                        };
+                        (header.key.clone(), value)
                     })
                     .collect(),
             };
             let records = answers.produced.entry(topic.clone()).or_default();
             records.push((step, record));
         }
+    }
+}
+
+/// What only Java writes into a dead letter: names of classes, stack traces, messages of its own.
+fn is_javas(header: &Header) -> bool {
+    let says = |begin: &[u8]| {
+        header
+            .value
+            .as_ref()
+            .is_some_and(|text| text.starts_with(begin))
+    };
+    match &*header.key {
+        DeadLetter::EXCEPTION | DeadLetter::STACKTRACE => true,
+        DeadLetter::MESSAGE => !says(b"fails on "),
+        _ => false,
     }
 }

@@ -3,10 +3,12 @@
 //! What is observable is Kafka Streams' `NamedCache`: a flush hands out each changed key once, in the order of the last
 //! change. Memory is given back for all unchanged entries together, never one by one.
 
+use super::SourceRecord;
 use crate::record::Headers;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Which input record caused a change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub(crate) struct Entry<V> {
     pub(crate) timestamp: i64,
     pub(crate) origin: Origin,
     pub(crate) headers: Headers,
+    /// The source record of the last change, where handlers want it.
+    source: Option<Arc<SourceRecord>>,
     /// When it was last changed by the cache's own count; 0 is unchanged.
     changed: u64,
     /// How long its value was when it was last read or written as bytes: what it is taken to hold on the heap.
@@ -87,6 +91,7 @@ impl<V> Cache<V> {
             timestamp,
             origin: Origin::default(),
             headers: Headers::new(),
+            source: None,
             changed: 0,
             encoded_len: 0,
         });
@@ -104,6 +109,26 @@ impl<V> Cache<V> {
         let entry = &mut self.entries[slot as usize];
         self.bytes = self.bytes - entry.encoded_len + encoded_len;
         entry.encoded_len = encoded_len;
+    }
+
+    /// Takes note of the source record of an entry's last change.
+    #[inline]
+    pub(crate) fn set_source(&mut self, slot: u32, source: &Option<Arc<SourceRecord>>) {
+        let entry = &mut self.entries[slot as usize];
+        if source.is_none() && entry.source.is_none() {
+            return;
+        }
+        let bytes = |source: &Option<Arc<SourceRecord>>| source.as_ref().map_or(0, |s| s.bytes());
+        self.bytes = self.bytes - bytes(&entry.source) + bytes(source);
+        entry.source.clone_from(source);
+    }
+
+    /// Gives up the source record of an entry's last change.
+    #[inline]
+    pub(crate) fn take_source(&mut self, slot: u32) -> Option<Arc<SourceRecord>> {
+        let source = self.entries[slot as usize].source.take();
+        self.bytes -= source.as_ref().map_or(0, |source| source.bytes());
+        source
     }
 
     /// Marks an entry as changed now.

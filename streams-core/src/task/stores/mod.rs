@@ -51,6 +51,56 @@ pub trait AnyState: Any {
 pub struct StoreIo {
     pub(crate) stores: TaskStores,
     pub(crate) effects: Effects,
+    /// The source record of what is being processed, where handlers want it.
+    pub(crate) source: Option<Arc<SourceRecord>>,
+    /// Whether a cached aggregate must be as before after its aggregator has panicked.
+    pub(crate) undo_updates: bool,
+}
+
+impl StoreIo {
+    pub(crate) fn new(stores: TaskStores) -> Self {
+        StoreIo {
+            stores,
+            effects: Effects::new(),
+            source: None,
+            undo_updates: false,
+        }
+    }
+}
+
+/// The bytes of a source record, for handlers.
+#[derive(Debug, Default)]
+pub(crate) struct SourceRecord {
+    key: Vec<u8>,
+    value: Vec<u8>,
+    has_key: bool,
+    has_value: bool,
+}
+
+impl SourceRecord {
+    pub(crate) fn set(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) {
+        for (bytes, present, new) in [
+            (&mut self.key, &mut self.has_key, key),
+            (&mut self.value, &mut self.has_value, value),
+        ] {
+            bytes.clear();
+            bytes.extend_from_slice(new.unwrap_or_default());
+            *present = new.is_some();
+        }
+    }
+
+    pub(crate) fn key(&self) -> Option<&[u8]> {
+        self.has_key.then_some(&*self.key)
+    }
+
+    pub(crate) fn value(&self) -> Option<&[u8]> {
+        self.has_value.then_some(&*self.value)
+    }
+
+    /// What it holds.
+    fn bytes(&self) -> usize {
+        self.key.len() + self.value.len()
+    }
 }
 
 /// Where the changes of one store are logged.

@@ -11,6 +11,7 @@ use crate::record::Headers;
 use crate::serdes::{BoxSerde, Serde};
 use crate::topology::store::StateArguments;
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use streams_state::{AsOf, Order, Version, VersionedPut, timestamped};
 
@@ -255,6 +256,7 @@ impl<V: 'static> View<V> {
         entry.timestamp = cause.timestamp;
         entry.origin = cause.origin;
         entry.headers.clone_from(cause.headers);
+        cache.set_source(slot, &io.source);
         cache.mark_changed(slot);
         Ok(Placement::Latest)
     }
@@ -276,13 +278,18 @@ impl<V: 'static> View<V> {
             let cache = self.cache.as_mut().expect("checked above");
             let entry = cache.entry_mut(slot);
             let value = Rc::get_mut(&mut entry.value).expect("made the only owner above");
-            entry.timestamp = match value {
+            let timestamp = match value {
                 Some(_) => entry.timestamp.max(cause.timestamp),
                 None => cause.timestamp,
             };
-            change(value);
+            match io.undo_updates {
+                false => change(value),
+                true => change_or_undo(&*self.value, &mut self.value_bytes, value, change)?,
+            }
+            entry.timestamp = timestamp;
             entry.origin = cause.origin;
             entry.headers.clone_from(cause.headers);
+            cache.set_source(slot, &io.source);
             cache.mark_changed(slot);
             return Ok(Updated::Cached);
         }
@@ -461,6 +468,7 @@ impl<V: 'static> View<V> {
             let headers = entry.headers.clone();
             self.key_bytes.clear();
             self.key_bytes.extend_from_slice(&entry.key);
+            io.source = cache.take_source(slot);
             let old = if with_old || new.is_none() {
                 self.load(io)?.map(|(value, _)| value)
             } else {
@@ -528,6 +536,28 @@ impl<V: 'static> View<V> {
             cache.forget_clean();
         }
     }
+}
+
+/// Changes a value in place. If that panics, the value is made again from its bytes before the panic goes on.
+fn change_or_undo<V: 'static>(
+    serde: &dyn Serde<V>,
+    bytes: &mut Vec<u8>,
+    value: &mut Option<V>,
+    change: impl FnOnce(&mut Option<V>),
+) -> Result<()> {
+    bytes.clear();
+    if let Some(value) = value {
+        serde.serialize(value, bytes)?;
+    }
+    let was_there = value.is_some();
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| change(value))) {
+        *value = match was_there {
+            true => Some(serde.deserialize(bytes)?),
+            false => None,
+        };
+        resume_unwind(panic);
+    }
+    Ok(())
 }
 
 /// A value as the store has it: behind its timestamp if the store keeps one.

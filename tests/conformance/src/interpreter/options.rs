@@ -4,7 +4,7 @@ use crate::step::{Step, Wrong};
 use crate::values::{AnyKey, AnyValue};
 use std::time::Duration;
 use streams_core::partitioner::Partitions;
-use streams_core::serdes::{BoxSerde, default_serde};
+use streams_core::serdes::{BoxSerde, Serde, SerdeError, default_serde};
 use streams_core::{
     Consumed, ExtractorRecord, FailOnInvalidTimestamp, Given, Grouped, History,
     LogAndSkipOnInvalidTimestamp, Materialized, OffsetReset, Produced, Repartitioned,
@@ -101,7 +101,17 @@ pub(super) fn produced<K: AnyKey, V: 'static>(
     value: BoxSerde<V>,
 ) -> Result<Produced<K, V>, Wrong> {
     let options = step.options("produced");
-    let mut produced = Produced::with(key, value);
+    let refused = |name| options.text(name).map(str::to_owned);
+    let mut produced = Produced::with(
+        Failing {
+            serde: key,
+            refused: refused("unwritable_key"),
+        },
+        Failing {
+            serde: value,
+            refused: refused("unwritable"),
+        },
+    );
     if let Some(name) = options.text("name") {
         produced = produced.named(name);
     }
@@ -110,6 +120,46 @@ pub(super) fn produced<K: AnyKey, V: 'static>(
         produced = produced.with_partitioner(move |_: &str, _: &K, _: &V, _| chosen.clone());
     }
     Ok(produced)
+}
+
+/// A serde that does not write what contains a text, if that is given.
+struct Failing<T> {
+    serde: BoxSerde<T>,
+    refused: Option<String>,
+}
+
+impl<T: 'static> Failing<T> {
+    fn check(&self, bytes: &[u8]) -> Result<(), SerdeError> {
+        match &self.refused {
+            Some(text) if String::from_utf8_lossy(bytes).contains(text) => {
+                Err(SerdeError::new("it is one that cannot be written"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<T: 'static> Serde<T> for Failing<T> {
+    fn serialize(&self, value: &T, bytes: &mut Vec<u8>) -> Result<(), SerdeError> {
+        let start = bytes.len();
+        self.serde.serialize(value, bytes)?;
+        self.check(&bytes[start..])
+    }
+
+    fn deserialize(&self, bytes: &[u8]) -> Result<T, SerdeError> {
+        self.serde.deserialize(bytes)
+    }
+
+    fn serialize_nullable(&self, value: &T, bytes: &mut Vec<u8>) -> Result<bool, SerdeError> {
+        let start = bytes.len();
+        let present = self.serde.serialize_nullable(value, bytes)?;
+        self.check(&bytes[start..])?;
+        Ok(present)
+    }
+
+    fn partition_bytes<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        self.serde.partition_bytes(bytes)
+    }
 }
 
 pub(super) fn repartitioned<K: AnyKey, V: 'static>(

@@ -2,13 +2,14 @@
 
 use super::processor_context::LogicContext;
 use super::processors::{Logic, PlainValue, Scripted, shown};
+use crate::functions;
 use crate::values::{AnyKey, Key};
-use streams_core::Result;
 use streams_core::stores::{
     KeyValueStore, SessionStore, StoreHandle, TimestampedKeyValueStore, VersionedKeyValueStore,
     VersionedPut, VersionedRecord, WindowStore,
 };
 use streams_core::windowed::Window;
+use streams_core::{Error, Result};
 
 impl Scripted {
     fn texts(&self) -> StoreHandle<KeyValueStore<Key, String>> {
@@ -164,6 +165,13 @@ impl Scripted {
                 format!("{}+{}", shown(value), shown(found))
             }
             Logic::Put => {
+                put(value, context)?;
+                return Ok(None);
+            }
+            Logic::PutFail(part) => {
+                if functions::shown(value.as_deref()).contains(part) {
+                    return Err(Error::data(functions::failure(value.as_deref())));
+                }
                 put(value, context)?;
                 return Ok(None);
             }

@@ -13,12 +13,14 @@ use streams_core::processor::{
     PunctuationType, Schedule,
 };
 use streams_core::stores::{StoreHandle, TimestampedWindowStore};
-use streams_core::{Headers, Record, Result};
+use streams_core::{Error, Headers, Record, Result};
 
 /// What a processor does, as its name says.
 #[derive(Clone)]
 pub(super) enum Logic {
     Forward,
+    /// Whether it forwards before it fails, and on what.
+    Fail(bool, String),
     Drop,
     Twice,
     Map(Arc<Mapper>),
@@ -41,8 +43,10 @@ pub(super) enum Logic {
     VersionedDelete,
     VersionedLookup(i64),
     Punctuate(PunctuationType, i64),
+    PunctuateAndFail(i64),
     Put,
     PutUpper,
+    PutFail(String),
 }
 
 fn logic(processor: &str) -> std::result::Result<Logic, Wrong> {
@@ -54,6 +58,8 @@ fn logic(processor: &str) -> std::result::Result<Logic, Wrong> {
     let bound = |text: &str| (!text.is_empty()).then(|| Key(Some(text.to_owned())));
     Ok(match name {
         "forward" => Logic::Forward,
+        "fail_if" => Logic::Fail(false, argument.to_owned()),
+        "fail_after" => Logic::Fail(true, argument.to_owned()),
         "drop" => Logic::Drop,
         "twice" => Logic::Twice,
         "map" => Logic::Map(Arc::new(functions::mapper(argument)?)),
@@ -79,9 +85,11 @@ fn logic(processor: &str) -> std::result::Result<Logic, Wrong> {
         "versioned_delete" => Logic::VersionedDelete,
         "versioned_lookup" => Logic::VersionedLookup(number()?),
         "punctuate_stream" => Logic::Punctuate(PunctuationType::StreamTime, number()?),
+        "punctuate_fail" => Logic::PunctuateAndFail(number()?),
         "punctuate_wall" => Logic::Punctuate(PunctuationType::WallClock, number()?),
         "put" => Logic::Put,
         "put_upper" => Logic::PutUpper,
+        "put_fail" => Logic::PutFail(argument.to_owned()),
         _ => return Err(Wrong::not_interpreted(format!("processor '{processor}'"))),
     })
 }
@@ -122,6 +130,16 @@ impl Scripted {
         };
         match &self.logic {
             Logic::Forward => context.forward(out(text)),
+            Logic::Fail(forwards, part) => {
+                let fails = functions::shown(text.as_deref()).contains(part);
+                if *forwards || !fails {
+                    context.forward(out(text.clone()))?;
+                }
+                match fails {
+                    true => Err(Error::data(functions::failure(text.as_deref()))),
+                    false => Ok(()),
+                }
+            }
             Logic::Drop => Ok(()),
             Logic::Twice => {
                 context.forward(out(text.clone()))?;
@@ -162,7 +180,7 @@ impl Scripted {
                 let metadata = context.metadata();
                 context.forward(out(Some(metadata)))
             }
-            Logic::Punctuate(..) => {
+            Logic::Punctuate(..) | Logic::PunctuateAndFail(_) => {
                 self.records += 1;
                 context.forward(out(text))
             }
@@ -209,10 +227,13 @@ pub(super) fn shown(text: Option<String>) -> String {
 
 impl<K: AnyKey, V: AnyValue> Processor<K, Option<V>, Key, Option<String>> for Scripted {
     fn init(&mut self, context: &mut ProcessorContext<'_, Key, Option<String>>) -> Result<()> {
-        if let Logic::Punctuate(clock, interval_ms) = &self.logic {
-            let interval = Duration::from_millis(interval_ms.unsigned_abs());
-            context.schedule(interval, *clock);
-        }
+        let (clock, interval_ms) = match &self.logic {
+            Logic::Punctuate(clock, interval_ms) => (*clock, interval_ms),
+            Logic::PunctuateAndFail(interval_ms) => (PunctuationType::StreamTime, interval_ms),
+            _ => return Ok(()),
+        };
+        let interval = Duration::from_millis(interval_ms.unsigned_abs());
+        context.schedule(interval, clock);
         Ok(())
     }
 
@@ -242,7 +263,14 @@ impl<K: AnyKey, V: AnyValue> Processor<K, Option<V>, Key, Option<String>> for Sc
         );
         let value = format!("{} stream {stream} system {system}", self.records);
         let key = Key(Some("punctuated".to_owned()));
-        context.forward(&key, &Some(value), timestamp_ms)
+        context.forward(&key, &Some(value), timestamp_ms)?;
+        match &self.logic {
+            Logic::PunctuateAndFail(_) => {
+                let time = format!("time {timestamp_ms}");
+                Err(Error::data(functions::failure(Some(&time))))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

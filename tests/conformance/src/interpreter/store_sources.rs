@@ -2,13 +2,14 @@
 
 use super::options::consumed;
 use super::{Interpreter, Outcome};
+use crate::functions;
 use crate::step::{Step, Wrong};
 use crate::values::{AnyValue, Key, KeySerde};
 use std::sync::Arc;
 use streams_core::processor::{Processor, ProcessorContext};
 use streams_core::serdes::{Nullable, Utf8};
 use streams_core::stores::{KeyValueStore, StoreBuilder, StoreHandle, Stores};
-use streams_core::{Consumed, Record, Result};
+use streams_core::{Consumed, Error, Record, Result};
 
 type Texts = KeyValueStore<Key, String>;
 
@@ -17,6 +18,8 @@ type Texts = KeyValueStore<Key, String>;
 struct Put {
     store: StoreHandle<Texts>,
     is_upper: bool,
+    /// It fails on values that contain this.
+    fails_on: Option<String>,
 }
 
 impl Processor<Key, Option<String>, (), ()> for Put {
@@ -25,6 +28,12 @@ impl Processor<Key, Option<String>, (), ()> for Put {
         record: Record<'_, Key, Option<String>>,
         context: &mut ProcessorContext<'_, (), ()>,
     ) -> Result<()> {
+        let value = record.value.as_deref();
+        if let Some(part) = &self.fails_on
+            && functions::shown(value).contains(part)
+        {
+            return Err(Error::data(functions::failure(value)));
+        }
         let mut store = context.store(&self.store)?;
         match record.value {
             Some(value) if self.is_upper => store.put(record.key, value.to_uppercase()),
@@ -44,9 +53,12 @@ fn parts(step: Step<'_>) -> std::result::Result<(StoreBuilder<Texts>, Put), Wron
             "a store of type {kind} of a topic"
         )));
     }
-    let is_upper = match step.required("processor")? {
-        "put" => false,
+    let processor = step.required("processor")?;
+    let fails_on = processor.strip_prefix("put_fail:").map(str::to_owned);
+    let is_upper = match processor {
         "put_upper" => true,
+        "put" => false,
+        _ if fails_on.is_some() => false,
         other => {
             return Err(Wrong::not_interpreted(format!(
                 "processor '{other}' of a topic"
@@ -58,7 +70,14 @@ fn parts(step: Step<'_>) -> std::result::Result<(StoreBuilder<Texts>, Put), Wron
         built = built.in_memory();
     }
     let store = StoreHandle::named(name);
-    Ok((built, Put { store, is_upper }))
+    Ok((
+        built,
+        Put {
+            store,
+            is_upper,
+            fails_on,
+        },
+    ))
 }
 
 /// `add_global_store`.

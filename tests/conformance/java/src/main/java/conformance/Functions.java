@@ -30,6 +30,15 @@ final class Functions {
         return new IllegalArgumentException("there is no " + kind + " '" + function + "'");
     }
 
+    /** What the functions {@code fail_if} throw; its message begins as no other does. */
+    static IllegalStateException failure(final Object value) {
+        return new IllegalStateException("fails on " + shown(value));
+    }
+
+    private static boolean fails(final Object value, final String argument) {
+        return shown(value).contains(argument);
+    }
+
     /** The text of a key or value; null stays null. A windowed key is {@code [key@start/end]}. */
     static String text(final Object any) {
         return any == null ? null : any.toString();
@@ -52,6 +61,12 @@ final class Functions {
             case "value_longer": return (key, value) -> value != null && text(value).length() > Integer.parseInt(argument);
             case "key_is": return (key, value) -> key != null && text(key).equals(argument);
             case "key_contains": return (key, value) -> key != null && text(key).contains(argument);
+            case "fail_if": return (key, value) -> {
+                if (fails(value, argument)) {
+                    throw failure(value);
+                }
+                return true;
+            };
             case "even": return (key, value) -> value instanceof Long ? (Long) value % 2 == 0 : value != null && text(value).length() % 2 == 0;
             default: throw unknown("predicate", function);
         }
@@ -79,6 +94,12 @@ final class Functions {
             case "null_if": return (key, value) -> value == null || text(value).contains(argument) ? null : text(value);
             case "key_null_if": return (key, value) -> key == null || value != null && text(value).contains(argument) ? null : text(key);
             case "before": return (key, value) -> before(value, argument);
+            case "fail_if": return (key, value) -> {
+                if (fails(value, argument)) {
+                    throw failure(value);
+                }
+                return text(value);
+            };
             default: throw unknown("mapper", function);
         }
     }
@@ -127,6 +148,14 @@ final class Functions {
                 parts.add(null);
                 return parts;
             };
+            case "fail_if": return (key, value) -> {
+                if (fails(value, argument)) {
+                    throw failure(value);
+                }
+                final List<Object> parts = new ArrayList<>();
+                parts.add(text(value));
+                return parts;
+            };
             default: throw unknown("flat mapper", function);
         }
     }
@@ -140,6 +169,13 @@ final class Functions {
             case "right": return (key, left, right) -> text(right);
             case "null": return (key, left, right) -> null;
             case "null_if": return (key, left, right) -> shown(left).contains(argument) ? null : shown(left) + "+" + shown(right);
+            case "fail_if": return (key, left, right) -> {
+                final String joined = shown(left) + "+" + shown(right);
+                if (fails(joined, argument)) {
+                    throw failure(joined);
+                }
+                return joined;
+            };
             default: throw unknown("joiner", function);
         }
     }
@@ -167,6 +203,12 @@ final class Functions {
             case "max": return (key, value, aggregate) -> aggregate == null || value != null && text(value).compareTo(text(aggregate)) > 0 ? text(value) : text(aggregate);
             case "null": return (key, value, aggregate) -> null;
             case "null_if": return (key, value, aggregate) -> shown(value).contains(argument) ? null : shown(aggregate) + "+" + shown(value);
+            case "fail_if": return (key, value, aggregate) -> {
+                if (fails(value, argument)) {
+                    throw failure(value);
+                }
+                return shown(aggregate) + "+" + shown(value);
+            };
             default: throw unknown("aggregator", function);
         }
     }
@@ -185,6 +227,13 @@ final class Functions {
             case "left": return (key, left, right) -> text(left);
             case "null": return (key, left, right) -> null;
             case "null_if": return (key, left, right) -> shown(right).contains(argument) ? null : shown(left) + "|" + shown(right);
+            case "fail_if": return (key, left, right) -> {
+                final String merged = shown(left) + "|" + shown(right);
+                if (fails(merged, argument)) {
+                    throw failure(merged);
+                }
+                return merged;
+            };
             default: throw unknown("merger", function);
         }
     }

@@ -149,8 +149,9 @@ final class Options {
 
     static Produced<Object, Object> produced(final JsonNode step, final Handle of) {
         final JsonNode node = step.get("produced");
-        only(node, "name", "partitioner");
-        Produced<Object, Object> produced = Produced.with(of.keySerde(), of.valueSerde());
+        only(node, "name", "partitioner", "unwritable_key", "unwritable");
+        Produced<Object, Object> produced = Produced.with(
+            failing(of.keySerde(), text(node, "unwritable_key")), failing(of.valueSerde(), text(node, "unwritable")));
         if (text(node, "name") != null) {
             produced = produced.withName(text(node, "name"));
         }
@@ -158,6 +159,19 @@ final class Options {
             produced = produced.withStreamPartitioner(partitioner(text(node, "partitioner")));
         }
         return produced;
+    }
+
+    /** A serde that does not write what contains a text, if that is given. */
+    private static Serde<Object> failing(final Serde<Object> serde, final String text) {
+        if (text == null) {
+            return serde;
+        }
+        return Serdes.serdeFrom((topic, any) -> {
+            if (Functions.shown(any).contains(text)) {
+                throw new org.apache.kafka.common.errors.SerializationException("cannot write " + any);
+            }
+            return serde.serializer().serialize(topic, any);
+        }, serde.deserializer());
     }
 
     static Repartitioned<Object, Object> repartitioned(final JsonNode step, final Handle of) {

@@ -87,6 +87,18 @@ final class Processors {
         final String argument = colon < 0 ? "" : processor.substring(colon + 1);
         switch (name) {
             case "forward": return (c, key, value, ts, headers) -> c.forward(key, value, ts, headers, null);
+            case "fail_if": return (c, key, value, ts, headers) -> {
+                if (Functions.shown(value).contains(argument)) {
+                    throw Functions.failure(value);
+                }
+                c.forward(key, value, ts, headers, null);
+            };
+            case "fail_after": return (c, key, value, ts, headers) -> {
+                c.forward(key, value, ts, headers, null);
+                if (Functions.shown(value).contains(argument)) {
+                    throw Functions.failure(value);
+                }
+            };
             case "drop": return (c, key, value, ts, headers) -> { };
             case "twice": return (c, key, value, ts, headers) -> {
                 c.forward(key, value, ts, headers, null);
@@ -250,24 +262,35 @@ final class Processors {
                 final VersionedKeyValueStore<Object, Object> store = c.store(0);
                 c.forward(key, shownVersion(store.get(key)) + " " + shownVersion(store.get(key, ts - Long.parseLong(argument))), ts, headers, null);
             };
-            case "punctuate_stream": return punctuating(PunctuationType.STREAM_TIME, Long.parseLong(argument));
-            case "punctuate_wall": return punctuating(PunctuationType.WALL_CLOCK_TIME, Long.parseLong(argument));
+            case "punctuate_fail": return punctuating(PunctuationType.STREAM_TIME, Long.parseLong(argument), true);
+            case "punctuate_stream": return punctuating(PunctuationType.STREAM_TIME, Long.parseLong(argument), false);
+            case "punctuate_wall": return punctuating(PunctuationType.WALL_CLOCK_TIME, Long.parseLong(argument), false);
             // For global and read-only stores.
             case "put": return (c, key, value, ts, headers) -> c.<KeyValueStore<Object, Object>>store(0).put(key, value);
+            case "put_fail": return (c, key, value, ts, headers) -> {
+                if (Functions.shown(value).contains(argument)) {
+                    throw Functions.failure(value);
+                }
+                c.<KeyValueStore<Object, Object>>store(0).put(key, value);
+            };
             case "put_upper": return (c, key, value, ts, headers) ->
                 c.<KeyValueStore<Object, Object>>store(0).put(key, value == null ? null : Functions.text(value).toUpperCase(java.util.Locale.ROOT));
             default: throw Functions.unknown("processor", processor);
         }
     }
 
-    private static Logic punctuating(final PunctuationType type, final long interval) {
+    private static Logic punctuating(final PunctuationType type, final long interval, final boolean fails) {
         return new Logic() {
             private long records;
 
             @Override
             public void init(final Context c) {
-                c.schedule(interval, type, time ->
-                    c.forward("punctuated", records + " stream " + c.streamTime() + " system " + c.systemTime(), time, new RecordHeaders(), null));
+                c.schedule(interval, type, time -> {
+                    c.forward("punctuated", records + " stream " + c.streamTime() + " system " + c.systemTime(), time, new RecordHeaders(), null);
+                    if (fails) {
+                        throw Functions.failure("time " + time);
+                    }
+                });
             }
 
             @Override

@@ -164,6 +164,12 @@ public final class Recorder {
         switch (name) {
             case "handler:deserialization:continue": return "org.apache.kafka.streams.errors.LogAndContinueExceptionHandler";
             case "handler:deserialization:fail": return "org.apache.kafka.streams.errors.LogAndFailExceptionHandler";
+            case "handler:processing:continue": return "org.apache.kafka.streams.errors.LogAndContinueProcessingExceptionHandler";
+            case "handler:processing:fail": return "org.apache.kafka.streams.errors.LogAndFailProcessingExceptionHandler";
+            case "handler:processing:context": return Handlers.Processing.class.getName();
+            case "handler:production:default": return "org.apache.kafka.streams.errors.DefaultProductionExceptionHandler";
+            case "handler:production:context": return Handlers.Production.class.getName();
+            case "handler:deserialization:context": return Handlers.Deserialization.class.getName();
             default: throw Functions.unknown("handler", name);
         }
     }
