@@ -480,8 +480,9 @@ fn sink_to<K: 'static, V: 'static>(
     partitioner: Option<Arc<dyn StreamPartitioner<K, V>>>,
 ) -> OperatorFactory {
     let topic = topic.clone();
-    stream_node::<K, V>(move |scope, _| {
+    stream_node::<K, V>(move |scope, id| {
         Ok(Box::new(Sink {
+            name: scope.node(id).name.clone(),
             target: Target::Topic(topic.full_name(scope.application_id)),
             key: key.clone(),
             value: value.clone(),

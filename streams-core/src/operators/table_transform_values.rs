@@ -91,6 +91,10 @@ impl<Q, K, V, VOut> Punctuate for Transformer<Q, (K, V, VOut)>
 where
     Q: ValueTransformerWithKey<K, V, VOut>,
 {
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     fn init(&mut self, context: &mut Context) -> Result<()> {
         let (transformer, mut context) = self.parts(context, -1, &NO_HEADERS);
         transformer.init(&mut context)
