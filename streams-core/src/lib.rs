@@ -64,7 +64,6 @@ pub use record::{FetchedRecord, Header, Headers, OwnedRecord, Record, TopicParti
 pub use runtime::{KafkaStreams, KafkaStreamsHandle};
 pub use runtime::{RestoreListener, State};
 pub use task::TaskId;
-pub use task::effects::ProduceRecord;
 #[cfg(feature = "test-driver")]
 #[doc(hidden)]
 pub use testing::RecordPath;

@@ -2,7 +2,6 @@
 
 use super::{ErrorHandlerContext, FailedRecord, ProductionResponse};
 use crate::error::Error;
-use crate::task::effects::ProduceRecord;
 use std::fmt::Debug;
 
 /// Which half of a record cannot be serialized.
@@ -28,7 +27,10 @@ pub struct UnwritableRecord<'a> {
     pub record: FailedRecord<'a>,
 }
 
-/// Decides about records that cannot be written (Kafka Streams' `ProductionExceptionHandler`, KIP-210 and KIP-399).
+/// Decides about records that cannot be written because they cannot be serialized (Kafka Streams'
+/// `ProductionExceptionHandler`, KIP-399).
+///
+/// What a broker does not take is tried again as long as that may help, and then stops the application.
 ///
 /// ```
 /// use streams_core::serdes::{Json, Utf8};
@@ -69,27 +71,6 @@ pub struct UnwritableRecord<'a> {
 /// # Ok::<(), streams_core::Error>(())
 /// ```
 pub trait ProductionExceptionHandler: Debug + Send + Sync + 'static {
-    /// Called for a record that a broker did not take, once the producer has given it up.
-    ///
-    /// The context knows the task at most, as it is not kept which source record led to a record on its way to a broker. What
-    /// says that the application must not write at all, such as a missing authorization, stops it unasked.
-    ///
-    /// This version does not call it yet: what a broker does not take stops the application.
-    ///
-    /// Unless it is overridden it does what [`DefaultProductionExceptionHandler`] does.
-    fn handle_error(
-        &self,
-        context: &ErrorHandlerContext<'_>,
-        record: &ProduceRecord<'_>,
-        error: &Error,
-    ) -> ProductionResponse {
-        let _ = record;
-        match error.is_retriable() {
-            true => ProductionResponse::retry(),
-            false => ProductionResponse::fail().with_dead_letter(context.dead_letter(error)),
-        }
-    }
-
     /// Called for a record whose key or value cannot be serialized, once for each partition it would have gone to.
     ///
     /// To fail is an error of the node that forwarded the record, about which the
@@ -112,10 +93,9 @@ pub trait ProductionExceptionHandler: Debug + Send + Sync + 'static {
     }
 }
 
-/// Processes again what led to a record where trying again may help, and else stops the application (Kafka Streams' class of
-/// the same name).
+/// Stops the application (Kafka Streams' class of the same name).
 ///
-/// With `errors.dead.letter.queue.topic.name` the source record is written to that topic before it stops.
+/// With `errors.dead.letter.queue.topic.name` the source record is written to that topic first.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DefaultProductionExceptionHandler;
 

@@ -70,8 +70,6 @@ pub enum ProductionResult {
     Resume,
     /// Stop the application.
     Fail,
-    /// Process again what led to it, if trying again may help; otherwise the same as `Fail`.
-    Retry,
 }
 
 /// The answer of a [`ProductionExceptionHandler`](super::ProductionExceptionHandler).
@@ -98,11 +96,6 @@ impl ProductionResponse {
     /// Stop the application.
     pub fn fail() -> Self {
         ProductionResponse::of(ProductionResult::Fail)
-    }
-
-    /// Process again what led to the record.
-    pub fn retry() -> Self {
-        ProductionResponse::of(ProductionResult::Retry)
     }
 
     /// As [`HandlerResponse::with_dead_letter`].

@@ -15,6 +15,19 @@ pub(crate) fn count_by_key(input: &str, store: &str, output: &str) -> Topology {
     builder.build().unwrap()
 }
 
+/// Writes the records of `input` to `output`, and panics on the value `bad`.
+pub(crate) fn copy_but_bad(input: &str, output: &str) -> Topology {
+    let builder = StreamsBuilder::new();
+    builder
+        .stream::<String, String>(input, Consumed::new())
+        .map_values(|value: &String| match &**value {
+            "bad" => std::panic::resume_unwind(Box::new("a bad value")),
+            value => value.to_owned(),
+        })
+        .to(output, Produced::new());
+    builder.build().unwrap()
+}
+
 /// As [`count_by_key`], but by value, through the repartition topic `<application id>-<store>-repartition`.
 pub(crate) fn count_by_value(input: &str, store: &str, output: &str) -> Topology {
     let builder = StreamsBuilder::new();

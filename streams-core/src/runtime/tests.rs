@@ -2,12 +2,13 @@
 
 use crate::config::StreamsConfig;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exception_handlers::ExceptionHandlers;
 use crate::record::FetchedRecord;
 use crate::runtime::application::Application;
 use crate::runtime::lifecycle::{Lifecycle, State};
 use crate::runtime::memory_broker::MemoryBroker;
 use crate::runtime::settings::RuntimeSettings;
-use crate::runtime::test_topology::{count_by_key, count_by_value, join_global};
+use crate::runtime::test_topology::{copy_but_bad, count_by_key, count_by_value, join_global};
 use crate::task::TaskOptions;
 use crate::topology::Topology;
 use std::collections::BTreeMap;
@@ -55,7 +56,7 @@ impl Instance {
             topology,
             task_options: TaskOptions {
                 application_id: Arc::clone(&settings.application_id),
-                handlers: Default::default(),
+                handlers: ExceptionHandlers::new(&config),
                 max_task_idle: None,
                 cache_enabled: false,
                 outer_join_emit_interval: crate::task::OUTER_JOIN_EMIT_INTERVAL,
@@ -237,6 +238,53 @@ fn a_refused_record_stops_the_application_before_its_offset_is_committed() {
         "{error}"
     );
     assert_ne!(broker.committed(IN, 0), Some(1));
+}
+
+/// Values of a topic, as text.
+fn texts(broker: &MemoryBroker, topic: &str) -> Vec<String> {
+    let records = broker.records(topic);
+    let text = |record: &crate::record::OwnedRecord| record.value.clone().unwrap();
+    let texts = records.iter().map(|record| String::from_utf8(text(record)));
+    texts.collect::<std::result::Result<_, _>>().unwrap()
+}
+
+#[test]
+fn dead_letters_are_written_before_a_failure_stops_the_application() {
+    let (broker, dir) = (cluster(1), tempfile::tempdir().unwrap());
+    broker.create("dead", 1);
+    let set = [("errors.dead.letter.queue.topic.name", "dead")];
+    let topology = copy_but_bad(IN, OUT);
+    let instance = Instance::start_topology(topology, &broker, dir.path(), &set);
+    broker.produce(IN, 0, "a", "good");
+    wait_until("a first commit", || broker.committed(IN, 0) == Some(1));
+    broker.produce(IN, 0, "a", "bad");
+    let error = instance.error().to_string();
+    assert!(
+        error.contains("in-0 at offset 1: in KSTREAM-MAPVALUES-0000000001: panicked: a bad value"),
+        "{error}"
+    );
+    assert_eq!(texts(&broker, "dead"), ["bad"]);
+    assert_eq!(texts(&broker, OUT), ["good"]);
+    assert_eq!(broker.committed(IN, 0), Some(1));
+}
+
+#[test]
+fn an_application_goes_on_after_a_failure_when_its_handler_says_so() {
+    let (broker, dir) = (cluster(1), tempfile::tempdir().unwrap());
+    broker.create("dead", 1);
+    let set = [
+        ("errors.dead.letter.queue.topic.name", "dead"),
+        ("processing.exception.handler", "LogAndContinue"),
+    ];
+    let topology = copy_but_bad(IN, OUT);
+    let instance = Instance::start_topology(topology, &broker, dir.path(), &set);
+    for value in ["first", "bad", "last"] {
+        broker.produce(IN, 0, "a", value);
+    }
+    wait_until("the commit", || broker.committed(IN, 0) == Some(3));
+    instance.close();
+    assert_eq!(texts(&broker, "dead"), ["bad"]);
+    assert_eq!(texts(&broker, OUT), ["first", "last"]);
 }
 
 #[test]

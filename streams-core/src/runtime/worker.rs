@@ -3,7 +3,7 @@
 //! Each turn is [`Worker::run_once`], which waits nowhere longer than `poll.ms`, so that a simulation can take the turns of
 //! several workers one after the other. Rebalances are in `rebalance`, commits in `commit`.
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::record::TopicPartition;
 use crate::runtime::assignment::TaskTable;
 use crate::runtime::broker::{Broker, ConsumerOptions, GroupConsumer, InputSlot, LogProducer};
@@ -35,6 +35,9 @@ const PROCESSING_TIME_MAX: Duration = Duration::from_millis(100);
 
 /// How often the log says how many records a task has dropped.
 const DROPPED_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long dead letters are waited for before the application stops.
+const DEAD_LETTER_WAIT: Duration = Duration::from_secs(10);
 
 /// How long after joining a member of the group that has heard nothing has been given nothing.
 const SILENT_JOIN: Duration = Duration::from_secs(6);
@@ -176,6 +179,7 @@ impl<B: Broker> Worker<B> {
             if let Err(error) = self.run_once() {
                 // The stop interrupts what waits for the brokers: that is no failure, the next start processes it again.
                 let interrupted = error.is_retriable() && self.context.lifecycle.is_stopping();
+                self.send_dead_letters(&error);
                 if interrupted {
                     tracing::warn!(thread = %self.name, %error, "stopping without a last commit");
                 }
@@ -465,6 +469,9 @@ impl<B: Broker> Worker<B> {
         self.cancel_pending(&|_| true);
         let ids: BTreeSet<TaskId> = self.tasks.iter().map(|running| running.id).collect();
         let closed = self.close_tasks(&ids);
+        if let Err(error) = &closed {
+            self.send_dead_letters(error);
+        }
         // What a failed commit left, and what was restored meanwhile.
         self.drop_everything();
         let left = self.consumer.close();
@@ -475,6 +482,21 @@ impl<B: Broker> Worker<B> {
             tracing::warn!(thread = %self.name, %error, "the group was not left cleanly; it notices after session.timeout.ms");
         }
         closed.inspect(|()| tracing::info!(thread = %self.name, "stopped"))
+    }
+
+    /// After a record that cannot be handled, writes what a handler wants to be written before the application stops. That is
+    /// tried once: the record is handled again at the next start.
+    fn send_dead_letters(&mut self, error: &Error) {
+        if error.kind() != ErrorKind::Data {
+            return;
+        }
+        let mut sent = Ok(());
+        for running in &mut self.tasks {
+            sent = sent.and(send_effects(&mut self.producer, running));
+        }
+        if let Err(error) = sent.and_then(|()| self.producer.flush(DEAD_LETTER_WAIT)) {
+            tracing::warn!(thread = %self.name, %error, "dead letters may be missing");
+        }
     }
 
     /// Closes everything without a commit and leaves the group, so that other instances take over at once.
