@@ -501,7 +501,7 @@ impl Generator {
                 (windows, Keys::Time)
             }
             5 | 6 => (
-                json!({"type": "sliding", "difference": self.random.one(&[0, 5, 10]), "grace": grace}),
+                json!({"type": "sliding", "difference": self.random.one(&[1, 5, 10]), "grace": grace}),
                 Keys::Time,
             ),
             7 | 8 => (

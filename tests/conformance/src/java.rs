@@ -41,14 +41,29 @@ impl Java {
         })
     }
 
-    /// What Kafka Streams answers to a scenario.
+    /// What Kafka Streams answers to a scenario, when nothing else was asked.
+    ///
+    /// # Errors
+    /// As those of `answer`.
+    pub fn ask(&mut self, scenario: &Json) -> Result<Answers, Wrong> {
+        self.question(scenario)?;
+        self.answer(scenario)
+    }
+
+    /// Asks without waiting. Several scenarios are run at a time.
+    ///
+    /// # Errors
+    /// When the process has ended.
+    pub fn question(&mut self, scenario: &Json) -> Result<(), Wrong> {
+        writeln!(self.questions, "{scenario}").map_err(ended)?;
+        self.questions.flush().map_err(ended)
+    }
+
+    /// The answer to the oldest question that has none yet, which was this scenario.
     ///
     /// # Errors
     /// When the scenario is wrong, or the process has ended.
-    pub fn ask(&mut self, scenario: &Json) -> Result<Answers, Wrong> {
-        let ended = |error: std::io::Error| Wrong::new(format!("Java has ended: {error}"));
-        writeln!(self.questions, "{scenario}").map_err(ended)?;
-        self.questions.flush().map_err(ended)?;
+    pub fn answer(&mut self, scenario: &Json) -> Result<Answers, Wrong> {
         let mut line = String::new();
         self.answers.read_line(&mut line).map_err(ended)?;
         let answers: Json = serde_json::from_str(&line)
@@ -58,6 +73,10 @@ impl Java {
         }
         read_answers(Step(&answers))
     }
+}
+
+fn ended(error: std::io::Error) -> Wrong {
+    Wrong::new(format!("Java has ended: {error}"))
 }
 
 impl Drop for Java {

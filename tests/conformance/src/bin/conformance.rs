@@ -1,12 +1,16 @@
 //! Random topologies and records, run by this library and by Kafka Streams. Started by `./dev conformance`.
 
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::process::ExitCode;
+use std::time::Instant;
 use streams_conformance::java::Java;
-use streams_conformance::scenario::Scenario;
+use streams_conformance::scenario::{Answers, Scenario};
 use streams_conformance::step::Wrong;
 use streams_conformance::{compare, generate, run, shrink};
+
+/// How many cases Kafka Streams has at hand, so that it never waits for this library.
+const ASKED_MAX: usize = 16;
 
 /// Arguments: the class path of the recorder, the number of cases, the first seed.
 fn main() -> ExitCode {
@@ -19,7 +23,6 @@ fn main() -> ExitCode {
         eprintln!("cases and seed are numbers");
         return ExitCode::FAILURE;
     };
-    // What panics is reported as a mismatch; where, is in its message.
     match test(class_path, cases, seed) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
@@ -30,101 +33,152 @@ fn main() -> ExitCode {
     }
 }
 
+/// What came of the cases so far.
+#[derive(Default)]
+struct Tally {
+    done: u64,
+    skipped: u64,
+    refused: u64,
+    failed: u64,
+    /// The first one whole, of each kind of difference.
+    different: Vec<(u64, Json, String)>,
+    mismatches: u64,
+    /// Operations that this library's interpreter does not have.
+    unknown: BTreeMap<String, u64>,
+}
+
+/// A case that Kafka Streams was asked about.
+struct Asked {
+    seed: u64,
+    scenario: Json,
+    ours: Option<Answers>,
+}
+
 /// Runs cases until there are enough that both could run; returns how many differed.
 fn test(class_path: &str, cases: u64, first_seed: u64) -> Result<u64, Wrong> {
-    let mut java = Java::start(class_path)?;
-    let (mut done, mut skipped, mut refused, mut mismatches) = (0u64, 0u64, 0u64, 0u64);
-    let mut unknown: BTreeMap<String, u64> = BTreeMap::new();
-    let mut seed = first_seed;
     println!("seed {first_seed}");
-    while done < cases && skipped <= 20 * cases {
-        let scenario = generate::scenario(seed);
-        match case(&mut java, &scenario)? {
-            Verdict::NotInterpreted(what) => {
-                skipped += 1;
-                *unknown.entry(what).or_default() += 1;
+    let mut java = Java::start(class_path)?;
+    let started = Instant::now();
+    let mut tally = Tally::default();
+    let mut asked = VecDeque::new();
+    let mut seed = first_seed;
+    // What panics is reported as a difference.
+    std::panic::set_hook(Box::new(|_| {}));
+    while tally.done < cases && tally.skipped <= 20 * cases {
+        let waiting = u64::try_from(asked.len()).unwrap_or(u64::MAX);
+        if asked.len() < ASKED_MAX && tally.done + waiting < cases {
+            let scenario = generate::scenario(seed);
+            match ours(&scenario)? {
+                Ours::NotInterpreted(what) => {
+                    tally.skipped += 1;
+                    *tally.unknown.entry(what).or_default() += 1;
+                }
+                Ours::Answered(ours) => {
+                    java.question(&scenario)?;
+                    asked.push_back(Asked {
+                        seed,
+                        scenario,
+                        ours,
+                    });
+                }
             }
-            Verdict::Same { refused: both } => {
-                done += 1;
-                refused += u64::from(both);
+            seed = seed.wrapping_add(1);
+        } else if let Some(next) = asked.pop_front() {
+            let theirs = java.answer(&next.scenario)?;
+            tally.take(next, &theirs);
+        }
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    tally.report(&mut java);
+    println!(
+        "{} cases in {seconds:.0} s, {} mismatches (seed {first_seed}; both refuse {} topologies and fail in {} cases; {} not expressible here)",
+        tally.done, tally.mismatches, tally.refused, tally.failed, tally.skipped
+    );
+    Ok(tally.mismatches)
+}
+
+impl Tally {
+    fn take(&mut self, case: Asked, theirs: &Answers) {
+        self.done += 1;
+        match difference(theirs, case.ours.as_ref()) {
+            None => {
+                self.refused += u64::from(theirs.error.is_some());
+                self.failed += u64::from(theirs.failed.is_some());
             }
-            Verdict::Different(difference) => {
-                done += 1;
-                mismatches += 1;
-                println!(
-                    "seed {seed} differs: {}",
-                    difference.lines().next().unwrap_or_default()
-                );
-                if mismatches == 1 {
-                    report(&mut java, scenario, seed, &difference);
+            Some(difference) => {
+                self.mismatches += 1;
+                let line = difference.lines().next().unwrap_or_default();
+                println!("seed {} differs: {line}", case.seed);
+                let kind = kind(&difference);
+                let is_new = |(_, _, other): &(u64, Json, String)| self::kind(other) != kind;
+                if self.different.iter().all(is_new) {
+                    self.different.push((case.seed, case.scenario, difference));
                 }
             }
         }
-        seed = seed.wrapping_add(1);
     }
-    for (what, count) in unknown {
-        println!("{count} times {what}");
+
+    fn report(&self, java: &mut Java) {
+        for (what, count) in &self.unknown {
+            println!("{count} times {what}");
+        }
+        for (seed, scenario, difference) in &self.different {
+            println!("---- seed {seed}: {difference}making it smaller ..");
+            let kind = kind(difference);
+            let differs = |smaller: &Json| match compare_one(java, smaller) {
+                Ok(Some(difference)) => self::kind(&difference) == kind,
+                _ => false,
+            };
+            let shrunk = shrink::shrink(scenario.clone(), differs);
+            if let Ok(Some(difference)) = compare_one(java, &shrunk) {
+                println!("{}\n{difference}", shrink::layout(&shrunk));
+                println!("again: ./dev conformance --cases 1 --seed {seed}\n");
+            }
+        }
     }
-    println!(
-        "{done} cases, {mismatches} mismatches (seed {first_seed}; {refused} topologies refused by both, {skipped} not expressible here)"
-    );
-    Ok(mismatches)
 }
 
-enum Verdict {
-    Same { refused: bool },
-    Different(String),
+enum Ours {
+    /// What the library answered; nothing when it panicked.
+    Answered(Option<Answers>),
     NotInterpreted(String),
 }
 
-fn case(java: &mut Java, json: &Json) -> Result<Verdict, Wrong> {
+fn ours(json: &Json) -> Result<Ours, Wrong> {
     let scenario = Scenario::read(json.clone())?;
-    let ours = match std::panic::catch_unwind(|| run::run(&scenario)) {
-        Ok(Err(wrong)) if wrong.is_not_interpreted() => {
-            return Ok(Verdict::NotInterpreted(wrong.to_string()));
-        }
-        Ok(ours) => ours?,
-        Err(_) => return Ok(Verdict::Different("this library panics\n".to_owned())),
-    };
-    let theirs = java.ask(json)?;
-    Ok(match compare::difference(&theirs, &ours) {
-        None => Verdict::Same {
-            refused: ours.error.is_some(),
-        },
-        Some(difference) => Verdict::Different(difference),
-    })
+    match std::panic::catch_unwind(|| run::run(&scenario)) {
+        Ok(Err(wrong)) if wrong.is_not_interpreted() => Ok(Ours::NotInterpreted(wrong.to_string())),
+        Ok(answers) => Ok(Ours::Answered(Some(answers?))),
+        Err(_) => Ok(Ours::Answered(None)),
+    }
 }
 
-/// What must stay while a scenario is made smaller: who refuses, fails or panics, or that records differ.
-fn kind(difference: &str) -> &str {
-    let kinds = [
-        "this library refuses",
-        "Kafka Streams refuses",
-        "this library fails",
-        "Kafka Streams fails",
-        "panics",
-        "describe()",
-    ];
-    kinds
-        .into_iter()
-        .find(|kind| difference.contains(kind))
-        .unwrap_or_default()
+fn difference(theirs: &Answers, ours: Option<&Answers>) -> Option<String> {
+    match ours {
+        Some(ours) => compare::difference(theirs, ours),
+        None => Some("this library panics\n".to_owned()),
+    }
 }
 
-fn report(java: &mut Java, scenario: Json, seed: u64, difference: &str) {
-    println!("{difference}\nmaking it smaller ..");
-    std::panic::set_hook(Box::new(|_| {}));
-    let kind = kind(difference);
-    let shrunk = shrink::shrink(
-        scenario,
-        |smaller| matches!(case(java, smaller), Ok(Verdict::Different(other)) if self::kind(&other) == kind),
-    );
-    let _ = std::panic::take_hook();
-    if let Ok(Verdict::Different(difference)) = case(java, &shrunk) {
-        println!(
-            "---- smallest, as a scenario:\n{}\n{difference}",
-            shrink::layout(&shrunk)
-        );
-        println!("---- again: ./dev conformance --cases 1 --seed {seed}");
+fn compare_one(java: &mut Java, scenario: &Json) -> Result<Option<String>, Wrong> {
+    match ours(scenario)? {
+        Ours::NotInterpreted(_) => Ok(None),
+        Ours::Answered(ours) => Ok(difference(&java.ask(scenario)?, ours.as_ref())),
+    }
+}
+
+/// What must stay while a scenario is made smaller: who refuses, fails or panics and why, or that records differ.
+fn kind(difference: &str) -> String {
+    let line = difference.lines().next().unwrap_or_default();
+    let is_about_records = line.contains(" (Kafka Streams) and ");
+    match is_about_records {
+        true => line.starts_with("describe()").to_string(),
+        // Without what names and numbers may be in it.
+        false => line
+            .split_whitespace()
+            .take(9)
+            .filter(|word| word.chars().all(|each| each.is_ascii_alphabetic()))
+            .collect::<Vec<_>>()
+            .join(" "),
     }
 }

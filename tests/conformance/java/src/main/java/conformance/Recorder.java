@@ -15,6 +15,12 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Properties;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.LinkedBlockingQueue;
 import java.util.stream.Stream;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.common.utils.AppInfoParser;
@@ -85,26 +91,56 @@ public final class Recorder {
         System.exit(wrong > 0 || files.isEmpty() ? 1 : 0);
     }
 
+    /** Several scenarios run at a time; their answers are written in the order of the questions. */
     private static void serve() throws Exception {
         final BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         final PrintStream out = new PrintStream(System.out, false, StandardCharsets.UTF_8);
-        for (String line = in.readLine(); line != null; line = in.readLine()) {
-            ObjectNode answers;
+        final ExecutorService pool = Executors.newFixedThreadPool(Runtime.getRuntime().availableProcessors());
+        final BlockingQueue<Future<String>> asked = new LinkedBlockingQueue<>();
+        final Thread writer = new Thread(() -> {
             try {
-                answers = run((ObjectNode) JSON.readTree(line));
-            } catch (final IllegalArgumentException wrongScenario) {
-                answers = JSON.createObjectNode().put("wrong", wrongScenario.getMessage());
+                while (true) {
+                    out.println(asked.take().get());
+                    out.flush();
+                }
+            } catch (final InterruptedException ended) {
+                // Nobody asks any more.
+            } catch (final ExecutionException error) {
+                error.getCause().printStackTrace();
+                System.exit(1);
             }
-            out.println(JSON.writeValueAsString(answers));
-            out.flush();
+        });
+        writer.start();
+        for (String line = in.readLine(); line != null; line = in.readLine()) {
+            final String question = line;
+            asked.add(pool.submit(() -> answer(question)));
         }
+        pool.shutdownNow();
+        writer.interrupt();
+    }
+
+    private static String answer(final String question) throws IOException {
+        ObjectNode answers;
+        try {
+            answers = run((ObjectNode) JSON.readTree(question));
+        } catch (final IllegalArgumentException wrongScenario) {
+            answers = JSON.createObjectNode().put("wrong", wrongScenario.getMessage());
+        }
+        return JSON.writeValueAsString(answers);
+    }
+
+    /** In memory where there is room: opening and closing RocksDB waits for the disk. */
+    private static Path temporary() throws IOException {
+        final Path memory = Path.of("/dev/shm");
+        final boolean hasRoom = Files.isWritable(memory) && Files.getFileStore(memory).getUsableSpace() > 1 << 30;
+        return hasRoom ? Files.createTempDirectory(memory, "conformance") : Files.createTempDirectory("conformance");
     }
 
     /** A scenario's answers. What is wrong with the scenario itself is an IllegalArgumentException of this package. */
     static ObjectNode run(final ObjectNode scenario) throws IOException {
         Options.only(scenario, "kafka", "source", "shows", "differs", "difference", "settings", "commit", "topology", "input");
         final ObjectNode answers = JSON.createObjectNode();
-        final Path state = Files.createTempDirectory("conformance");
+        final Path state = temporary();
         try {
             final Properties settings = settings(scenario, state);
             final Topology topology;
