@@ -114,7 +114,6 @@ impl<K: 'static, V: 'static> SlidingWindowedKStream<K, V> {
         &self,
         materialized: Materialized<impl ValueSerde<i64>>,
     ) -> KTable<Windowed<K>, i64, Permanent> {
-        self.grouped.burn_index_for(&materialized);
         self.counted(materialized, Location::caller())
     }
 

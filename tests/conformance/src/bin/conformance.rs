@@ -3,7 +3,8 @@
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, VecDeque};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use streams_conformance::java::Java;
 use streams_conformance::scenario::{Answers, Scenario};
 use streams_conformance::step::Wrong;
@@ -54,10 +55,36 @@ struct Asked {
     ours: Option<Answers>,
 }
 
+/// What this library runs, and since when.
+static RUNNING: Mutex<Option<(Instant, String)>> = Mutex::new(None);
+
+fn note(running: Option<&Json>) {
+    let mut noted = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    *noted = running.map(|scenario| (Instant::now(), scenario.to_string()));
+}
+
+/// Ends the program when this library takes far too long for a case, with its scenario. Nothing else could stop it.
+fn watch() {
+    const TOO_LONG: Duration = Duration::from_secs(15);
+    std::thread::spawn(|| {
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+            let noted = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((since, scenario)) = &*noted
+                && since.elapsed() > TOO_LONG
+            {
+                println!("this library does not end:\n{scenario}");
+                std::process::exit(1);
+            }
+        }
+    });
+}
+
 /// Runs cases until there are enough that both could run; returns how many differed.
 fn test(class_path: &str, cases: u64, first_seed: u64) -> Result<u64, Wrong> {
     println!("seed {first_seed}");
     let mut java = Java::start(class_path)?;
+    watch();
     let started = Instant::now();
     let mut tally = Tally::default();
     let mut asked = VecDeque::new();
@@ -146,7 +173,10 @@ enum Ours {
 
 fn ours(json: &Json) -> Result<Ours, Wrong> {
     let scenario = Scenario::read(json.clone())?;
-    match std::panic::catch_unwind(|| run::run(&scenario)) {
+    note(Some(json));
+    let answers = std::panic::catch_unwind(|| run::run(&scenario));
+    note(None);
+    match answers {
         Ok(Err(wrong)) if wrong.is_not_interpreted() => Ok(Ours::NotInterpreted(wrong.to_string())),
         Ok(answers) => Ok(Ours::Answered(Some(answers?))),
         Err(_) => Ok(Ours::Answered(None)),
