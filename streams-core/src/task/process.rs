@@ -56,15 +56,16 @@ impl<R: FetchedRecord> Task<R> {
     #[inline]
     fn next_input(&mut self) -> Result<Option<(usize, i64)>> {
         self.read_arrived()?;
-        if self.by_time.len() < self.inputs.len() && !self.need_not_wait() {
-            return Ok(None);
-        }
         loop {
+            if self.by_time.len() < self.inputs.len() && !self.need_not_wait() {
+                return Ok(None);
+            }
             match self.by_time.poll() {
                 None => return Ok(None),
                 Some((timestamp, input)) if timestamp >= 0 => {
                     return Ok(Some((input as usize, timestamp)));
                 }
+                // Its input may be empty behind it, and have to be waited for.
                 Some((_, input)) => self.enqueue(input as usize)?,
             }
         }

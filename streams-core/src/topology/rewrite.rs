@@ -14,18 +14,15 @@ pub(super) struct Rewrite {
 }
 
 impl Rewrite {
-    /// Gives a node another parent instead of one it has.
+    /// Gives a node another parent instead of one it has. It is the last of its parents then, as in Kafka Streams' sets.
     pub(super) fn move_child(&mut self, child: NodeId, from: NodeId, to: NodeId) {
         self.nodes[from].children.retain(|other| *other != child);
         self.nodes[to].children.push(child);
-        let mut parents = std::mem::take(&mut self.nodes[child].parents);
-        for parent in &mut parents {
-            if *parent == from {
-                *parent = to;
-            }
+        let parents = &mut self.nodes[child].parents;
+        parents.retain(|other| *other != from);
+        if !parents.contains(&to) {
+            parents.push(to);
         }
-        parents.dedup();
-        self.nodes[child].parents = parents;
         self.nodes[to].children.sort_unstable();
         self.nodes[to].children.dedup();
     }

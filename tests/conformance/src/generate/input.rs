@@ -25,7 +25,7 @@ impl Generator {
         let mut time = self.random.one(&[0, 0, 5, 100, 1000]);
         let nulls = self.random.one(&[0, 5, 20]);
         for _ in 0..4 + self.random.below(INPUTS_MAX) {
-            if self.random.percent(5) {
+            if self.random.percent(5) && !self.waits {
                 input.push(json!({"advance": self.random.one(&[1, 10, 100, 2000])}));
                 continue;
             }

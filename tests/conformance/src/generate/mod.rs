@@ -64,6 +64,8 @@ struct Generator {
     cached: bool,
     commits: bool,
     continues: bool,
+    /// Whether inputs wait for others that are empty.
+    waits: bool,
     /// Whether Kafka Streams may move repartition topics, which it does not do right everywhere.
     merges_topics: bool,
     /// Whether time may leap over a store's retention.
@@ -83,6 +85,7 @@ pub fn scenario(seed: u64) -> Json {
         cached: true,
         commits: false,
         continues: false,
+        waits: false,
         merges_topics: false,
         leaps: true,
         joins: 0,
