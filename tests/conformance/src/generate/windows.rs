@@ -1,6 +1,6 @@
 //! Aggregations over windows of every kind.
 
-use super::{DAY_MS, Generator, Handle, Keys, TABLE};
+use super::{DAY_MS, Generator, Handle, Keys, Kind, TABLE};
 use serde_json::{Value as Json, json};
 
 impl Generator {
@@ -66,8 +66,15 @@ impl Generator {
             step["merger"] = "bar".into();
         }
         self.window_store(&mut step, false);
-        let handle = self.add(step, TABLE, keys, false);
-        handle.closes = windows["type"] != "unlimited";
+        // In Kafka Streams its rows cannot be looked up, so nothing of tables can be done with it.
+        let table = self.name("t");
+        self.push(&table, step);
+        self.add(
+            json!({"op": "to_stream", "of": table}),
+            Kind::Stream,
+            keys,
+            false,
+        );
     }
 
     fn window_store(&mut self, step: &mut Json, emits_at_close: bool) {

@@ -9,6 +9,7 @@ mod grouping;
 mod options;
 mod processor_context;
 mod processor_stores;
+mod processor_versions;
 mod processors;
 mod sessions;
 mod sliding;
