@@ -9,7 +9,6 @@ mod grouping;
 mod options;
 mod processor_context;
 mod processor_stores;
-mod processor_versions;
 mod processors;
 mod sessions;
 mod sliding;
