@@ -300,6 +300,7 @@ impl<K: 'static, A: 'static, T: RowState> CogroupedKStream<K, A, T> {
             }),
             location,
         );
+        over.describe(&mut graph, merge);
         drop(graph);
         nodes.push(merge);
         let old_values: OldValuesWanted = Rc::new(move |graph, _| {

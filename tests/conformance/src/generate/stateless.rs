@@ -7,7 +7,8 @@ impl Generator {
     pub(super) fn stateless(&mut self, of: &Handle) {
         let name = &of.name;
         match self.random.below(14) {
-            0 | 1 => {
+            // Behind a filter Kafka Streams fails to merge repartition topics.
+            0 | 1 if !self.merges_topics => {
                 let op = self.random.one(&["filter", "filter_not"]);
                 let mut step = json!({"op": op, "of": name, "fn": self.predicate()});
                 self.maybe_named(&mut step);
