@@ -10,6 +10,9 @@ mod processing;
 mod production;
 mod response;
 
+#[cfg(all(test, feature = "test-driver"))]
+mod tests;
+
 pub use context::{ErrorHandlerContext, FailedRecord};
 pub use dead_letter::DeadLetter;
 pub use deserialization::DeserializationExceptionHandler;
