@@ -45,7 +45,7 @@
 //! | `poll.ms` | `100` | How long a thread without work waits for records. | |
 //! | `processing.exception.handler` | `LogAndFail` | What happens when an operator fails on a record: `LogAndFail` or `LogAndContinue`. | As `deserialization.exception.handler`. |
 //! | `processing.exception.handler.global.enabled` | `false` | Whether that one is asked about the processors of global stores too. | |
-//! | `processing.guarantee` | `at_least_once` | `at_least_once` or `exactly_once_v2`. | |
+//! | `processing.guarantee` | `at_least_once` | `at_least_once` or `exactly_once_v2`, see [below](#exactly-once). | |
 //! | `production.exception.handler` | `Default` | What happens to a record that cannot be written. | As `deserialization.exception.handler`. |
 //! | `repartition.purge.interval.ms` | `30000` | Time between deletions of records a repartition topic no longer needs. | |
 //! | `replication.factor` | `-1` | Replicas of internal topics, -1 for the broker's default. | |
@@ -76,6 +76,33 @@
 //! is built. The defaults that differ from the clients' own are Kafka Streams': `auto.offset.reset=earliest`,
 //! `linger.ms=100`, and with `exactly_once_v2` `isolation.level=read_committed`, `transaction.timeout.ms=10000` and
 //! `delivery.timeout.ms=2147483647`.
+//!
+//! # Exactly once
+//!
+//! With `processing.guarantee=exactly_once_v2` a record counts once, whatever crashes: a thread writes the results of its
+//! tasks, the changes of their stores and the offsets they have reached in one transaction (KIP-447), which it commits every
+//! `commit.interval.ms`. A consumer of the results sees that when it has `isolation.level=read_committed`; others also see what
+//! is aborted later. What user code does elsewhere, such as a request to a server, is no part of it.
+//!
+//! ```
+//! use std::time::Duration;
+//! use streams_core::StreamsConfig;
+//!
+//! let config = StreamsConfig::new("weather").set("processing.guarantee", "exactly_once_v2")?;
+//! assert_eq!(config.commit_interval(), Duration::from_millis(100));
+//! config.validate()?;
+//!
+//! let problem = config.set("producer.acks", 1)?.validate().unwrap_err();
+//! assert_eq!(problem.to_string(), "with exactly_once_v2 acks is all; leave it out");
+//! # Ok::<(), streams_core::Error>(())
+//! ```
+//!
+//! The transactional id of a thread is `<application.id>-<process id>-<number of the thread>`, as in Kafka Streams; the process
+//! id is kept in the state directory. So an instance that crashed ends what it left open as soon as it is started again with the
+//! same directory. Otherwise the brokers end it after `transaction.timeout.ms`, and readers of committed records wait so long.
+//!
+//! The brokers must be of version 2.5 or later, and by their defaults a cluster needs three of them for transactions
+//! (`transaction.state.log.replication.factor` and `transaction.state.log.min.isr`).
 //!
 //! # Environment
 //!

@@ -68,6 +68,7 @@ macro_rules! cases {
 cases! {
     adapter::eager_member,
     adapter::failures,
+    adapter::only_members_commit_in_transactions,
     adapter::out_of_range,
     adapter::reader_moves,
     adapter::records_round_trip,

@@ -1,5 +1,6 @@
 //! Tests on a real Apache Kafka and a real Graphite, which they start and stop themselves (`./dev test` gets both).
 
+mod exactly_once;
 mod graphite;
 mod kafka;
 mod processes;

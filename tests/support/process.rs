@@ -102,6 +102,11 @@ impl Program {
         self.process.signal("KILL");
     }
 
+    /// Sends the program a signal, named as `kill` names it: `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
     /// Waits until the program has ended, and gives its exit code; 128 plus the signal's number when a signal
     /// ended it.
     ///

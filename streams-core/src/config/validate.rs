@@ -74,7 +74,6 @@ impl StreamsConfig {
     }
 
     fn check_exactly_once(&self, problems: &mut Vec<String>) {
-        let consumer = self.client_settings(ClientKind::MainConsumer);
         let producer = self.client_settings(ClientKind::Producer);
         let commit_interval_ms = self.commit_interval().as_millis();
         if let Some(timeout_ms) = number(&producer, "transaction.timeout.ms")
@@ -85,10 +84,24 @@ impl StreamsConfig {
                  but producer.transaction.timeout.ms is {timeout_ms}; raise this or lower that"
             ));
         }
-        if consumer["isolation.level"] != "read_committed" {
+        let consumers = [
+            ClientKind::MainConsumer,
+            ClientKind::RestoreConsumer,
+            ClientKind::GlobalConsumer,
+        ];
+        if consumers
+            .into_iter()
+            .any(|kind| self.client_settings(kind)["isolation.level"] != "read_committed")
+        {
             problems.push(
                 "with exactly_once_v2 isolation.level is read_committed; leave it out".to_owned(),
             );
+        }
+        if producer
+            .get("acks")
+            .is_some_and(|acks| !matches!(acks.as_str(), "all" | "-1"))
+        {
+            problems.push("with exactly_once_v2 acks is all; leave it out".to_owned());
         }
         if producer["enable.idempotence"] != "true" {
             problems
@@ -135,6 +148,13 @@ mod tests {
     fn the_defaults_go_together() {
         check(&[], &[]);
         check(&[("processing.guarantee", "exactly_once_v2")], &[]);
+        check(
+            &[
+                ("processing.guarantee", "exactly_once_v2"),
+                ("request.required.acks", "-1"),
+            ],
+            &[],
+        );
         check(
             &[("group.protocol", "consumer"), ("group.instance.id", "a")],
             &[],
@@ -188,13 +208,15 @@ mod tests {
             &[
                 ("processing.guarantee", "exactly_once_v2"),
                 ("commit.interval.ms", "10001"),
-                ("isolation.level", "read_uncommitted"),
+                ("restore.consumer.isolation.level", "read_uncommitted"),
+                ("producer.acks", "1"),
                 ("enable.idempotence", "false"),
                 ("producer.max.in.flight.requests.per.connection", "6"),
             ],
             &[
                 "producer.transaction.timeout.ms is 10000",
                 "isolation.level",
+                "acks is all",
                 "enable.idempotence",
                 "max.in.flight",
             ],

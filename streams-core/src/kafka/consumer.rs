@@ -15,7 +15,7 @@ use crate::record::TopicPartition;
 use crate::runtime::broker::{CommittedOffset, GroupConsumer, GroupEvent, Input, InputSlot};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +30,8 @@ pub struct KafkaConsumer {
     fetcher: Fetcher,
     topics: Vec<String>,
     assignment: Assignment,
+    /// What the group decided and nobody has polled yet.
+    undelivered: VecDeque<GroupEvent>,
     /// Whether the group counts us in; committing when it does not would make librdkafka start to join anew each time.
     is_member: bool,
     /// Whether a revocation waits for [`GroupConsumer::release`].
@@ -50,22 +52,12 @@ impl KafkaConsumer {
             fetcher,
             topics: Vec::new(),
             assignment: Assignment::default(),
+            undelivered: VecDeque::new(),
             is_member: false,
             is_revoking: false,
             is_left: false,
             api_timeout,
         })
-    }
-
-    /// Who this member is now, for committing its offsets in a producer's transaction.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Fenced`] while it is no member: the broker would take its offsets unchecked.
-    pub fn group_metadata(&self) -> Result<GroupMetadata> {
-        self.check_member("committing offsets in a transaction")?;
-        self.client()
-            .group_metadata()
-            .ok_or_else(|| Error::fatal("this consumer belongs to no group"))
     }
 
     fn check_member(&self, what: &str) -> Result<()> {
@@ -189,6 +181,7 @@ impl KafkaConsumer {
 
 impl GroupConsumer for KafkaConsumer {
     type Record = KafkaRecord;
+    type GroupMetadata = GroupMetadata;
 
     fn subscribe(&mut self, topics: &[&str]) -> Result<()> {
         self.topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
@@ -204,7 +197,7 @@ impl GroupConsumer for KafkaConsumer {
         let deadline = Instant::now() + timeout;
         loop {
             self.fetcher.start_looking();
-            if let Some(event) = self.next_event() {
+            if let Some(event) = self.undelivered.pop_front().or_else(|| self.next_event()) {
                 return Ok(Some(event));
             }
             self.fetcher.check()?;
@@ -316,6 +309,27 @@ impl GroupConsumer for KafkaConsumer {
                 }
                 _ => self.refused(&refusal, what),
             })
+    }
+
+    fn group_metadata(&mut self) -> Result<GroupMetadata> {
+        let what = "committing offsets in a transaction";
+        let metadata = self
+            .client()
+            .group_metadata()
+            .ok_or_else(|| Error::fatal("this consumer belongs to no group"))?;
+        // librdkafka tells of a revocation before it joins anew, but takes any change of the inputs for an answer: what it says
+        // now may be the membership behind a revocation that the caller does not know of, whose partitions are not its own.
+        while let Some(event) = self.next_event() {
+            self.undelivered.push_back(event);
+        }
+        // Without a membership the broker would take the offsets unchecked.
+        self.check_member(what)?;
+        if !self.undelivered.is_empty() {
+            return Err(Error::retriable(format!(
+                "{what}: what the group has decided meanwhile comes first"
+            )));
+        }
+        Ok(metadata)
     }
 
     fn offsets(

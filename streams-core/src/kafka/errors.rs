@@ -91,6 +91,28 @@ pub(super) fn kind_of(code: Code) -> ErrorKind {
     }
 }
 
+/// What a code means that came while a transaction was open. What may go well the next time asks for the transaction to be
+/// given up and done again, which is [`ErrorKind::Fenced`] (Kafka Streams' `TaskMigratedException` and
+/// `TaskCorruptedException`).
+pub(super) fn kind_in_transaction(code: Code) -> ErrorKind {
+    match code {
+        // The queue of a transaction that failed is emptied, and takes nothing more.
+        Code::State
+        | Code::PurgeQueue
+        | Code::PurgeInflight
+        // The broker no longer knows where this producer was.
+        | Code::UnknownProducerId
+        | Code::InvalidProducerIdMapping
+        | Code::OutOfOrderSequenceNumber
+        | Code::InvalidTransactionalState
+        | Code::TransactionCoordinatorFenced => ErrorKind::Fenced,
+        code => match kind_of(code) {
+            ErrorKind::Retriable => ErrorKind::Fenced,
+            kind => kind,
+        },
+    }
+}
+
 /// What to do about it, as the end of a sentence; empty when the code says it all.
 fn advice(code: Code) -> &'static str {
     match code {
@@ -176,6 +198,18 @@ pub(super) fn refused(refusal: &Refusal, what: impl Display, trouble: Option<Str
     }
 }
 
+/// An error of a transaction, as [`refused`].
+#[cold]
+#[inline(never)]
+pub(super) fn in_transaction(refusal: &Refusal, what: impl Display) -> Error {
+    let kind = if refusal.is_retriable && !refusal.requires_abort {
+        ErrorKind::Retriable
+    } else {
+        kind_in_transaction(refusal.code)
+    };
+    error_with(kind, refusal.code, what, &refusal.text)
+}
+
 /// A call that did not finish in time.
 #[cold]
 #[inline(never)]
@@ -191,11 +225,12 @@ pub(super) fn timed_out(what: impl Display, timeout: Duration, trouble: Option<S
 }
 
 /// A record that was not written. Never [`ErrorKind::Retriable`]: the producer no longer has the record, so flushing again
-/// would succeed without it.
+/// would succeed without it. Its transaction, if it has one, may be done again.
 #[cold]
 #[inline(never)]
-pub(super) fn not_delivered(failure: &DeliveryFailure) -> Error {
+pub(super) fn not_delivered(failure: &DeliveryFailure, is_transactional: bool) -> Error {
     let kind = match kind_of(failure.code) {
+        _ if is_transactional => kind_in_transaction(failure.code),
         ErrorKind::Retriable => ErrorKind::Fatal,
         kind => kind,
     };
@@ -266,13 +301,41 @@ mod tests {
 
     #[test]
     fn a_lost_record_is_never_retriable() {
-        let error = not_delivered(&DeliveryFailure {
+        let failure = DeliveryFailure {
             code: Code::MessageTimedOut,
             text: "Local: Message timed out".into(),
             topic: "averages".into(),
             partition: 3,
-        });
+        };
+        let error = not_delivered(&failure, false);
         assert_eq!(error.kind(), ErrorKind::Fatal);
         assert!(error.to_string().contains("averages-3"), "{error}");
+        assert_eq!(not_delivered(&failure, true).kind(), ErrorKind::Fenced);
+    }
+
+    #[test]
+    fn transactions_are_done_again_unless_that_would_not_help() {
+        let kind = |code, is_retriable, requires_abort| {
+            let refusal = Refusal {
+                is_retriable,
+                requires_abort,
+                ..Refusal::of(code)
+            };
+            in_transaction(&refusal, "committing a transaction").kind()
+        };
+        use Code::*;
+        assert_eq!(kind(OperationTimedOut, true, false), ErrorKind::Retriable);
+        assert_eq!(kind(OperationTimedOut, true, true), ErrorKind::Fenced);
+        for code in [
+            IllegalGeneration,
+            InvalidProducerEpoch,
+            UnknownProducerId,
+            PurgeQueue,
+        ] {
+            assert_eq!(kind(code, false, true), ErrorKind::Fenced, "{code}");
+        }
+        assert_eq!(kind(MessageSizeTooLarge, false, true), ErrorKind::Data);
+        let code = TransactionalIdAuthorizationFailed;
+        assert_eq!(kind(code, false, true), ErrorKind::Fatal);
     }
 }

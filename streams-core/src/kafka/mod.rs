@@ -140,11 +140,12 @@ impl Broker for KafkaBroker {
             resolved.config.set("transactional.id", transactional_id);
         }
         let client = Client::producer(resolved.native()?).map_err(errors::not_created)?;
-        let mut producer = KafkaProducer::new(client, resolved.block_max, resolved.api_timeout);
-        if transactional_id.is_some() {
-            producer.init_transactions()?;
-        }
-        Ok(producer)
+        Ok(KafkaProducer::new(
+            client,
+            transactional_id.is_some(),
+            resolved.block_max,
+            resolved.api_timeout,
+        ))
     }
 
     fn partition_counts(&self, topics: &[&str], timeout: Duration) -> Result<Vec<Option<i32>>> {

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 
 /// How long a producer that is dropped waits for what it still has to send.
 const DROP_FLUSH_MAX: Duration = Duration::from_secs(2);
+/// How long aborting may take: the brokers end what they are not told about after `transaction.timeout.ms`, or when the next
+/// producer of the same id begins.
+const ABORT_MAX: Duration = Duration::from_secs(10);
 /// How long to wait for room in the queue before looking again.
 const ROOM_WAIT: Duration = Duration::from_millis(10);
 /// How many records are queued before delivery reports are looked at.
@@ -28,6 +31,7 @@ pub struct KafkaProducer {
     /// The topic of the last record, because records come in runs.
     last: usize,
     seen_failure_count: u64,
+    is_transactional: bool,
     block_max: Duration,
     api_timeout: Duration,
 }
@@ -35,6 +39,7 @@ pub struct KafkaProducer {
 impl KafkaProducer {
     pub(super) fn new(
         client: Arc<Client>,
+        is_transactional: bool,
         block_max: Duration,
         api_timeout: Duration,
     ) -> KafkaProducer {
@@ -44,80 +49,39 @@ impl KafkaProducer {
             by_name: HashMap::new(),
             last: 0,
             seen_failure_count: 0,
+            is_transactional,
             block_max,
             api_timeout,
         }
     }
 
-    /// Fences earlier producers of the same transactional id and ends what they left open.
-    pub(super) fn init_transactions(&mut self) -> Result<()> {
-        self.client
-            .init_transactions(self.api_timeout)
-            .map_err(|refusal| self.transaction_error(&refusal, "starting transactions"))
-    }
-
-    /// Starts a transaction: what is sent from now on is seen by readers of committed records only after
-    /// [`KafkaProducer::commit_transaction`].
-    ///
-    /// # Errors
-    /// [`ErrorKind::Fenced`] when a newer producer has the transactional id, [`ErrorKind::Fatal`] when there is none.
-    pub fn begin_transaction(&mut self) -> Result<()> {
-        self.client
-            .begin_transaction()
-            .map_err(|refusal| self.transaction_error(&refusal, "starting a transaction"))
-    }
-
-    /// Commits these offsets for the group when the transaction commits; `group` is the consumer's
-    /// [`group_metadata`](super::KafkaConsumer::group_metadata) of now.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Fenced`] when the member or the producer is out, [`ErrorKind::Retriable`] when the same call may succeed
-    /// later; in other cases the transaction must be aborted.
-    pub fn send_offsets(
-        &mut self,
-        offsets: &[(TopicPartition, CommittedOffset)],
-        group: &GroupMetadata,
-    ) -> Result<()> {
-        let listed = offset_list(offsets)?;
-        self.client
-            .send_offsets(&listed, group, self.api_timeout)
-            .map_err(|refusal| self.transaction_error(&refusal, "adding offsets to a transaction"))
-    }
-
-    /// Writes what is queued and commits.
-    ///
-    /// # Errors
-    /// As [`KafkaProducer::send_offsets`]; with [`ErrorKind::Retriable`] it is not known whether it committed, and only this
-    /// same call may follow.
-    pub fn commit_transaction(&mut self) -> Result<()> {
-        let committed = self.client.commit_transaction(self.api_timeout);
-        // A record that failed is the better explanation.
-        self.check_delivered()?;
-        committed.map_err(|refusal| self.transaction_error(&refusal, "committing a transaction"))
-    }
-
-    /// Drops what is queued and aborts.
-    ///
-    /// # Errors
-    /// As [`KafkaProducer::send_offsets`].
-    pub fn abort_transaction(&mut self) -> Result<()> {
-        let aborted = self.client.abort_transaction(self.api_timeout);
-        // Records that were dropped on the way are no failures.
-        self.client.signals().take_failure();
-        self.seen_failure_count = self.client.signals().failure_count();
-        aborted.map_err(|refusal| self.transaction_error(&refusal, "aborting a transaction"))
-    }
-
     fn transaction_error(&self, refusal: &Refusal, what: impl Display) -> Error {
-        self.fatal_error()
-            .unwrap_or_else(|| errors::refused(refusal, what, self.client.signals().trouble()))
+        if let Some(fatal) = self.fatal_error() {
+            return fatal;
+        }
+        let error = errors::in_transaction(refusal, what);
+        match self.client.signals().trouble() {
+            Some(trouble) if error.is_retriable() => {
+                error.with_source(format!("the client last reported: {trouble}"))
+            }
+            _ => error,
+        }
+    }
+
+    /// What a code means for this producer.
+    fn kind_of(&self, code: RDKafkaErrorCode) -> ErrorKind {
+        if self.is_transactional {
+            errors::kind_in_transaction(code)
+        } else {
+            errors::kind_of(code)
+        }
     }
 
     /// The error that ended this producer.
     fn fatal_error(&self) -> Option<Error> {
         self.client.fatal_error().map(|fatal| {
             errors::error_with(
-                errors::kind_of(fatal.code),
+                self.kind_of(fatal.code),
                 fatal.code,
                 "the producer cannot go on",
                 &fatal.text,
@@ -136,7 +100,7 @@ impl KafkaProducer {
         match (failure, self.client.fatal_error()) {
             // The records behind a fatal error only say that there was one.
             (Some(failure), Some(fatal)) => Err(errors::error_with(
-                errors::kind_of(fatal.code),
+                self.kind_of(fatal.code),
                 fatal.code,
                 format_args!(
                     "a record for {}-{} was not written, and the producer cannot go on",
@@ -144,7 +108,7 @@ impl KafkaProducer {
                 ),
                 &fatal.text,
             )),
-            (Some(failure), None) => Err(errors::not_delivered(&failure)),
+            (Some(failure), None) => Err(errors::not_delivered(&failure, self.is_transactional)),
             (None, _) => Ok(()),
         }
     }
@@ -201,6 +165,10 @@ impl KafkaProducer {
         if let Some(fatal) = self.fatal_error() {
             return fatal;
         }
+        if self.is_transactional && refusal.code == RDKafkaErrorCode::State {
+            // What made it so comes with the abort.
+            return errors::in_transaction(refusal, "the transaction has failed");
+        }
         let size = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
         errors::refused(
             refusal,
@@ -214,6 +182,47 @@ impl KafkaProducer {
 }
 
 impl LogProducer for KafkaProducer {
+    type GroupMetadata = GroupMetadata;
+
+    fn init_transactions(&mut self, timeout: Duration) -> Result<()> {
+        self.client
+            .init_transactions(timeout)
+            .map_err(|refusal| self.transaction_error(&refusal, "starting transactions"))
+    }
+
+    fn begin_transaction(&mut self) -> Result<()> {
+        self.client
+            .begin_transaction()
+            .map_err(|refusal| self.transaction_error(&refusal, "starting a transaction"))
+    }
+
+    fn send_offsets(
+        &mut self,
+        offsets: &[(TopicPartition, CommittedOffset)],
+        group: &GroupMetadata,
+    ) -> Result<()> {
+        let listed = offset_list(offsets)?;
+        self.client
+            .send_offsets(&listed, group, self.api_timeout)
+            .map_err(|refusal| self.transaction_error(&refusal, "adding offsets to a transaction"))
+    }
+
+    fn commit_transaction(&mut self) -> Result<()> {
+        let committed = self.client.commit_transaction(self.api_timeout);
+        // A record that failed is the better explanation.
+        self.check_delivered()?;
+        committed.map_err(|refusal| self.transaction_error(&refusal, "committing a transaction"))
+    }
+
+    fn abort_transaction(&mut self) -> Result<()> {
+        let timeout = self.api_timeout.min(ABORT_MAX);
+        let aborted = self.client.abort_transaction(timeout);
+        // Records that were dropped on the way are no failures.
+        self.client.signals().take_failure();
+        self.seen_failure_count = self.client.signals().failure_count();
+        aborted.map_err(|refusal| self.transaction_error(&refusal, "aborting a transaction"))
+    }
+
     /// Records before the one that is refused are queued all the same; nothing may be committed after an error.
     fn send(&mut self, records: &mut dyn Iterator<Item = ProduceRecord<'_>>) -> Result<()> {
         self.check_delivered()?;
@@ -258,7 +267,9 @@ impl LogProducer for KafkaProducer {
                     )
                 }))
             }
-            Err(refusal) => Err(self.transaction_error(&refusal, "flushing")),
+            Err(refusal) => Err(self.fatal_error().unwrap_or_else(|| {
+                errors::refused(&refusal, "flushing", self.client.signals().trouble())
+            })),
         }
     }
 
@@ -270,6 +281,11 @@ impl LogProducer for KafkaProducer {
 
 impl Drop for KafkaProducer {
     fn drop(&mut self) {
+        if self.is_transactional {
+            // What is not committed by now never is.
+            self.client.purge();
+            return;
+        }
         if self.client.flush(DROP_FLUSH_MAX).is_err() {
             tracing::warn!("a producer was dropped with records that were never acknowledged");
             self.client.purge();

@@ -75,6 +75,7 @@ pub(super) struct Resolved {
 const DELIVERY_TIMEOUT_MS: u64 = 120_000;
 const DELIVERY_MARGIN_MS: u64 = 10_000;
 const API_TIMEOUT_MS: u64 = 60_000;
+const TRANSACTION_TIMEOUT_MS: u64 = 10_000;
 
 impl KafkaSettings {
     /// Everything for one client, in librdkafka's names.
@@ -117,11 +118,14 @@ impl KafkaSettings {
             "max.block.ms",
             delivery_max.saturating_add(DELIVERY_MARGIN_MS),
         )?);
+        let transaction_timeout_ms =
+            resolved_millis("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS)?;
         let api_timeout =
             Duration::from_millis(resolved_millis("default.api.timeout.ms", API_TIMEOUT_MS)?);
         given.retain(|name, _| !NOT_OF_CLIENT.contains(&name.as_str()));
-        if role == Role::TransactionalProducer {
-            // librdkafka derives it from transaction.timeout.ms, and refuses what is longer: Kafka Streams' "for ever".
+        if role == Role::TransactionalProducer && delivery_max > transaction_timeout_ms {
+            // librdkafka refuses what is longer than the transaction may last, such as Kafka Streams' "for ever", and takes as
+            // long as that when it is told nothing.
             given.remove("delivery.timeout.ms");
         }
 
@@ -390,6 +394,26 @@ mod tests {
             value(&settings, Role::Producer, "linger.ms").as_deref(),
             Some("7")
         );
+    }
+
+    #[test]
+    fn a_record_is_not_waited_for_longer_than_its_transaction() {
+        let delivery = |set: &[(&str, &str)]| {
+            let settings = settings(set);
+            value(
+                &settings,
+                Role::TransactionalProducer,
+                "delivery.timeout.ms",
+            )
+        };
+        assert_eq!(delivery(&[("delivery.timeout.ms", "2147483647")]), None);
+        let shorter = delivery(&[("delivery.timeout.ms", "9000")]);
+        assert_eq!(shorter.as_deref(), Some("9000"));
+        let longer = [
+            ("delivery.timeout.ms", "20000"),
+            ("transaction.timeout.ms", "30000"),
+        ];
+        assert_eq!(delivery(&longer).as_deref(), Some("20000"));
     }
 
     #[test]

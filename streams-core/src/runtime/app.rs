@@ -64,8 +64,9 @@ impl KafkaStreams {
     /// An application that is not started yet. Nothing is connected to and nothing is created before [`run`](Self::run).
     ///
     /// # Errors
-    /// When the configuration lacks `bootstrap.servers`, asks for something this version does not offer, or has a setting
-    /// the Kafka client refuses.
+    /// When the configuration lacks `bootstrap.servers`, has settings that do not go together
+    /// ([`StreamsConfig::validate`]), asks for something this version does not offer, or has a setting the Kafka client
+    /// refuses.
     pub fn new(topology: Topology, config: StreamsConfig) -> Result<Self> {
         if config.bootstrap_servers().is_none() {
             return Err(Error::config(
@@ -74,6 +75,7 @@ impl KafkaStreams {
                  `streams_core::embedded` and set its address",
             ));
         }
+        config.validate()?;
         let settings = Arc::new(RuntimeSettings::new(&config)?);
         let lifecycle = Lifecycle::new(settings.thread_count);
         let task_options = TaskOptions {

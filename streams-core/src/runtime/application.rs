@@ -136,6 +136,7 @@ impl<B: Broker> Application<B> {
                     settings: Arc::clone(settings),
                     task_options: self.task_options.clone(),
                     client_id,
+                    process_id: directory.process_id(),
                     tasks,
                     partition_counts: plan.counts,
                     repartition_topics: plan.repartition_topics.into_iter().collect(),

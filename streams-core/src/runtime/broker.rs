@@ -16,7 +16,7 @@ pub trait Broker: Send + Sync + 'static {
     /// A reader outside any group: changelogs and global topics.
     type Reader: LogReader<Record = Self::Record>;
     /// A producer.
-    type Producer: LogProducer;
+    type Producer: LogProducer<GroupMetadata = <Self::Consumer as GroupConsumer>::GroupMetadata>;
 
     /// A member of the group `options.group_id`; it joins with [`GroupConsumer::subscribe`].
     ///
@@ -38,10 +38,10 @@ pub trait Broker: Send + Sync + 'static {
         self.reader(client_id)
     }
 
-    /// A producer; with a transactional id it fences others of that id.
+    /// A producer; one with a transactional id begins with [`LogProducer::init_transactions`].
     ///
     /// # Errors
-    /// When a setting is refused or the broker cannot be reached to start transactions.
+    /// When a setting is refused.
     fn producer(&self, client_id: &str, transactional_id: Option<&str>) -> Result<Self::Producer>;
 
     /// How many partitions each topic has, `None` for one that does not exist.
@@ -150,6 +150,8 @@ pub struct CommittedOffset {
 pub trait GroupConsumer: 'static {
     /// What it delivers.
     type Record: FetchedRecord;
+    /// Who the member is, for [`LogProducer::send_offsets`].
+    type GroupMetadata;
 
     /// Joins the group for these topics.
     ///
@@ -220,6 +222,14 @@ pub trait GroupConsumer: 'static {
     /// # Errors
     /// [`crate::ErrorKind::Retriable`] while a rebalance runs, [`crate::ErrorKind::Fenced`] when the member is out.
     fn commit(&mut self, offsets: &[(TopicPartition, CommittedOffset)]) -> Result<()>;
+
+    /// Who this member is as of the last [`poll`](Self::poll), for committing its offsets in a producer's transaction: the
+    /// group refuses the offsets of a member that it has expelled since.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Retriable`] while a revocation waits to be polled, [`crate::ErrorKind::Fenced`] when the member is
+    /// out.
+    fn group_metadata(&mut self) -> Result<Self::GroupMetadata>;
 
     /// The first offset still in the log and the offset behind the last one, asked of the broker now.
     ///
@@ -293,7 +303,53 @@ pub trait LogReader: 'static {
 }
 
 /// A producer: idempotent, and transactional when it was made with an id.
+///
+/// When anything fails with [`crate::ErrorKind::Fenced`] while a transaction is open, that transaction cannot be committed any
+/// more: another producer or member has taken over, or the brokers gave it up. [`abort_transaction`](Self::abort_transaction)
+/// ends it, and what it held may be done again. Other kinds of errors would come again.
 pub trait LogProducer: 'static {
+    /// Who the member of the group is whose offsets are committed.
+    type GroupMetadata;
+
+    /// Fences earlier producers of the same transactional id and ends what they left open.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Retriable`] when it is not done within `timeout`: the same call goes on with it.
+    /// [`crate::ErrorKind::Fenced`] when yet another producer of that id came first.
+    fn init_transactions(&mut self, timeout: Duration) -> Result<()>;
+
+    /// Starts a transaction: what is sent from now on is seen by readers of committed records only after
+    /// [`commit_transaction`](Self::commit_transaction).
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Fenced`] when a newer producer has the transactional id, [`crate::ErrorKind::Fatal`] when there is
+    /// none.
+    fn begin_transaction(&mut self) -> Result<()>;
+
+    /// Commits these offsets for the group when the transaction commits; `group` is the consumer's
+    /// [`group_metadata`](GroupConsumer::group_metadata).
+    ///
+    /// # Errors
+    /// As for the trait; with [`crate::ErrorKind::Retriable`] the brokers have not answered in time.
+    fn send_offsets(
+        &mut self,
+        offsets: &[(TopicPartition, CommittedOffset)],
+        group: &Self::GroupMetadata,
+    ) -> Result<()>;
+
+    /// Writes what is queued and commits.
+    ///
+    /// # Errors
+    /// As for the trait; with [`crate::ErrorKind::Retriable`] it is not known whether it committed. A new producer of the same
+    /// id settles that when it begins.
+    fn commit_transaction(&mut self) -> Result<()>;
+
+    /// Drops what is queued and aborts.
+    ///
+    /// # Errors
+    /// When the producer cannot go on; a new one of the same id ends the transaction when it begins.
+    fn abort_transaction(&mut self) -> Result<()>;
+
     /// Queues records; waits while the queue is full, as long as records may take to be delivered.
     ///
     /// # Errors

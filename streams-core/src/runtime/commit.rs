@@ -1,11 +1,12 @@
-//! Committing, at least once: what tasks produced is acknowledged first, then the offsets, then the stores.
+//! Committing: what tasks produced is acknowledged first, then the offsets, then the stores; with exactly-once the first two
+//! are one transaction of the thread.
 //!
 //! A failure before the offsets leaves nothing committed, so the records are processed again; a failure behind them leaves
-//! stores behind their changelogs, which are read to the end at the next start.
+//! stores behind their changelogs, which are read to the end at the next start. Nothing uncommitted is ever on disk.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{FetchedRecord, TopicPartition};
-use crate::runtime::broker::{Broker, CommittedOffset, GroupConsumer, LogProducer};
+use crate::runtime::broker::{Broker, CommittedOffset, GroupConsumer};
 use crate::runtime::worker::{Changelog, RunningTask, Worker, send_effects};
 use crate::task::TaskId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -168,12 +169,14 @@ impl<B: Broker> Worker<B> {
         Ok(())
     }
 
-    /// Commits the tasks that `selected` picks and that have something to commit.
+    /// Commits the tasks that `selected` picks and that have something to commit. A transaction is all tasks', so with
+    /// exactly-once all are.
     fn commit_tasks(&mut self, selected: &dyn Fn(TaskId) -> bool) -> Result<Committed> {
         let now_ms = self.context.clock.wall_ms();
+        let transactional = self.producer.is_transactional();
         let mut chosen = Vec::new();
         for (index, running) in self.tasks.iter_mut().enumerate() {
-            if !selected(running.id) {
+            if !transactional && !selected(running.id) {
                 continue;
             }
             let positions = positions(&mut self.consumer, running);
@@ -191,13 +194,15 @@ impl<B: Broker> Worker<B> {
             send_effects(&mut self.producer, running)?;
             chosen.push((index, positions));
         }
-        if chosen.is_empty() {
+        if chosen.is_empty() && !self.producer.in_transaction() {
             return Ok(Committed::Done);
         }
-        // Everything the tasks produced must be in the log before the records it came from count as processed.
-        self.producer
-            .flush(self.context.settings.task_timeout)
-            .map_err(|error| error.context("what the tasks produced was not written"))?;
+        if !transactional {
+            // Everything the tasks produced must be in the log before the records it came from count as processed.
+            self.producer
+                .flush(self.context.settings.task_timeout)
+                .map_err(|error| error.context("what the tasks produced was not written"))?;
+        }
 
         let mut offsets = Vec::new();
         let mut committed = Vec::with_capacity(chosen.len());
@@ -221,19 +226,59 @@ impl<B: Broker> Worker<B> {
             }
             committed.push(of_task);
         }
-        if !offsets.is_empty()
-            && let Err(error) = self.consumer.commit(&offsets)
-        {
-            return match error.kind() {
-                ErrorKind::Retriable | ErrorKind::Fenced => Ok(Committed::Refused(error)),
-                _ => Err(error.context("offsets were not committed")),
-            };
+        let refused = if transactional {
+            self.commit_transaction(&offsets)?
+        } else {
+            self.commit_offsets(&offsets)?
+        };
+        if let Some(error) = refused {
+            return Ok(Committed::Refused(error));
         }
         tracing::debug!(thread = %self.name, tasks = chosen.len(), offsets = offsets.len(), "committed");
         for ((index, _), of_task) in chosen.iter().zip(committed) {
             self.commit_stores(*index, &of_task)?;
         }
         Ok(Committed::Done)
+    }
+
+    /// Commits offsets alone; gives back why the group refuses them for now.
+    fn commit_offsets(
+        &mut self,
+        offsets: &[(TopicPartition, CommittedOffset)],
+    ) -> Result<Option<Error>> {
+        if offsets.is_empty() {
+            return Ok(None);
+        }
+        match self.consumer.commit(offsets) {
+            Ok(()) => Ok(None),
+            Err(error) => match error.kind() {
+                ErrorKind::Retriable | ErrorKind::Fenced => Ok(Some(error)),
+                _ => Err(error.context("offsets were not committed")),
+            },
+        }
+    }
+
+    /// Commits offsets with everything the tasks wrote; gives back why that has to wait. Neither is committed after an error.
+    fn commit_transaction(
+        &mut self,
+        offsets: &[(TopicPartition, CommittedOffset)],
+    ) -> Result<Option<Error>> {
+        if offsets.is_empty() && !self.producer.in_transaction() {
+            return Ok(None);
+        }
+        let group = match self.consumer.group_metadata() {
+            Ok(group) => group,
+            Err(error) if error.is_retriable() => return Ok(Some(error)),
+            Err(error) => {
+                if error.kind() == ErrorKind::Fenced {
+                    self.producer.fail();
+                }
+                return Err(error);
+            }
+        };
+        self.producer.commit(offsets, &group)?;
+        self.failing = None;
+        Ok(None)
     }
 
     /// Makes the state of a task durable, now that its offsets are committed.
@@ -272,13 +317,23 @@ impl<B: Broker> Worker<B> {
     pub(crate) fn close_tasks(&mut self, ids: &BTreeSet<TaskId>) -> Result<()> {
         let selected = |id: TaskId| ids.contains(&id);
         let mut attempt = 0;
-        while let Committed::Refused(error) = self.commit_tasks(&selected)? {
+        loop {
+            let error = match self.commit_tasks(&selected) {
+                Ok(Committed::Done) => break,
+                Ok(Committed::Refused(error)) => error,
+                Err(error) if self.producer.has_failed() => error,
+                Err(error) => return Err(error),
+            };
             attempt += 1;
-            if error.kind() == ErrorKind::Fenced || attempt == CLOSING_ATTEMPTS {
+            let fenced = error.kind() == ErrorKind::Fenced || self.producer.has_failed();
+            if fenced || attempt == CLOSING_ATTEMPTS {
                 tracing::warn!(
                     thread = %self.name, ?ids, %error,
                     "tasks are closed without a commit; their records since the last one are processed again"
                 );
+                if self.producer.in_transaction() {
+                    return self.give_up_transaction(ids);
+                }
                 self.drop_tasks(ids);
                 return Ok(());
             }

@@ -1,9 +1,11 @@
-//! A cluster in memory for this module's tests: topics, one group with sticky incremental assignment, and refusals on demand.
+//! A cluster in memory for this module's tests: topics, one group with sticky incremental assignment, transactions
+//! (`memory_transactions`), and refusals on demand. All its consumers read committed records.
 
 use crate::error::{ErrorKind, Result};
 use crate::record::{OwnedRecord, TopicPartition};
 use crate::runtime::broker::{Broker, CommittedOffset, ConsumerOptions, GroupEvent, NewTopic};
 use crate::runtime::memory_clients::{MemoryConsumer, MemoryProducer, MemoryReader};
+use crate::runtime::memory_transactions::{Entry, Transactions};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -20,22 +22,23 @@ pub(super) struct Cluster {
     pub(super) committed: BTreeMap<TopicPartition, CommittedOffset>,
     pub(super) commit_refusals: VecDeque<ErrorKind>,
     pub(super) refuse_sends_to: Option<String>,
+    pub(super) transactions: Transactions,
 }
 
 pub(super) struct Topic {
     pub(super) config: BTreeMap<String, String>,
-    partitions: Vec<Log>,
+    pub(super) partitions: Vec<Log>,
 }
 
 #[derive(Default)]
 pub(super) struct Log {
     pub(super) start: i64,
-    pub(super) records: Vec<OwnedRecord>,
+    pub(super) entries: Vec<Entry>,
 }
 
 impl Log {
     pub(super) fn end(&self) -> i64 {
-        self.start + self.records.len() as i64
+        self.start + self.entries.len() as i64
     }
 }
 
@@ -45,6 +48,8 @@ pub(super) struct Member {
     pub(super) owned: BTreeSet<i32>,
     pub(super) revoking: BTreeSet<i32>,
     pub(super) events: VecDeque<GroupEvent>,
+    /// Whether the group gave its partitions to others and it has not been told.
+    pub(super) expelled: bool,
 }
 
 impl MemoryBroker {
@@ -68,15 +73,29 @@ impl MemoryBroker {
             value: Some(value.as_bytes().to_vec()),
             ..OwnedRecord::default()
         };
-        self.lock().append(topic, partition, record);
+        self.lock().append(topic, partition, record, None);
     }
 
-    /// Everything in a topic, partition by partition.
+    /// Everything in a topic that a reader of committed records sees, partition by partition.
     pub(crate) fn records(&self, topic: &str) -> Vec<OwnedRecord> {
         let cluster = self.lock();
         let partitions = cluster.topics.get(topic).map(|topic| &topic.partitions);
         let logs = partitions.into_iter().flatten();
-        logs.flat_map(|log| log.records.clone()).collect()
+        let mut records = Vec::new();
+        for log in logs {
+            let readable = cluster.transactions.stable(&log.entries);
+            let seen = readable
+                .iter()
+                .filter_map(|e| cluster.transactions.committed(e));
+            records.extend(seen.cloned());
+        }
+        records
+    }
+
+    /// How many entries the logs of a topic have, markers and what is not committed included.
+    pub(crate) fn entry_count(&self, topic: &str) -> usize {
+        let partitions = &self.lock().topics[topic].partitions;
+        partitions.iter().map(|log| log.entries.len()).sum()
     }
 
     pub(crate) fn config(&self, topic: &str) -> BTreeMap<String, String> {
@@ -135,21 +154,36 @@ impl MemoryBroker {
 }
 
 impl Cluster {
+    /// Takes everything from a member without telling it, and gives it to the others.
+    pub(super) fn expel(&mut self, id: u32) {
+        let member = self.members.get_mut(&id).unwrap();
+        member.expelled = true;
+        member.owned.clear();
+        member.revoking.clear();
+        self.rebalance();
+    }
+
     pub(super) fn log(&self, partition: &TopicPartition) -> &Log {
         &self.topics[&partition.topic].partitions[partition.partition as usize]
     }
 
-    pub(super) fn append(&mut self, topic: &str, partition: usize, mut record: OwnedRecord) -> i64 {
+    pub(super) fn append(
+        &mut self,
+        topic: &str,
+        partition: usize,
+        mut record: OwnedRecord,
+        transaction: Option<usize>,
+    ) -> i64 {
         let log = &mut self.topics.get_mut(topic).unwrap().partitions[partition];
         record.offset = log.end();
-        log.records.push(record);
+        log.entries.push(Entry::Record(record, transaction));
         log.end()
     }
 
     fn truncate(&mut self, topic: &str, partition: usize, before: i64) {
         let log = &mut self.topics.get_mut(topic).unwrap().partitions[partition];
         let gone = usize::try_from(before - log.start).unwrap_or(0);
-        log.records.drain(..gone);
+        log.entries.drain(..gone);
         log.start = log.start.max(before);
     }
 
@@ -159,8 +193,12 @@ impl Cluster {
             return;
         };
         let count = self.topics[&topic].partitions.len();
-        let share = count.div_ceil(self.members.len());
-        for member in self.members.values_mut() {
+        let known = self.members.values().filter(|m| !m.expelled).count();
+        if known == 0 {
+            return;
+        }
+        let share = count.div_ceil(known);
+        for member in self.members.values_mut().filter(|m| !m.expelled) {
             let surplus: Vec<i32> = member
                 .owned
                 .difference(&member.revoking)
@@ -181,7 +219,8 @@ impl Cluster {
             .flat_map(|m| m.owned.clone())
             .collect();
         for partition in (0..count as i32).filter(|p| !owned.contains(p)) {
-            let least = self.members.values_mut().min_by_key(|m| m.owned.len());
+            let known = self.members.values_mut().filter(|m| !m.expelled);
+            let least = known.min_by_key(|m| m.owned.len());
             let member = least.unwrap();
             member.owned.insert(partition);
             let partitions = vec![TopicPartition::new(&*topic, partition)];
@@ -207,8 +246,8 @@ impl Broker for MemoryBroker {
         Ok(MemoryReader::new(self))
     }
 
-    fn producer(&self, _client_id: &str, _transactional: Option<&str>) -> Result<MemoryProducer> {
-        Ok(MemoryProducer::new(self))
+    fn producer(&self, _client_id: &str, transactional: Option<&str>) -> Result<MemoryProducer> {
+        Ok(MemoryProducer::new(self, transactional))
     }
 
     fn partition_counts(&self, topics: &[&str], _timeout: Duration) -> Result<Vec<Option<i32>>> {

@@ -6,7 +6,7 @@ use crate::runtime::broker::{
     CommittedOffset, GroupConsumer, GroupEvent, Input, InputSlot, LogProducer, LogReader,
     StartOffset,
 };
-use crate::runtime::memory_broker::MemoryBroker;
+use crate::runtime::memory_broker::{Cluster, MemoryBroker};
 use crate::task::effects::ProduceRecord;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,11 +45,16 @@ impl MemoryReader {
                 gone.push((partition.clone(), input.position));
                 continue;
             }
+            let stable = cluster.transactions.stable(&log.entries);
             let from = (input.position - log.start) as usize;
-            let room = records_max.saturating_sub(records.len());
-            for record in log.records[from..].iter().take(room) {
-                input.position = record.offset + 1;
-                records.push((input.slot, record.clone()));
+            for entry in stable.iter().skip(from) {
+                if records.len() >= records_max {
+                    break;
+                }
+                input.position += 1;
+                if let Some(record) = cluster.transactions.committed(entry) {
+                    records.push((input.slot, record.clone()));
+                }
             }
         }
         gone
@@ -149,6 +154,18 @@ impl MemoryConsumer {
 
 impl GroupConsumer for MemoryConsumer {
     type Record = OwnedRecord;
+    /// The number of the member; one that was expelled keeps it.
+    type GroupMetadata = u32;
+
+    fn group_metadata(&mut self) -> Result<u32> {
+        let cluster = self.reader.broker.lock();
+        let member = &cluster.members[&self.id];
+        let waits = |event: &GroupEvent| !matches!(event, GroupEvent::Assigned(_));
+        if member.events.iter().any(waits) {
+            return Err(Error::retriable("a revocation waits"));
+        }
+        Ok(self.id)
+    }
 
     fn subscribe(&mut self, topics: &[&str]) -> Result<()> {
         let mut cluster = self.reader.broker.lock();
@@ -264,18 +281,61 @@ impl GroupConsumer for MemoryConsumer {
 pub(crate) struct MemoryProducer {
     broker: MemoryBroker,
     next_offsets: BTreeMap<TopicPartition, i64>,
+    transactional_id: Option<String>,
+    epoch: u32,
 }
 
 impl MemoryProducer {
-    pub(super) fn new(broker: &MemoryBroker) -> Self {
+    pub(super) fn new(broker: &MemoryBroker, transactional_id: Option<&str>) -> Self {
         MemoryProducer {
             broker: broker.clone(),
             next_offsets: BTreeMap::new(),
+            transactional_id: transactional_id.map(str::to_owned),
+            epoch: 0,
         }
+    }
+
+    /// Does something with the transactions of this producer.
+    fn transact<T>(
+        &mut self,
+        action: impl FnOnce(&mut Cluster, &str, u32) -> Result<T>,
+    ) -> Result<T> {
+        let id = self
+            .transactional_id
+            .as_deref()
+            .expect("a transactional id");
+        action(&mut self.broker.lock(), id, self.epoch)
     }
 }
 
 impl LogProducer for MemoryProducer {
+    type GroupMetadata = u32;
+
+    fn init_transactions(&mut self, _timeout: Duration) -> Result<()> {
+        self.epoch = self.transact(|cluster, id, _| Ok(cluster.init_transactions(id)))?;
+        Ok(())
+    }
+
+    fn begin_transaction(&mut self) -> Result<()> {
+        self.transact(Cluster::begin_transaction)
+    }
+
+    fn send_offsets(
+        &mut self,
+        offsets: &[(TopicPartition, CommittedOffset)],
+        group: &u32,
+    ) -> Result<()> {
+        self.transact(|cluster, id, epoch| cluster.add_offsets(id, epoch, offsets, *group))
+    }
+
+    fn commit_transaction(&mut self) -> Result<()> {
+        self.transact(Cluster::commit_transaction)
+    }
+
+    fn abort_transaction(&mut self) -> Result<()> {
+        self.transact(Cluster::abort_transaction)
+    }
+
     fn send(&mut self, records: &mut dyn Iterator<Item = ProduceRecord<'_>>) -> Result<()> {
         let mut cluster = self.broker.lock();
         for record in records {
@@ -289,9 +349,13 @@ impl LogProducer for MemoryProducer {
                 value: record.value.map(<[u8]>::to_vec),
                 headers: Headers::clone(record.headers),
             };
-            let partition = record.partition.max(0);
-            let next = cluster.append(record.topic, partition as usize, owned);
-            let partition = TopicPartition::new(&**record.topic, partition);
+            let partition = TopicPartition::new(&**record.topic, record.partition.max(0));
+            let transaction = match &self.transactional_id {
+                None => None,
+                Some(id) => Some(cluster.enlist(id, self.epoch, partition.clone())?),
+            };
+            let number = partition.partition as usize;
+            let next = cluster.append(record.topic, number, owned, transaction);
             self.next_offsets.insert(partition, next);
         }
         Ok(())

@@ -3,6 +3,7 @@
 //! * `app`, `application`: [`KafkaStreams`], and one application from start to stop.
 //! * `partition_plan`, `internal_topics`, `assignment`: how many tasks there are, the topics they need, who runs which.
 //! * `worker`, `commit`, `rebalance`, `open_task`: a stream thread.
+//! * `thread_producer`, `exactly_once`: its transactions.
 //! * `restore`, `restore_pool`, `global`: state that comes out of topics, beside the stream threads.
 //! * `broker`: all of the above ask of a log. Only `app` names the Kafka client.
 
@@ -26,8 +27,10 @@ pub(crate) mod partition_plan;
 mod topic_metadata;
 
 mod commit;
+mod exactly_once;
 mod open_task;
 mod rebalance;
+mod thread_producer;
 mod worker;
 
 mod global;
@@ -48,6 +51,8 @@ mod shutdown;
 mod memory_broker;
 #[cfg(test)]
 mod memory_clients;
+#[cfg(test)]
+mod memory_transactions;
 #[cfg(test)]
 mod test_topology;
 #[cfg(test)]

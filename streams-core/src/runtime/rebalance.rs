@@ -26,7 +26,12 @@ impl<B: Broker> Worker<B> {
                 tracing::warn!(thread = %self.name, tasks = %list(&ids), "lost: the group gave them to others; they are closed without a commit");
                 self.commit.unblock();
                 self.cancel_pending(&|id| ids.contains(&id));
-                self.drop_tasks(&ids);
+                if self.producer.in_transaction() {
+                    // It holds what the lost tasks wrote, and nobody can take only that out of it.
+                    self.give_up_transaction(&ids)?;
+                } else {
+                    self.drop_tasks(&ids);
+                }
                 self.release(&partitions)
             }
             GroupEvent::OutOfRange(inputs) => {
@@ -174,6 +179,9 @@ impl<B: Broker> Worker<B> {
 
     /// Closes without a commit everything this worker has: its tasks, and those that are restored and wait to be started.
     pub(crate) fn drop_everything(&mut self) {
+        if let Err(error) = self.producer.abort() {
+            tracing::warn!(thread = %self.name, %error, "the transaction is left to the brokers to end");
+        }
         self.cancel_pending(&|_| true);
         let ids: BTreeSet<TaskId> = self.tasks.iter().map(|running| running.id).collect();
         self.drop_tasks(&ids);

@@ -24,6 +24,8 @@ pub(crate) struct RuntimeSettings {
     pub(crate) restore_thread_count: usize,
     /// How `memory.max.bytes` is shared out: a thread whose caches or uncommitted writes outgrow their part commits early.
     pub(crate) memory: MemorySplit,
+    /// `processing.guarantee=exactly_once_v2`.
+    pub(crate) exactly_once: bool,
     /// `commit.interval.ms`.
     pub(crate) commit_interval: Duration,
     /// `poll.ms`.
@@ -60,11 +62,6 @@ const REQUEST_TIMEOUT_MS: u64 = 40_000;
 impl RuntimeSettings {
     /// Reads the configuration and refuses what this version does not offer.
     pub(crate) fn new(config: &StreamsConfig) -> Result<Self> {
-        if config.processing_guarantee() == ProcessingGuarantee::ExactlyOnceV2 {
-            return Err(Error::config(
-                "processing.guarantee=exactly_once_v2 is not offered by this version: set at_least_once, or leave it out",
-            ));
-        }
         if config.num_standby_replicas() > 0 {
             return Err(Error::config(
                 "num.standby.replicas above 0 is not offered by this version: leave it out; state is restored from its \
@@ -88,6 +85,7 @@ impl RuntimeSettings {
             thread_count,
             restore_thread_count,
             memory: MemorySplit::new(config, restore_thread_count),
+            exactly_once: config.processing_guarantee() == ProcessingGuarantee::ExactlyOnceV2,
             commit_interval: config.commit_interval(),
             poll_interval: config.poll_interval(),
             task_timeout: config.task_timeout(),
@@ -120,14 +118,10 @@ mod tests {
 
     #[test]
     fn what_is_not_offered_is_refused_by_name() {
-        for (name, value) in [
-            ("processing.guarantee", "exactly_once_v2"),
-            ("num.standby.replicas", "1"),
-        ] {
-            let config = StreamsConfig::new("app").set(name, value).unwrap();
-            let error = RuntimeSettings::new(&config).unwrap_err();
-            assert!(error.to_string().starts_with(name), "{error}");
-        }
+        let name = "num.standby.replicas";
+        let config = StreamsConfig::new("app").set(name, 1).unwrap();
+        let error = RuntimeSettings::new(&config).unwrap_err();
+        assert!(error.to_string().starts_with(name), "{error}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Whole applications on a cluster in memory: start, stop, restore, share, lose and refuse.
 
+mod exactly_once;
+
 use crate::config::StreamsConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exception_handlers::ExceptionHandlers;

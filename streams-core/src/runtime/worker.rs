@@ -6,15 +6,17 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::TopicPartition;
 use crate::runtime::assignment::TaskTable;
-use crate::runtime::broker::{Broker, ConsumerOptions, GroupConsumer, InputSlot, LogProducer};
+use crate::runtime::broker::{Broker, ConsumerOptions, GroupConsumer, InputSlot};
 use crate::runtime::clock::Clock;
 use crate::runtime::commit::{CommitState, PurgeList};
+use crate::runtime::exactly_once::Failing;
 use crate::runtime::lifecycle::{Lifecycle, ThreadState};
 use crate::runtime::open_task::PendingTask;
 use crate::runtime::restore_pool::RestorePool;
 use crate::runtime::restore_request::RestoreOutcome;
 use crate::runtime::settings::RuntimeSettings;
 use crate::runtime::state_directory::TaskDirectory;
+use crate::runtime::thread_producer::ThreadProducer;
 use crate::runtime::topic_metadata::CachedTopicMetadata;
 use crate::task::{GlobalStores, Task, TaskId, TaskOptions};
 use crate::topology::Topology;
@@ -22,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
+use uuid::Uuid;
 
 /// How many records a task may process before it is the next one's turn.
 const RECORDS_PER_TURN_MAX: usize = 1024;
@@ -49,6 +52,8 @@ pub(crate) struct WorkerContext<B: Broker> {
     pub(crate) settings: Arc<RuntimeSettings>,
     pub(crate) task_options: TaskOptions,
     pub(crate) client_id: String,
+    /// What tells this process from the application's others, kept with its state.
+    pub(crate) process_id: Uuid,
     pub(crate) tasks: TaskTable,
     /// The partition counts of all topics tasks read, by full name.
     pub(crate) partition_counts: BTreeMap<String, i32>,
@@ -67,7 +72,7 @@ pub(crate) struct Worker<B: Broker> {
     pub(crate) number: usize,
     pub(crate) name: String,
     pub(crate) consumer: B::Consumer,
-    pub(crate) producer: B::Producer,
+    pub(crate) producer: ThreadProducer<B>,
     /// The tasks that are processed, by id.
     pub(crate) tasks: Vec<RunningTask<B::Record>>,
     /// The tasks that were assigned and are not ready yet.
@@ -79,6 +84,8 @@ pub(crate) struct Worker<B: Broker> {
     pub(crate) restored: Receiver<RestoreOutcome>,
     pub(crate) restored_sender: Sender<RestoreOutcome>,
     pub(crate) commit: CommitState,
+    /// Since when transactions fail, if they do.
+    pub(crate) failing: Option<Failing>,
     /// Whether the group has told what this member gets, be it nothing.
     pub(crate) joined: bool,
     /// When this member began to join.
@@ -143,7 +150,19 @@ impl<B: Broker> Worker<B> {
     pub(crate) fn new(context: Arc<WorkerContext<B>>, number: usize) -> Result<Self> {
         let name = format!("{}-StreamThread-{number}", context.client_id);
         let consumer = join_group(&context, &name, number)?;
-        let producer = context.broker.producer(&format!("{name}-producer"), None)?;
+        let settings = &context.settings;
+        // Kafka Streams' `ActiveTaskCreator`.
+        let transactional_id = settings.exactly_once.then(|| {
+            format!(
+                "{}-{}-{number}",
+                settings.application_id, context.process_id
+            )
+        });
+        let producer = ThreadProducer::new(
+            Arc::clone(&context.broker),
+            format!("{name}-producer"),
+            transactional_id,
+        )?;
         let (restored_sender, restored) = channel();
         let now = context.clock.elapsed();
         let commit = CommitState::new(now);
@@ -161,6 +180,7 @@ impl<B: Broker> Worker<B> {
             restored,
             restored_sender,
             commit,
+            failing: None,
             joined: false,
             joining_since: now,
             records: Vec::new(),
@@ -192,6 +212,22 @@ impl<B: Broker> Worker<B> {
 
     /// One turn: what the log has, then processing in rounds, then a commit when it is due.
     pub(crate) fn run_once(&mut self) -> Result<()> {
+        match self.turn() {
+            Err(error) if self.producer.has_failed() => self.start_over(error),
+            result => result,
+        }
+    }
+
+    fn turn(&mut self) -> Result<()> {
+        let now = self.context.clock.elapsed();
+        let task_timeout = self.context.settings.task_timeout;
+        if !self.producer.make_ready(now, task_timeout)? {
+            // No task runs yet, and none may ask what is committed before that is settled.
+            self.busy = false;
+            self.poll()?;
+            self.note_state();
+            return Ok(());
+        }
         self.poll()?;
         self.take_restored()?;
         self.open_pending()?;
@@ -543,9 +579,9 @@ pub(crate) fn join_group<B: Broker>(
 }
 
 /// Sends what a task asks for.
-pub(crate) fn send_effects<P: LogProducer, R: crate::record::FetchedRecord>(
-    producer: &mut P,
-    running: &mut RunningTask<R>,
+pub(crate) fn send_effects<B: Broker>(
+    producer: &mut ThreadProducer<B>,
+    running: &mut RunningTask<B::Record>,
 ) -> Result<()> {
     let effects = running.task.effects();
     if effects.is_empty() {

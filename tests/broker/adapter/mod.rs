@@ -8,7 +8,7 @@ mod transactions;
 pub use failures::{failures, security_settings};
 pub use logs::{out_of_range, reader_moves, records_round_trip, topics};
 pub use members::{eager_member, member, positions_hold, static_members};
-pub use transactions::transactions;
+pub use transactions::{only_members_commit_in_transactions, transactions};
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use streams_core::runtime::broker::{
-    Broker, CommittedOffset, GroupConsumer, LogReader, StartOffset,
+    Broker, CommittedOffset, GroupConsumer, GroupEvent, LogProducer, LogReader, StartOffset,
 };
 use streams_core::{ErrorKind, TopicPartition};
 
@@ -25,6 +25,7 @@ pub fn transactions(bootstrap: &str) {
         .unwrap();
 
     let mut producer = broker.producer("p", Some(&id)).unwrap();
+    producer.init_transactions(TIMEOUT).unwrap();
     producer.begin_transaction().unwrap();
     send(&mut producer, &topic, 0, &["lost"]);
     producer.abort_transaction().unwrap();
@@ -84,6 +85,7 @@ pub fn transactions(bootstrap: &str) {
     producer.begin_transaction().unwrap();
     send(&mut producer, &topic, 0, &["old"]);
     let mut newer = broker.producer("p2", Some(&id)).unwrap();
+    newer.init_transactions(TIMEOUT).unwrap();
     let error = producer.commit_transaction().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
     newer.begin_transaction().unwrap();
@@ -91,4 +93,66 @@ pub fn transactions(bootstrap: &str) {
     newer.commit_transaction().unwrap();
     assert_eq!(values(&consume(&mut consumer, 1)), ["new"]);
     consumer.close().unwrap();
+}
+
+/// Offsets are committed by who is a member of the group and knows what the group has decided.
+pub fn only_members_commit_in_transactions(bootstrap: &str) {
+    let broker = broker(bootstrap, &[("isolation.level", "read_committed")]);
+    let (topic, group) = (unique("txn-members"), unique("group"));
+    create(&broker, &topic, 2, &[]);
+    let mut first = broker.consumer(&options(&group, "first")).unwrap();
+    assert_eq!(
+        first.group_metadata().err().map(|error| error.kind()),
+        Some(ErrorKind::Fenced),
+        "no member yet"
+    );
+    first.subscribe(&[&topic]).unwrap();
+    await_assignment(&mut first, 2);
+    let old = first.group_metadata().unwrap();
+
+    // A second member makes the first give a partition back: until it has heard of that, it is no time to commit.
+    let mut second = broker.consumer(&options(&group, "second")).unwrap();
+    second.subscribe(&[&topic]).unwrap();
+    let deadline = Instant::now() + TIMEOUT;
+    let error = loop {
+        assert!(Instant::now() < deadline, "no revocation");
+        match second.poll(Duration::from_millis(100), 1, &mut Vec::new()) {
+            Ok(None) => {}
+            Ok(Some(GroupEvent::Assigned(partitions))) => second.accept(&partitions).unwrap(),
+            other => panic!("{other:?}"),
+        }
+        if let Err(error) = first.group_metadata() {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Retriable, "{error}");
+    let event = first.poll(TIMEOUT, 1, &mut Vec::new()).unwrap();
+    let Some(GroupEvent::Revoked(revoked)) = event else {
+        panic!("{event:?}");
+    };
+    let current = first.group_metadata().unwrap();
+
+    let mut producer = broker.producer("p", Some(&unique("id"))).unwrap();
+    producer.init_transactions(TIMEOUT).unwrap();
+    let offsets = |offset| {
+        let metadata = String::new();
+        [(revoked[0].clone(), CommittedOffset { offset, metadata })]
+    };
+    producer.begin_transaction().unwrap();
+    send(&mut producer, &topic, 0, &["lost"]);
+    let error = producer.send_offsets(&offsets(1), &old).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+    let error = producer.commit_transaction().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+    producer.abort_transaction().unwrap();
+    producer.begin_transaction().unwrap();
+    send(&mut producer, &topic, 0, &["kept"]);
+    producer.send_offsets(&offsets(2), &current).unwrap();
+    producer.commit_transaction().unwrap();
+
+    first.release(&revoked).unwrap();
+    let committed = first.committed(&revoked, TIMEOUT).unwrap();
+    assert_eq!(committed[0].as_ref().map(|c| c.offset), Some(2));
+    first.close().unwrap();
+    second.close().unwrap();
 }
