@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// Runs code that may panic; a panic is an error like any other.
 ///
-/// What the code changed is the caller's to be careful about. It costs nothing as long as nothing panics.
+/// What the code changed is the caller's to be careful about. As long as nothing panics it costs one or two calls.
 #[inline]
 pub(crate) fn catch<T>(code: impl FnOnce() -> Result<T>) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(code)) {
