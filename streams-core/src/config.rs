@@ -30,7 +30,9 @@
 //! | `auto.offset.reset` | `earliest` | Where an input begins without a committed offset: `earliest`, `latest` or `none`. | No `by_duration`. |
 //! | `buffered.records.per.partition` | `1000` | Records buffered per input partition before fetching pauses. | |
 //! | `commit.interval.ms` | `30000` | Time between commits; 100 by default with `exactly_once_v2`. | |
+//! | `default.dsl.store` | `rocksDB` | Where the stores of tables, aggregations and joins are that were given no place: `rocksDB` or `in_memory`. | Not only for topologies built with it. |
 //! | `deserialization.exception.handler` | `LogAndFail` | What happens to a record that cannot be read: `LogAndFail` or `LogAndContinue`. | Names, though the names of Java's classes are understood; other handlers are given in code. |
+//! | `dsl.store.suppliers.class` | none | The same as `default.dsl.store`, before which it goes, by the names of Java's classes: `RocksDBDslStoreSuppliers` or `InMemoryDslStoreSuppliers`. | A store of one's own is given in code, with `StreamsBuilder::with_store_backend`. |
 //! | `ensure.explicit.internal.resource.naming` | `false` | Whether generated names of stores, changelogs and repartition topics are an error (KIP-1111); heeded by `StreamsBuilder::build_with`. | |
 //! | `errors.dead.letter.queue.topic.name` | none | Topic to which the handlers that come with this crate write source records of what fails (KIP-1034). | |
 //! | `group.protocol` | `classic` | Group protocol: `classic`, or `consumer` (KIP-848). | No `streams` (KIP-1071). |
@@ -138,8 +140,8 @@ mod settings;
 mod validate;
 
 pub use choices::{
-    AutoOffsetReset, ExceptionHandler, GroupProtocol, MetricsRecordingLevel, ProcessingGuarantee,
-    TopologyOptimization,
+    AutoOffsetReset, DslStore, ExceptionHandler, GroupProtocol, MetricsRecordingLevel,
+    ProcessingGuarantee, TopologyOptimization,
 };
 pub use clients::ClientKind;
 

@@ -63,6 +63,7 @@ pub use record::{FetchedRecord, Header, Headers, OwnedRecord, Record, TopicParti
 #[cfg(feature = "kafka")]
 pub use runtime::{KafkaStreams, KafkaStreamsHandle};
 pub use runtime::{RestoreListener, State};
+pub use streams_state::StoreBackend;
 pub use task::TaskId;
 #[cfg(feature = "test-driver")]
 #[doc(hidden)]

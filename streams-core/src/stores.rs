@@ -94,16 +94,9 @@ impl Stores {
         value: impl Serde<V>,
         max_entries: usize,
     ) -> StoreBuilder<KeyValueStore<K, V>> {
-        let (key, value): (BoxSerde<K>, BoxSerde<V>) = (Arc::new(key), Arc::new(value));
-        let parts = StoreParts {
-            state: Arc::new(move |arguments: &StateArguments| {
-                let state = KeyValueState::new(key.clone(), value.clone(), false, arguments);
-                Box::new(state.limited(max_entries)) as Box<dyn AnyState>
-            }),
-            kind: StoreKind::KeyValue,
-            timestamped: false,
-        };
-        StoreBuilder::new(name, parts).in_memory()
+        let mut store = Stores::key_value(name, key, value).in_memory();
+        store.options.max_entries = Some(max_entries);
+        store
     }
 
     /// A value and its timestamp for each key.
@@ -235,7 +228,11 @@ pub(crate) fn key_value_parts<K: 'static, V: 'static>(
         kind: StoreKind::KeyValue,
         timestamped,
         state: Arc::new(move |arguments: &StateArguments| {
-            let state = KeyValueState::new(key.clone(), value.clone(), timestamped, arguments);
+            let state = KeyValueState::new(key.clone(), value.clone(), arguments);
+            let state = match arguments.max_entries {
+                Some(max_entries) => state.limited(max_entries),
+                None => state,
+            };
             Box::new(state) as Box<dyn AnyState>
         }),
     }
@@ -281,7 +278,7 @@ pub(crate) fn indexed_window_parts<K: 'static, V: 'static>(
         timestamped: true,
         state: Arc::new(move |arguments: &StateArguments| {
             let state =
-                WindowState::new(key.clone(), value.clone(), true, scan_order, arguments).indexed();
+                WindowState::new(key.clone(), value.clone(), scan_order, arguments).indexed();
             Box::new(state) as Box<dyn AnyState>
         }),
     }
@@ -326,13 +323,7 @@ pub(crate) fn window_parts<K: 'static, V: 'static>(
                 Some(WindowOrder::ByTime) => ScanOrder::ByTime,
                 _ => ScanOrder::BySegment { segment_ms },
             };
-            let state = WindowState::new(
-                key.clone(),
-                value.clone(),
-                timestamped,
-                scan_order,
-                arguments,
-            );
+            let state = WindowState::new(key.clone(), value.clone(), scan_order, arguments);
             Box::new(state) as Box<dyn AnyState>
         }),
     }
@@ -341,10 +332,28 @@ pub(crate) fn window_parts<K: 'static, V: 'static>(
 /// How a store is kept and logged.
 #[derive(Clone)]
 pub(crate) struct StoreOptions {
-    pub(crate) backend: StoreBackend,
+    /// `None`: where stores are by default.
+    pub(crate) backend: Option<StoreBackend>,
     pub(crate) cached: bool,
     /// `None`: not logged.
     pub(crate) logging: Option<BTreeMap<String, String>>,
+    /// Whether values go without their timestamps where a table's store would have them.
+    pub(crate) plain: bool,
+    /// How many keys it may have; `None` for any number.
+    pub(crate) max_entries: Option<usize>,
+}
+
+impl StoreOptions {
+    /// Of a store in this place, which nobody changes.
+    pub(crate) fn of(backend: StoreBackend, logging: Option<BTreeMap<String, String>>) -> Self {
+        StoreOptions {
+            backend: Some(backend),
+            cached: false,
+            logging,
+            plain: false,
+            max_entries: None,
+        }
+    }
 }
 
 /// A store to be: see [`Stores`].
@@ -360,11 +369,7 @@ impl<S> StoreBuilder<S> {
         StoreBuilder {
             name: name.to_owned(),
             parts,
-            options: StoreOptions {
-                backend: StoreBackend::RocksDb,
-                cached: false,
-                logging: Some(BTreeMap::new()),
-            },
+            options: StoreOptions::of(StoreBackend::RocksDb, Some(BTreeMap::new())),
             kind: PhantomData,
         }
     }
@@ -372,7 +377,7 @@ impl<S> StoreBuilder<S> {
     /// Keeps it in memory: rebuilt from the changelog at every start. A window store in memory is scanned by start and key,
     /// as Kafka Streams' is, where one on disk is scanned by segment, key and start.
     pub fn in_memory(mut self) -> Self {
-        self.options.backend = StoreBackend::Memory;
+        self.options.backend = Some(StoreBackend::Memory);
         if let StoreKind::Window(window) = &mut self.parts.kind {
             window.order = WindowOrder::ByTime;
         }
@@ -381,7 +386,7 @@ impl<S> StoreBuilder<S> {
 
     /// Keeps it in a store of the user's own.
     pub fn with_backend(mut self, backend: StoreBackend) -> Self {
-        self.options.backend = backend;
+        self.options.backend = Some(backend);
         self
     }
 

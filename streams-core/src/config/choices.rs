@@ -32,6 +32,16 @@ pub enum AutoOffsetReset {
     None,
 }
 
+/// Where the stores of tables, aggregations and joins are that were given no place: `default.dsl.store`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DslStore {
+    /// On disk.
+    #[default]
+    RocksDb,
+    /// In memory, rebuilt from their changelogs at every start.
+    InMemory,
+}
+
 /// How the members of the group agree: `group.protocol`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum GroupProtocol {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::StreamsConfig;
 use super::allowed::OPTIMIZATIONS;
 use super::choices::{
-    AutoOffsetReset, ExceptionHandler, GroupProtocol, MetricsRecordingLevel, ProcessingGuarantee,
-    TopologyOptimization,
+    AutoOffsetReset, DslStore, ExceptionHandler, GroupProtocol, MetricsRecordingLevel,
+    ProcessingGuarantee, TopologyOptimization,
 };
 use super::settings;
 
@@ -79,6 +79,33 @@ impl StreamsConfig {
             .or_else(|| self.text("default.deserialization.exception.handler"))
             .unwrap_or_else(|| self.or_default(name));
         handler(&settings::DESERIALIZATION_HANDLERS, text)
+    }
+
+    /// `dsl.store.suppliers.class`, or `default.dsl.store` when only that is set: where the stores of tables, aggregations and
+    /// joins are that were given no place, neither each for itself nor by
+    /// [`StreamsBuilder::with_store_backend`](crate::StreamsBuilder::with_store_backend). A class may be named without its
+    /// package.
+    ///
+    /// ```
+    /// use streams_core::StreamsConfig;
+    /// use streams_core::config::DslStore;
+    ///
+    /// let config = StreamsConfig::new("app").set("default.dsl.store", "in_memory")?;
+    /// assert_eq!(config.default_dsl_store(), DslStore::InMemory);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    pub fn default_dsl_store(&self) -> DslStore {
+        let text = self
+            .text("dsl.store.suppliers.class")
+            .unwrap_or_else(|| self.or_default("default.dsl.store"));
+        let is_in_memory = text.eq_ignore_ascii_case("in_memory")
+            || text
+                .to_ascii_lowercase()
+                .ends_with("inmemorydslstoresuppliers");
+        match is_in_memory {
+            true => DslStore::InMemory,
+            false => DslStore::RocksDb,
+        }
     }
 
     /// `group.protocol`.
@@ -292,6 +319,7 @@ mod tests {
         assert_eq!(config.cache_max_bytes(), 10 * 1024 * 1024);
         assert_eq!(config.commit_interval(), 30 * second);
         assert_eq!(config.dead_letter_queue_topic(), None);
+        assert_eq!(config.default_dsl_store(), DslStore::RocksDb);
         assert_eq!(
             config.deserialization_exception_handler(),
             ExceptionHandler::LogAndFail
@@ -377,6 +405,30 @@ mod tests {
             with("log.summary.interval.ms", "-1").log_summary_interval(),
             None
         );
+    }
+
+    #[test]
+    fn stores_are_chosen_by_word_and_by_class() {
+        let class =
+            "org.apache.kafka.streams.state.BuiltInDslStoreSuppliers$InMemoryDslStoreSuppliers";
+        for (name, value, store) in [
+            ("default.dsl.store", "rocksDB", DslStore::RocksDb),
+            ("default.dsl.store", "in_memory", DslStore::InMemory),
+            ("dsl.store.suppliers.class", class, DslStore::InMemory),
+            (
+                "dsl.store.suppliers.class",
+                "RocksDBDslStoreSuppliers",
+                DslStore::RocksDb,
+            ),
+        ] {
+            assert_eq!(with(name, value).default_dsl_store(), store, "{value}");
+        }
+        let both = with("default.dsl.store", "in_memory")
+            .set("dsl.store.suppliers.class", "RocksDBDslStoreSuppliers");
+        let both = both.expect("settings");
+        assert_eq!(both.default_dsl_store(), DslStore::RocksDb);
+        let own = StreamsConfig::new("app").set("dsl.store.suppliers.class", "com.example.Own");
+        assert!(own.is_err());
     }
 
     #[test]

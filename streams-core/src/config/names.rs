@@ -30,10 +30,6 @@ const REPLACED: &[(&str, &str)] = &[
         "clients are built in; leave it out",
     ),
     (
-        "default.dsl.store",
-        "choose a store where it is used, with Materialized",
-    ),
-    (
         "default.key.serde",
         "a serde is given in code, with Consumed, Produced, Grouped or Materialized, or by DefaultSerde",
     ),
@@ -52,10 +48,6 @@ const REPLACED: &[(&str, &str)] = &[
     (
         "dsl.store.format",
         "stores have the default format; leave it out",
-    ),
-    (
-        "dsl.store.suppliers.class",
-        "choose a store where it is used, with Materialized",
     ),
     (
         "max.warmup.replicas",

@@ -39,6 +39,13 @@ pub(super) const PRODUCTION_HANDLERS: [&str; 2] = [
     "Default",
     "org.apache.kafka.streams.errors.DefaultProductionExceptionHandler",
 ];
+/// Where stores can be, as Java's classes.
+pub(super) const DSL_STORE_SUPPLIERS: [&str; 4] = [
+    "RocksDBDslStoreSuppliers",
+    "InMemoryDslStoreSuppliers",
+    "org.apache.kafka.streams.state.BuiltInDslStoreSuppliers$RocksDBDslStoreSuppliers",
+    "org.apache.kafka.streams.state.BuiltInDslStoreSuppliers$InMemoryDslStoreSuppliers",
+];
 /// Every setting, with Kafka Streams' names and defaults (`StreamsConfig`, 4.3), by name.
 pub(super) const SETTINGS: &[Setting] = &[
     setting("application.id", None, Allowed::ApplicationId),
@@ -67,6 +74,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         Allowed::Handler(&DESERIALIZATION_HANDLERS),
     ),
     setting(
+        "default.dsl.store",
+        Some("rocksDB"),
+        Allowed::Words(&["rocksDB", "in_memory"]),
+    ),
+    setting(
         "default.production.exception.handler",
         None,
         Allowed::ProductionHandler,
@@ -75,6 +87,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         "deserialization.exception.handler",
         Some("LogAndFail"),
         Allowed::Handler(&DESERIALIZATION_HANDLERS),
+    ),
+    setting(
+        "dsl.store.suppliers.class",
+        None,
+        Allowed::Words(&DSL_STORE_SUPPLIERS),
     ),
     setting(
         "ensure.explicit.internal.resource.naming",

@@ -25,7 +25,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
-use streams_state::{StoreKind, WindowOrder};
+use streams_state::{StoreBackend, StoreKind, WindowOrder};
 
 /// Writes a topology down.
 ///
@@ -99,6 +99,27 @@ impl StreamsBuilder {
         StreamsBuilder {
             graph: Rc::new(RefCell::new(Graph::default())),
         }
+    }
+
+    /// Keeps all stores of this topology's tables, aggregations and joins there, but for those with a place of their own: on
+    /// disk, in memory, or in stores of one's own. Without it they are where the setting `default.dsl.store` says, in RocksDB by
+    /// default. Stores of processors are where [`Stores`](crate::stores::Stores) put them.
+    ///
+    /// Kafka Streams' `dsl.store.suppliers.class` for one topology (KIP-954).
+    ///
+    /// ```
+    /// use streams_core::{Consumed, Materialized, StoreBackend, StreamsBuilder};
+    ///
+    /// let builder = StreamsBuilder::new().with_store_backend(StoreBackend::Memory);
+    /// let clicks = builder.stream::<String, String>("clicks", Consumed::new()).group_by_key();
+    /// clicks.count_with(Materialized::named("in-memory"));
+    /// clicks.count_with(Materialized::named("on-disk").with_backend(StoreBackend::RocksDb));
+    /// # builder.build()?;
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    pub fn with_store_backend(self, backend: StoreBackend) -> Self {
+        self.graph.borrow_mut().store_backend = Some(backend);
+        self
     }
 
     /// The records of a topic, or of several topics of the same types.
@@ -409,9 +430,16 @@ pub(crate) fn store_definition(
     options: StoreOptions,
     location: &'static Location<'static>,
 ) -> StoreDefinition {
+    let is_anywhere = options.backend.is_none();
+    let backend = options.backend.unwrap_or(StoreBackend::RocksDb);
+    // What Kafka Streams keeps in memory has timestamps whatever its supplier made it for.
+    let is_plain = options.plain && !matches!(backend, StoreBackend::Memory);
     StoreDefinition {
-        spec: parts.spec(&name, options.backend.clone()),
-        timestamped: parts.timestamped,
+        spec: parts.spec(&name, backend),
+        is_anywhere,
+        max_entries: options.max_entries,
+        timestamped: parts.timestamped && !is_plain,
+        timed: parts.timestamped,
         // Each version counts, so there is nothing to collect.
         cached: options.cached && !matches!(parts.kind, StoreKind::Versioned(_)),
         // Nobody listens to the flushes of windows that are sent when they close.

@@ -508,9 +508,11 @@ impl Materialized<ByDefault> {
             name: None,
             value: ByDefault,
             options: StoreOptions {
-                backend: StoreBackend::RocksDb,
+                backend: None,
                 cached: true,
                 logging: Some(BTreeMap::new()),
+                plain: false,
+                max_entries: None,
             },
             retention: None,
             history: None,
@@ -524,6 +526,38 @@ impl Materialized<ByDefault> {
             name: Some(name.into()),
             ..Materialized::new()
         }
+    }
+}
+
+impl Materialized<ByDefault> {
+    /// With a name for the store, in memory, and with no more than `max_entries` rows: one more takes the place of the row that
+    /// was read or changed longest ago, which is deleted in the changelog too, though nobody behind the table hears of it.
+    ///
+    /// As `Materialized.as(Stores.lruMap(name, maxCacheSize))` in Kafka Streams. For tables without windows; anything else is
+    /// an error of [`StreamsBuilder::build`](crate::StreamsBuilder::build).
+    ///
+    /// ```
+    /// # use streams_core::{Consumed, Materialized, Produced, StreamsBuilder, TopologyTestDriver};
+    /// # use streams_core::serdes::{I64, Utf8};
+    /// let builder = StreamsBuilder::new();
+    /// builder
+    ///     .stream::<String, String>("clicks", Consumed::new())
+    ///     .group_by_key()
+    ///     .count_with(Materialized::lru_map("recent-users", 1).with_caching_disabled())
+    ///     .to_stream()
+    ///     .to("clicks-per-user", Produced::new());
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let (input, output) = (driver.input("clicks", Utf8, Utf8), driver.output("clicks-per-user", Utf8, I64));
+    /// for user in ["ann", "ann", "bob", "ann"] {
+    ///     driver.pipe(&input, user, "home")?;
+    /// }
+    /// assert_eq!(driver.read_values(&output)?, [1, 2, 1, 1]);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    pub fn lru_map(name: impl Into<String>, max_entries: usize) -> Self {
+        let mut kept = Materialized::named(name).in_memory();
+        kept.options.max_entries = Some(max_entries);
+        kept
     }
 }
 
@@ -609,14 +643,47 @@ impl<S, H> Materialized<S, H> {
     }
 
     /// Keeps the store in memory: rebuilt from its changelog at every start.
-    pub fn in_memory(mut self) -> Self {
-        self.options.backend = StoreBackend::Memory;
+    pub fn in_memory(self) -> Self {
+        self.with_backend(StoreBackend::Memory)
+    }
+
+    /// Keeps the store there: on disk, in memory, or in one of the user's own. Otherwise it is where
+    /// [`StreamsBuilder::with_store_backend`](crate::StreamsBuilder::with_store_backend) or the setting `default.dsl.store` has
+    /// stores, and in RocksDB where neither says anything.
+    pub fn with_backend(mut self, backend: StoreBackend) -> Self {
+        self.options.backend = Some(backend);
         self
     }
 
-    /// Keeps the store in one of the user's own.
-    pub fn with_backend(mut self, backend: StoreBackend) -> Self {
-        self.options.backend = backend;
+    /// Keeps rows or windows in RocksDB without their timestamps, eight bytes shorter each, as a store made with
+    /// `Stores.persistentKeyValueStore` or `Stores.persistentWindowStore` is for Kafka Streams (which has timestamps since 2.3):
+    /// to go on with what such a store has, on disk or in its changelog.
+    ///
+    /// Values read from it count as having the timestamp -1, so that what is computed from them has the time of the other
+    /// side. In memory, and in stores of sessions and of versions, it changes nothing, as in Kafka Streams.
+    ///
+    /// ```
+    /// # use streams_core::{Consumed, Materialized, Produced, StreamsBuilder, TopologyTestDriver};
+    /// # use streams_core::serdes::{I64, Utf8};
+    /// let builder = StreamsBuilder::new();
+    /// builder
+    ///     .stream::<String, String>("clicks", Consumed::new())
+    ///     .group_by_key()
+    ///     .count_with(Materialized::named("counts").without_timestamps().with_caching_disabled())
+    ///     .to_stream()
+    ///     .to("clicks-per-user", Produced::new());
+    /// # let mut driver = TopologyTestDriver::new(&builder.build()?)?;
+    /// # let (input, output) = (driver.input("clicks", Utf8, Utf8), driver.output("clicks-per-user", Utf8, I64));
+    /// driver.pipe_at(&input, "ann", "home", 20)?;
+    /// driver.pipe_at(&input, "ann", "cart", 10)?;
+    /// let times: Vec<i64> = driver.read_all(&output)?.iter().map(|count| count.timestamp).collect();
+    /// // With timestamps both would be 20.
+    /// assert_eq!(times, [20, 10]);
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    pub fn without_timestamps(mut self) -> Self {
+        self.options.plain = true;
+        self.options.backend.get_or_insert(StoreBackend::RocksDb);
         self
     }
 

@@ -229,11 +229,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
             let definition = store_definition(
                 format!("{node_name}-Buffer"),
                 buffer_parts(),
-                StoreOptions {
-                    backend: StoreBackend::RocksDb,
-                    cached: false,
-                    logging: Some(BTreeMap::new()),
-                },
+                StoreOptions::of(StoreBackend::RocksDb, Some(BTreeMap::new())),
                 location,
             );
             let store = graph.add_store(definition, Rc::new(Cell::new(true)));

@@ -571,13 +571,13 @@ impl Names {
     /// Kafka's `KStreamImplJoin#join` and `OuterStreamJoinStoreFactory`.
     fn stores<K, V, V2>(&self, joined: &StreamJoined<K, V, V2>, kind: Kind) -> StorePlans {
         let base = joined.store_name.as_deref();
-        let backend = joined.backend.clone().unwrap_or(StoreBackend::RocksDb);
+        let backend = joined.backend.clone();
         let window =
             |supplier: &Option<WindowBytesStoreSupplier>, suffix: &str, generated: &str| {
                 if let Some(supplier) = supplier {
                     return StorePlan {
                         name: supplier.name.clone(),
-                        backend: supplier.backend.clone(),
+                        backend: Some(supplier.backend.clone()),
                         logging: Some(BTreeMap::new()),
                     };
                 }
@@ -616,7 +616,7 @@ impl Names {
                 },
                 backend: match (&joined.backend, this_supplier) {
                     (None, Some(store)) if matches!(store.backend, StoreBackend::Memory) => {
-                        StoreBackend::Memory
+                        Some(StoreBackend::Memory)
                     }
                     _ => backend.clone(),
                 },
@@ -634,7 +634,7 @@ struct StorePlans {
 
 struct StorePlan {
     name: String,
-    backend: StoreBackend,
+    backend: Option<StoreBackend>,
     logging: Option<BTreeMap<String, String>>,
 }
 
@@ -652,18 +652,28 @@ impl StorePlan {
             order: WindowOrder::ByKey,
         };
         let retention_ms = spec.retention_ms;
-        let spec = StoreSpec::window(&self.name, spec, self.backend);
+        let is_anywhere = self.backend.is_none();
+        let backend = self.backend.unwrap_or(StoreBackend::RocksDb);
+        let spec = StoreSpec::window(&self.name, spec, backend);
         let cleanup = Cleanup::CompactDelete { retention_ms };
-        definition(self.name, spec, self.logging, cleanup, state, location)
+        StoreDefinition {
+            is_anywhere,
+            ..definition(self.name, spec, self.logging, cleanup, state, location)
+        }
     }
 
     fn outer_store(self, location: &'static Location<'static>) -> StoreDefinition {
-        let spec = StoreSpec::key_value(&self.name, self.backend);
+        let is_anywhere = self.backend.is_none();
+        let backend = self.backend.unwrap_or(StoreBackend::RocksDb);
+        let spec = StoreSpec::key_value(&self.name, backend);
         let state: StateFactory = Arc::new(|arguments: &StateArguments| {
             Box::new(OuterJoinState::new(arguments)) as Box<dyn AnyState>
         });
         let cleanup = Cleanup::Compact;
-        definition(self.name, spec, self.logging, cleanup, state, location)
+        StoreDefinition {
+            is_anywhere,
+            ..definition(self.name, spec, self.logging, cleanup, state, location)
+        }
     }
 }
 
@@ -678,7 +688,10 @@ fn definition(
 ) -> StoreDefinition {
     StoreDefinition {
         spec,
+        is_anywhere: false,
+        max_entries: None,
         timestamped: false,
+        timed: false,
         cached: false,
         suppresses: false,
         elides_tombstones: false,

@@ -107,11 +107,7 @@ impl<K: 'static, V: 'static, T: RowState + super::table::Suppressible> KTable<K,
             )));
             return self.clone();
         };
-        let options = StoreOptions {
-            backend: StoreBackend::Memory,
-            cached: false,
-            logging: suppressed.logging,
-        };
+        let options = StoreOptions::of(StoreBackend::Memory, suppressed.logging);
         let mut definition = store_definition(store_name, buffer_parts(), options, location);
         definition.suppresses = true;
         let store = graph.add_store(definition, Rc::new(Cell::new(true)));

@@ -86,7 +86,7 @@ impl KafkaStreams {
             outer_join_emit_interval: crate::task::OUTER_JOIN_EMIT_INTERVAL,
         };
         Ok(KafkaStreams {
-            topology,
+            topology: topology.configured(&config),
             broker: KafkaBroker::new(client_settings(&config, &settings.memory))?,
             settings,
             lifecycle,

@@ -52,6 +52,9 @@ impl GlobalUpdates {
                 changelog: None,
                 cached: false,
                 elides_tombstones: false,
+                timestamped: definition.store.timestamped,
+                timed: definition.store.timed,
+                max_entries: definition.store.max_entries,
             })
         });
         let resources = StoreResources::in_memory();

@@ -260,6 +260,9 @@ impl GlobalViews {
                 changelog: None,
                 cached: false,
                 elides_tombstones: false,
+                timestamped: definitions[index].store.timestamped,
+                timed: definitions[index].store.timed,
+                max_entries: definitions[index].store.max_entries,
             })
         });
         let view = view.as_any_mut();

@@ -139,6 +139,9 @@ impl<R: FetchedRecord> Task<R> {
                 changelog,
                 cached: store.cached && options.cache_enabled,
                 elides_tombstones: store.elides_tombstones,
+                timestamped: store.timestamped,
+                timed: store.timed,
+                max_entries: store.max_entries,
             }));
         }
         let mut scope = Scope::new(topology.parts(), sub_topology, &options.application_id);

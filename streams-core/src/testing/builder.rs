@@ -181,7 +181,7 @@ impl TopologyTestDriverBuilder {
     /// # Errors
     /// When the partition counts do not go together (topics that are joined need equal ones), or the topology's stores
     /// cannot be opened.
-    pub fn build(self) -> Result<TopologyTestDriver> {
+    pub fn build(mut self) -> Result<TopologyTestDriver> {
         let counts = self.counts.iter().map(|(topic, count)| (&**topic, *count));
         for (topic, count) in counts.chain([("each other topic", self.default_partitions)]) {
             if count < 1 {
@@ -189,6 +189,9 @@ impl TopologyTestDriverBuilder {
                     "{topic} is to have {count} partitions in the test driver: it needs at least 1"
                 )));
             }
+        }
+        if let Some(config) = &self.config {
+            self.topology = self.topology.configured(config);
         }
         let config = self.config.as_ref();
         let mut handlers = config.map_or_else(ExceptionHandlers::default, ExceptionHandlers::new);

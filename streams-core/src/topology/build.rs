@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
-use streams_state::StoreKind;
+use streams_state::{StoreBackend, StoreKind};
 
 /// Kafka Streams' `InternalStreamsBuilder` and `InternalTopologyBuilder` in one.
 #[derive(Default)]
@@ -40,6 +40,8 @@ pub(crate) struct Graph {
     /// Of nodes that nobody sees: what they make of records, backwards.
     lifts: BTreeMap<NodeId, Lift>,
     internal_names: InternalNames,
+    /// Where stores are that nobody chose a place for.
+    pub(crate) store_backend: Option<StoreBackend>,
     /// The first mistake; reported by `build`, so that the fluent calls need no `?`.
     error: Option<Error>,
 }
@@ -328,6 +330,7 @@ impl Graph {
             ));
             self.fail(error);
         }
+        self.check_limit(&definition);
         self.internal_names.store(&definition);
         self.stores.push(PendingStore {
             definition: Arc::new(definition),
@@ -336,6 +339,16 @@ impl Graph {
             source_topic: None,
         });
         self.stores.len() - 1
+    }
+
+    /// Only key-value stores can be limited in size.
+    fn check_limit(&mut self, store: &StoreDefinition) {
+        if store.max_entries.is_some() && store.spec.kind != StoreKind::KeyValue {
+            self.fail(Error::topology(format!(
+                "store '{}' at {} cannot be limited to a number of rows, because it is one of windows, sessions or versions: use `Materialized::named` and `with_retention`",
+                store.name, store.location
+            )));
+        }
     }
 
     pub(crate) fn connect(&mut self, node: NodeId, store: usize) {
@@ -358,6 +371,7 @@ impl Graph {
         definition: GlobalStoreDefinition,
         location: &'static Location<'static>,
     ) -> usize {
+        self.check_limit(&definition.store);
         self.internal_names.global_store(&definition.store.name);
         let source = self.add_node(
             definition.source_name.clone(),

@@ -22,8 +22,11 @@ pub(crate) use store::{Cleanup, GlobalStoreDefinition, StoreDefinition};
 pub(crate) use sub_topology::SubTopology;
 pub(crate) use topic::TopicName;
 
+use crate::StreamsConfig;
+use crate::config::DslStore;
 use std::fmt;
 use std::sync::Arc;
+use streams_state::StoreBackend;
 
 /// A finished topology: what [`StreamsBuilder::build`](crate::StreamsBuilder::build) returns, ready for
 /// [`KafkaStreams`](crate::KafkaStreams) or the test driver. Cheap to clone.
@@ -53,6 +56,7 @@ pub struct Topology {
 }
 
 /// Everything a topology consists of.
+#[derive(Clone)]
 pub(crate) struct TopologyParts {
     pub(crate) nodes: Vec<NodeDefinition>,
     pub(crate) stores: Vec<Arc<StoreDefinition>>,
@@ -75,6 +79,32 @@ impl Topology {
         Topology {
             inner: Arc::new(parts),
         }
+    }
+
+    /// The same topology with its stores where a configuration has them, but for those that were given a place.
+    pub(crate) fn configured(self, config: &StreamsConfig) -> Topology {
+        match config.default_dsl_store() {
+            DslStore::InMemory => self.placed(&StoreBackend::Memory),
+            DslStore::RocksDb => self,
+        }
+    }
+
+    /// The same topology with its stores in this place, but for those that were given one.
+    fn placed(self, backend: &StoreBackend) -> Topology {
+        let place = |store: &mut Arc<StoreDefinition>| {
+            if store.is_anywhere {
+                *store = Arc::new(store.placed(backend));
+            }
+        };
+        let mut parts = Arc::unwrap_or_clone(self.inner);
+        parts.stores.iter_mut().for_each(place);
+        for sub_topology in &mut parts.sub_topologies {
+            sub_topology.stores.iter_mut().for_each(place);
+        }
+        for global in &mut parts.global_stores {
+            place(&mut global.store);
+        }
+        Topology::new(parts)
     }
 
     pub(crate) fn parts(&self) -> &TopologyParts {

@@ -26,6 +26,7 @@ pub(crate) type OperatorFactory =
 pub(crate) type SourceFactory =
     Arc<dyn Fn(&mut Scope<'_>, NodeId) -> Result<Vec<Box<dyn Input>>> + Send + Sync>;
 
+#[derive(Clone)]
 pub(crate) struct NodeDefinition {
     pub(crate) name: Arc<str>,
     pub(crate) kind: NodeKind,
@@ -71,6 +72,7 @@ pub(crate) enum RecordEffect {
     Other,
 }
 
+#[derive(Clone)]
 pub(crate) enum NodeKind {
     Source {
         topics: Vec<TopicName>,

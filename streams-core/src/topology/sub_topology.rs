@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A connected part of the topology; one task runs it for each partition.
+#[derive(Clone)]
 pub(crate) struct SubTopology {
     pub(crate) id: u32,
     /// Its nodes in the order they were written.

@@ -16,16 +16,11 @@ pub struct KeyValueState<K, V> {
 }
 
 impl<K: 'static, V: 'static> KeyValueState<K, V> {
-    /// `timestamped`: whether values are stored behind their timestamp.
-    pub(crate) fn new(
-        key: BoxSerde<K>,
-        value: BoxSerde<V>,
-        timestamped: bool,
-        arguments: &StateArguments,
-    ) -> Self {
+    /// Over a store without versions.
+    pub(crate) fn new(key: BoxSerde<K>, value: BoxSerde<V>, arguments: &StateArguments) -> Self {
         KeyValueState {
             key,
-            view: View::new(Below::KeyValue, value, timestamped, arguments),
+            view: View::new(Below::KeyValue, value, arguments),
         }
     }
 
@@ -37,7 +32,7 @@ impl<K: 'static, V: 'static> KeyValueState<K, V> {
     ) -> Self {
         KeyValueState {
             key,
-            view: View::new(Below::Versioned, value, false, arguments),
+            view: View::new(Below::Versioned, value, arguments),
         }
     }
 

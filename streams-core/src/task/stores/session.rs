@@ -37,7 +37,7 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
     pub(crate) fn new(key: BoxSerde<K>, value: BoxSerde<V>, arguments: &StateArguments) -> Self {
         SessionState {
             key,
-            view: View::new(Below::Session, value, false, arguments),
+            view: View::new(Below::Session, value, arguments),
             cached: BTreeSet::new(),
         }
     }

@@ -310,6 +310,9 @@ mod tests {
             changelog: Some(("log".into(), 0)),
             cached: false,
             elides_tombstones: false,
+            timestamped: false,
+            timed: false,
+            max_entries: None,
         })
     }
 

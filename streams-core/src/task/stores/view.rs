@@ -44,6 +44,7 @@ pub(super) struct View<V> {
     below: Below,
     value: BoxSerde<V>,
     timestamped: bool,
+    timed: bool,
     changelog: Option<Changelog>,
     pub(super) cache: Option<Cache<V>>,
     /// Whether a flush leaves out the deletion of what the store does not have.
@@ -79,17 +80,13 @@ pub struct Cause<'a> {
 }
 
 impl<V: 'static> View<V> {
-    pub(super) fn new(
-        below: Below,
-        value: BoxSerde<V>,
-        timestamped: bool,
-        arguments: &StateArguments,
-    ) -> Self {
+    pub(super) fn new(below: Below, value: BoxSerde<V>, arguments: &StateArguments) -> Self {
         View {
             index: arguments.index,
             below,
             value,
-            timestamped,
+            timestamped: arguments.timestamped,
+            timed: arguments.timed,
             changelog: arguments.changelog.clone().map(Changelog::new),
             cache: arguments.cached.then(Cache::new),
             elides_tombstones: arguments.elides_tombstones,
@@ -394,7 +391,7 @@ impl<V: 'static> View<V> {
         if let Some(changelog) = &self.changelog {
             let skip = if self.timestamped { 8 } else { 0 };
             let logged = match value {
-                Some(_) if self.timestamped => timestamp,
+                Some(_) if self.timed => timestamp,
                 _ if self.below == Below::Versioned => timestamp,
                 _ => context_timestamp,
             };

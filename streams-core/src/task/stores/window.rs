@@ -50,7 +50,6 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
     pub(crate) fn new(
         key: BoxSerde<K>,
         value: BoxSerde<V>,
-        timestamped: bool,
         scan_order: ScanOrder,
         arguments: &StateArguments,
     ) -> Self {
@@ -58,7 +57,7 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
             key,
             scan_order,
             cached: None,
-            view: View::new(Below::Window, value, timestamped, arguments),
+            view: View::new(Below::Window, value, arguments),
         }
     }
 

@@ -34,6 +34,10 @@ impl Graph {
         } = rewrite;
         graph.internal_names.check(options.explicit_names)?;
         let reuse = options.optimization.reuse_ktable_source_topics;
+        let place = |store: Arc<StoreDefinition>| match &graph.store_backend {
+            Some(backend) if store.is_anywhere => Arc::new(store.placed(backend)),
+            _ => store,
+        };
         let stores: Vec<Arc<StoreDefinition>> = graph
             .stores
             .iter()
@@ -41,6 +45,7 @@ impl Graph {
                 (Some(topic), true) => Arc::new(store.definition.changed_by(topic.clone())),
                 _ => store.definition.clone(),
             })
+            .map(place)
             .collect();
         // Indices stay, so that factories which hold them stay right; an unwanted store belongs to no node.
         for (id, store) in graph.stores.iter().enumerate() {
@@ -72,6 +77,7 @@ impl Graph {
                 Some(position) => {
                     let mut global = pending_globals.remove(position).definition;
                     global.sub_topology = id;
+                    global.store = place(global.store);
                     global_stores.push(global);
                 }
                 None => sub_topologies.push(sub_topology::describe_group(

@@ -7,7 +7,7 @@ use streams_core::partitioner::Partitions;
 use streams_core::serdes::{BoxSerde, Serde, SerdeError, default_serde};
 use streams_core::{
     Consumed, ExtractorRecord, FailOnInvalidTimestamp, Given, Grouped, History,
-    LogAndSkipOnInvalidTimestamp, Materialized, OffsetReset, Produced, Repartitioned,
+    LogAndSkipOnInvalidTimestamp, Materialized, OffsetReset, Produced, Repartitioned, StoreBackend,
     TimestampExtractor, Unversioned, UsePartitionTimeOnInvalidTimestamp, Versioned,
     WallclockTimestampExtractor,
 };
@@ -226,16 +226,25 @@ pub(super) fn materialized<V: AnyValue>(
 ) -> Result<Materialized<Given<V>, Unversioned>, Wrong> {
     let options = step.options("materialized");
     let mut kept = match options.text("name") {
+        Some(name) if options.text("supplier") == Some("lru") => {
+            let max_entries = options.number("max_entries").unwrap_or(1).unsigned_abs();
+            Materialized::lru_map(name, max_entries as usize)
+        }
         Some(name) => Materialized::named(name),
         None => Materialized::new(),
     };
     match options.text("supplier") {
-        None | Some("rocksdb") => {}
+        None | Some("lru") => {}
+        Some("rocksdb") => kept = kept.with_backend(StoreBackend::RocksDb),
+        Some("rocksdb_plain") => kept = kept.without_timestamps(),
         Some("in_memory") => kept = kept.in_memory(),
-        Some(other) => return Err(Wrong::not_interpreted(format!("supplier '{other}'"))),
+        Some("versioned") => return Err(Wrong::refused("a versioned store of windows")),
+        Some(other) => return Err(Wrong::new(format!("there is no supplier '{other}'"))),
     }
-    if options.text("store") == Some("in_memory") {
-        kept = kept.in_memory();
+    match options.text("store") {
+        Some("in_memory") => kept = kept.in_memory(),
+        Some(_) => kept = kept.with_backend(StoreBackend::RocksDb),
+        None => {}
     }
     if let Some(retention) = options.ms("retention") {
         kept = kept.with_retention(retention);
