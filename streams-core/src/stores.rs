@@ -344,10 +344,18 @@ pub(crate) struct StoreOptions {
 }
 
 impl StoreOptions {
-    /// Of a store in this place, which nobody changes.
+    /// Of a store without a cache in this place.
     pub(crate) fn of(backend: StoreBackend, logging: Option<BTreeMap<String, String>>) -> Self {
         StoreOptions {
             backend: Some(backend),
+            ..StoreOptions::anywhere(logging)
+        }
+    }
+
+    /// Of a store without a cache where stores are by default.
+    pub(crate) fn anywhere(logging: Option<BTreeMap<String, String>>) -> Self {
+        StoreOptions {
+            backend: None,
             cached: false,
             logging,
             plain: false,

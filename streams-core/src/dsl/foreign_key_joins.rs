@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
-use streams_state::{StoreBackend, StoreKind};
+use streams_state::StoreKind;
 
 impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
     /// The rows of this table that refer to a row of the other one, joined with it. The closure returns the key of that row,
@@ -526,11 +526,7 @@ fn add_subscription_store(
             Box::new(SubscriptionState::new(arguments)) as Box<dyn AnyState>
         }),
     };
-    let options = StoreOptions {
-        backend: StoreBackend::RocksDb,
-        cached: false,
-        logging: Some(BTreeMap::new()),
-    };
+    let options = StoreOptions::anywhere(Some(BTreeMap::new()));
     let definition = store_definition(name, parts, options, location);
     graph.add_store(definition, Rc::new(Cell::new(true)))
 }

@@ -508,11 +508,8 @@ impl Materialized<ByDefault> {
             name: None,
             value: ByDefault,
             options: StoreOptions {
-                backend: None,
                 cached: true,
-                logging: Some(BTreeMap::new()),
-                plain: false,
-                max_entries: None,
+                ..StoreOptions::anywhere(Some(BTreeMap::new()))
             },
             retention: None,
             history: None,
@@ -676,7 +673,7 @@ impl<S, H> Materialized<S, H> {
     /// # let (input, output) = (driver.input("clicks", Utf8, Utf8), driver.output("clicks-per-user", Utf8, I64));
     /// driver.pipe_at(&input, "ann", "home", 20)?;
     /// driver.pipe_at(&input, "ann", "cart", 10)?;
-    /// let times: Vec<i64> = driver.read_all(&output)?.iter().map(|count| count.timestamp).collect();
+    /// let times: Vec<i64> = driver.read_records(&output)?.iter().map(|count| count.timestamp).collect();
     /// // With timestamps both would be 20.
     /// assert_eq!(times, [20, 10]);
     /// # Ok::<(), streams_core::Error>(())
