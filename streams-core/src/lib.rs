@@ -41,9 +41,9 @@ pub use dsl::windows::{EmitStrategy, TimeWindows};
 pub use dsl::{
     AlwaysThere, BranchedKStream, Branches, BufferConfig, ByDefault, Consumed, Deletable, Eager,
     Given, GlobalKTable, Grouped, Grouping, HoldsBack, Joined, KGroupedStream, KGroupedTable,
-    KStream, KTable, Materialized, Named, Partitioned, Partitioning, Permanent, Produced, Rekeyed,
-    RepartitionSerdes, Repartitioned, RowState, SameKey, SessionWindowedKStream, SessionWindows,
-    SlidingWindowedKStream, SlidingWindows, StreamsBuilder, Strict, Suppressed,
+    KStream, KTable, Materialized, Named, Partitioned, Partitioning, Permanent, Printed, Produced,
+    Rekeyed, RepartitionSerdes, Repartitioned, RowState, SameKey, SessionWindowedKStream,
+    SessionWindows, SlidingWindowedKStream, SlidingWindows, StreamsBuilder, Strict, Suppressed,
     TimeWindowedKStream, UntilTimeLimit, UntilWindowCloses, ValueSerde, Windows, Writes,
 };
 pub use dsl::{

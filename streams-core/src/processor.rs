@@ -71,9 +71,13 @@
 //! ```
 
 mod fixed_key;
+mod supplier;
 mod value_transformer;
 
 pub use fixed_key::{FixedKeyContext, FixedKeyProcessor, FixedKeyRecord};
+pub use supplier::{
+    ConnectedStore, FixedKeyProcessorSupplier, ProcessorSupplier, ValueTransformerWithKeySupplier,
+};
 pub use value_transformer::{ValueTransformerContext, ValueTransformerWithKey};
 
 use crate::error::Result;

@@ -213,6 +213,7 @@ pub(crate) fn duration_ms(duration: Duration) -> i64 {
 }
 
 /// Everything about a store but its name and options.
+#[derive(Clone)]
 pub(crate) struct StoreParts {
     pub(crate) kind: StoreKind,
     pub(crate) timestamped: bool,
@@ -370,6 +371,19 @@ pub struct StoreBuilder<S> {
     pub(crate) parts: StoreParts,
     pub(crate) options: StoreOptions,
     kind: PhantomData<fn() -> S>,
+}
+
+impl<S> Clone for StoreBuilder<S> {
+    /// The same store: it can be brought along by several suppliers, see
+    /// [`ProcessorSupplier`](crate::processor::ProcessorSupplier).
+    fn clone(&self) -> Self {
+        StoreBuilder {
+            name: self.name.clone(),
+            parts: self.parts.clone(),
+            options: self.options.clone(),
+            kind: PhantomData,
+        }
+    }
 }
 
 impl<S> StoreBuilder<S> {

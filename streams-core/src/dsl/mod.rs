@@ -15,6 +15,7 @@ mod grouping;
 mod join_windows;
 mod options;
 mod partitioning;
+mod printed;
 mod repartition;
 mod same_key;
 mod session_windowed_stream;
@@ -59,6 +60,7 @@ pub use options::{
 };
 pub use options::{History, NoHistory, Unversioned};
 pub use partitioning::{Partitioned, Partitioning, Rekeyed, RepartitionSerdes};
+pub use printed::Printed;
 pub use same_key::SameKey;
 pub use session_windowed_stream::SessionWindowedKStream;
 pub use session_windows::SessionWindows;

@@ -14,8 +14,6 @@ use crate::operators::peek::Peek;
 use crate::serdes::BoxSerde;
 use crate::topology::node::OperatorFactory;
 use crate::topology::{NodeId, RecordEffect};
-use std::fmt::Debug;
-use std::io::Write;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
@@ -466,30 +464,6 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
     #[track_caller]
     pub fn for_each(&self, action: impl Fn(&K, &V) + Send + Sync + 'static) {
         self.add("KSTREAM-FOREACH-", peek_node(action), Location::caller());
-    }
-
-    /// Prints each record to standard output, `[label]: key, value` as Kafka Streams' `Printed.toSysOut` does, both in their
-    /// `Debug` form. When nobody reads the output any more, nothing is printed.
-    ///
-    /// ```
-    /// # use streams_core::{Consumed, StreamsBuilder};
-    /// let builder = StreamsBuilder::new();
-    /// builder.stream::<String, i64>("amounts", Consumed::new()).print("amounts");
-    /// # builder.build()?;
-    /// # Ok::<(), streams_core::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn print(&self, label: &str)
-    where
-        K: Debug,
-        V: Debug,
-    {
-        let label = label.to_owned();
-        let action = move |key: &K, value: &V| {
-            // A closed pipe at the other end is no reason to stop processing.
-            let _ = writeln!(std::io::stdout(), "[{label}]: {key:?}, {value:?}");
-        };
-        self.add("KSTREAM-PRINTER-", peek_node(action), Location::caller());
     }
 
     /// The records of both streams in one, in no particular order between them.

@@ -1,14 +1,15 @@
 //! User code in a stream: `process` and `process_values`.
 
+use super::builder::store_definition;
 use super::partitioning::{Partitioning, Rekeyed};
 use super::stream::KStream;
 use super::stream_node;
 use crate::operators::process::{Process, ProcessValues};
 use crate::operators::{Punctuate, Reached, StreamOperator};
-use crate::processor::{FixedKeyProcessor, Processor};
+use crate::processor::{ConnectedStore, FixedKeyProcessorSupplier, ProcessorSupplier};
 use crate::topology::build::Graph;
-use crate::topology::{NodeId, Scope};
-use std::cell::RefCell;
+use crate::topology::{NodeId, Scope, StoreDefinition};
+use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::rc::Rc;
@@ -18,17 +19,18 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
     ///
     /// `supplier` makes a processor for each task; `stores` names the stores it uses.
     #[track_caller]
-    pub fn process<K2: 'static, V2: 'static, Q: Processor<K, V, K2, V2>>(
+    pub fn process<K2: 'static, V2: 'static>(
         &self,
-        supplier: impl Fn() -> Q + Send + Sync + 'static,
+        supplier: impl ProcessorSupplier<K, V, K2, V2>,
         stores: &[&str],
     ) -> KStream<K2, V2, Rekeyed> {
         let location = Location::caller();
+        let own = supplier.stores();
         let node = self.add_processor(
             "KSTREAM-PROCESSOR-",
             stream_node::<K, V>(move |scope, id| {
                 let process = Process {
-                    processor: supplier(),
+                    processor: supplier.get(),
                     name: scope.node(id).name.clone(),
                     punctuated: scope.punctuates.len(),
                     stores: connected_stores(scope, id),
@@ -46,7 +48,7 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
             }),
             location,
         );
-        self.connect(node, stores, location);
+        self.connect(node, own, stores, location);
         self.behind(node, None, None)
     }
 
@@ -92,17 +94,18 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
     /// # Ok::<(), streams_core::Error>(())
     /// ```
     #[track_caller]
-    pub fn process_values<V2: 'static, Q: FixedKeyProcessor<K, V, V2>>(
+    pub fn process_values<V2: 'static>(
         &self,
-        supplier: impl Fn() -> Q + Send + Sync + 'static,
+        supplier: impl FixedKeyProcessorSupplier<K, V, V2>,
         stores: &[&str],
     ) -> KStream<K, V2, P> {
         let location = Location::caller();
+        let own = supplier.stores();
         let node = self.add_processor(
             "KSTREAM-PROCESSVALUES-",
             stream_node::<K, V>(move |scope, id| {
                 let process = Process {
-                    processor: supplier(),
+                    processor: supplier.get(),
                     name: scope.node(id).name.clone(),
                     punctuated: scope.punctuates.len(),
                     stores: connected_stores(scope, id),
@@ -120,12 +123,41 @@ impl<K: 'static, V: 'static, P: Partitioning> KStream<K, V, P> {
             }),
             location,
         );
-        self.connect(node, stores, location);
+        self.connect(node, own, stores, location);
         self.behind(node, self.key.clone(), None)
     }
 
-    fn connect(&self, node: NodeId, stores: &[&str], location: &'static Location<'static>) {
-        connect_named(&mut self.graph.borrow_mut(), node, stores, location);
+    fn connect(
+        &self,
+        node: NodeId,
+        own: Vec<ConnectedStore>,
+        stores: &[&str],
+        location: &'static Location<'static>,
+    ) {
+        let mut graph = self.graph.borrow_mut();
+        connect_own(&mut graph, node, own, location);
+        connect_named(&mut graph, node, stores, location);
+    }
+}
+
+/// Connects a node of user code to the stores that its supplier brings along, and adds those that no other has brought.
+pub(super) fn connect_own(
+    graph: &mut Graph,
+    node: NodeId,
+    stores: Vec<ConnectedStore>,
+    location: &'static Location<'static>,
+) {
+    for store in stores {
+        graph.check_name(&store.name);
+        let known = graph.store_made_by(&store.name, &store.parts.state);
+        let index = known.unwrap_or_else(|| {
+            let definition = StoreDefinition {
+                elides_tombstones: false,
+                ..store_definition(store.name, store.parts, store.options, location)
+            };
+            graph.add_store(definition, Rc::new(Cell::new(true)))
+        });
+        graph.connect(node, index);
     }
 }
 

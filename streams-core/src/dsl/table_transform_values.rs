@@ -1,7 +1,7 @@
 //! `transform_values`: user code with stores that makes each row's value.
 
 use super::options::{History, Materialized, ValueSerde};
-use super::stream_processors::{connect_named, connected_stores};
+use super::stream_processors::{connect_named, connect_own, connected_stores};
 use super::table::{Deletable, GetterFactory, KTable, RowState, StoresWanted};
 use super::table_node;
 use super::table_store::{ResultStore, result_children};
@@ -10,7 +10,7 @@ use crate::operators::Punctuate;
 use crate::operators::table_transform_values::{
     SharedTransformer, TableTransformValues, TransformValuesGetter, Transformer,
 };
-use crate::processor::ValueTransformerWithKey;
+use crate::processor::{ValueTransformerWithKey, ValueTransformerWithKeySupplier};
 use crate::topology::{NodeId, Scope};
 use std::cell::RefCell;
 use std::panic::Location;
@@ -68,9 +68,9 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
     /// # Ok::<(), streams_core::Error>(())
     /// ```
     #[track_caller]
-    pub fn transform_values<V2: 'static, Q: ValueTransformerWithKey<K, V, V2>>(
+    pub fn transform_values<V2: 'static>(
         &self,
-        supplier: impl Fn() -> Q + Send + Sync + 'static,
+        supplier: impl ValueTransformerWithKeySupplier<K, V, V2>,
         stores: &[&str],
     ) -> KTable<K, V2, T::Filtered> {
         self.transformed(supplier, stores, None, Location::caller())
@@ -111,15 +111,14 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
     /// # Ok::<(), streams_core::Error>(())
     /// ```
     #[track_caller]
-    pub fn transform_values_with<V2, Q, H>(
+    pub fn transform_values_with<V2, H>(
         &self,
-        supplier: impl Fn() -> Q + Send + Sync + 'static,
+        supplier: impl ValueTransformerWithKeySupplier<K, V, V2>,
         stores: &[&str],
         materialized: Materialized<impl ValueSerde<V2>, H>,
     ) -> KTable<K, V2, H::Rows<Deletable>>
     where
         V2: 'static,
-        Q: ValueTransformerWithKey<K, V, V2>,
         H: History,
     {
         let location = Location::caller();
@@ -133,9 +132,9 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
             .computed_with_materialized(stored)
     }
 
-    fn transformed<V2: 'static, T2: RowState, Q: ValueTransformerWithKey<K, V, V2>>(
+    fn transformed<V2: 'static, T2: RowState>(
         &self,
-        supplier: impl Fn() -> Q + Send + Sync + 'static,
+        supplier: impl ValueTransformerWithKeySupplier<K, V, V2>,
         stores: &[&str],
         store: Option<ResultStore<V2>>,
         location: &'static Location<'static>,
@@ -143,6 +142,7 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         let parts = &self.parts;
         let mut graph = parts.graph.borrow_mut();
         let name = graph.name_or(self.given_name(), "KTABLE-TRANSFORMVALUES-");
+        let own = supplier.stores();
         let supplier = Arc::new(supplier);
         let (make, made) = (supplier.clone(), store.clone());
         let node = graph.add_processor(
@@ -151,7 +151,7 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
             table_node::<K, V>(move |scope, id| {
                 let connected = connected_stores(scope, id);
                 Ok(Box::new(TableTransformValues {
-                    transformer: transformer(scope, id, make(), connected),
+                    transformer: transformer(scope, id, make.get(), connected),
                     sends_old_values: made.is_none() && scope.node(id).sends_old_values,
                     children: result_children(scope, id, &made, false)?,
                 }))
@@ -165,12 +165,14 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
             let parent = parent(scope);
             Box::new(TransformValuesGetter {
                 parent,
-                transformer: transformer(scope, node, supplier(), Vec::new()),
+                transformer: transformer(scope, node, supplier.get(), Vec::new()),
             })
         });
         let mut result: KTable<K, V2, T2> = self.result(&mut graph, node, store, value, computed);
+        let has_stores = !stores.is_empty() || !own.is_empty();
+        connect_own(&mut graph, node, own, location);
         connect_named(&mut graph, node, stores, location);
-        if !is_stored && !stores.is_empty() {
+        if !is_stored && has_stores {
             let parent = parts.stores.clone();
             let looked_up: StoresWanted = Rc::new(move |graph| {
                 let name = graph.name_of(node).clone();

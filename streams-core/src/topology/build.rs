@@ -8,7 +8,7 @@ pub(crate) use self_join::SelfJoin;
 use super::internal_names::InternalNames;
 use super::node::{NodeDefinition, NodeId, NodeKind, OperatorFactory, RecordEffect, SourceFactory};
 use super::optimize::{Lift, Repartition};
-use super::store::{GlobalStoreDefinition, StoreDefinition};
+use super::store::{GlobalStoreDefinition, StateFactory, StoreDefinition};
 use super::topic::{InternalTopic, OffsetReset, RecordTypes, TopicName};
 use crate::config::TopologyOptimization;
 use crate::error::Error;
@@ -363,6 +363,13 @@ impl Graph {
         self.stores
             .iter()
             .position(|store| store.definition.name == name)
+    }
+
+    /// The index of a store by its name, if it is the very one that this factory makes.
+    pub(crate) fn store_made_by(&self, name: &str, state: &StateFactory) -> Option<usize> {
+        self.stores.iter().position(|store| {
+            store.definition.name == name && Arc::ptr_eq(&store.definition.state, state)
+        })
     }
 
     /// Adds a global table's two nodes and its store.
