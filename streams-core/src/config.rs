@@ -84,7 +84,8 @@
 //! With `processing.guarantee=exactly_once_v2` a record counts once, whatever crashes: a thread writes the results of its
 //! tasks, the changes of their stores and the offsets they have reached in one transaction (KIP-447), which it commits every
 //! `commit.interval.ms`. A consumer of the results sees that when it has `isolation.level=read_committed`; others also see what
-//! is aborted later. What user code does elsewhere, such as a request to a server, is no part of it.
+//! is aborted later. Dead letters are part of the transaction, so that of a record that stops the application is not committed.
+//! What user code does elsewhere, such as a request to a server, is no part of it.
 //!
 //! ```
 //! use std::time::Duration;

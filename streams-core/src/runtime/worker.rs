@@ -523,7 +523,8 @@ impl<B: Broker> Worker<B> {
     /// After a record that cannot be handled, writes what a handler wants to be written before the application stops. That is
     /// tried once: the record is handled again at the next start.
     fn send_dead_letters(&mut self, error: &Error) {
-        if error.kind() != ErrorKind::Data {
+        // With exactly-once they are part of the transaction, which is aborted: in Kafka Streams, too.
+        if error.kind() != ErrorKind::Data || self.producer.is_transactional() {
             return;
         }
         let mut sent = Ok(());
