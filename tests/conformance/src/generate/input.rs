@@ -32,12 +32,22 @@ impl Generator {
             if self.commits && self.random.percent(20) {
                 input.push(json!({"commit": true}));
             }
-            time += self.random.one(&[0, 0, 0, 1, 1, 2, 4, 5, 9, 10, 11, 30]);
+            let ahead = self.random.one(&[0, 0, 0, 1, 1, 2, 4, 5, 9, 10, 11, 30]);
+            time += match self.random.percent(20) {
+                true => self.bound().unwrap_or(ahead),
+                false => ahead,
+            };
             if self.random.percent(3) && self.leaps {
                 time += self.random.one(&[200, 5_000, 100_000, 200_000]);
             }
             let back = match self.random.percent(25) {
-                true => self.random.one(&[1, 2, 5, 10, 11, 15, 20, 40]),
+                true => {
+                    let back = self.random.one(&[1, 2, 5, 10, 11, 15, 20, 40]);
+                    match self.random.percent(60) {
+                        true => self.bound().unwrap_or(back),
+                        false => back,
+                    }
+                }
                 false => 0,
             };
             let record = self.record(i64::max(0, time - back), nulls);
@@ -47,6 +57,15 @@ impl Generator {
             input.push(json!({"commit": true}));
         }
         input
+    }
+
+    /// As far as a window, a grace period or several of them reach, or just not, or just beyond.
+    fn bound(&mut self) -> Option<i64> {
+        if self.spans.is_empty() {
+            return None;
+        }
+        let near = self.random.one(&[-1, 0, 0, 1]);
+        Some((self.random.one(&self.spans.clone()) + near).max(0))
     }
 
     fn record(&mut self, time: i64, nulls: usize) -> Json {

@@ -70,6 +70,8 @@ struct Generator {
     merges_topics: bool,
     /// Whether time may leap over a store's retention.
     leaps: bool,
+    /// Sizes of windows, grace periods and the like, around which times matter.
+    spans: Vec<i64>,
     /// Joins of the operation that is being made up.
     joins: usize,
 }
@@ -88,6 +90,7 @@ pub fn scenario(seed: u64) -> Json {
         waits: false,
         merges_topics: false,
         leaps: true,
+        spans: Vec::new(),
         joins: 0,
     };
     let mut scenario = Map::new();

@@ -66,7 +66,9 @@ impl Generator {
             windows["after"] = after.into();
         }
         let size = before + after;
+        self.spans.extend([before, after]);
         let grace = windows["grace"].as_i64().unwrap_or(0);
+        self.spans.extend([before + grace, after + grace]);
         step["windows"] = windows;
         if !self.random.percent(35) {
             return;
@@ -111,6 +113,7 @@ impl Generator {
         if versioned && self.random.percent(50) {
             let grace = self.random.one(&[0, 5, 10]);
             options.insert("grace".into(), grace.into());
+            self.spans.push(grace);
             // Kafka Streams fails when a left join with a grace period has a null key.
             step["of"] = self.filtered(&step["of"], "key_not_null");
         }

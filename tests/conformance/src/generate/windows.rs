@@ -48,7 +48,7 @@ impl Generator {
             }
             _ => {}
         }
-        self.window_store(&mut step, emits_at_close);
+        self.window_store(&mut step, keys, emits_at_close);
         self.maybe_named(&mut step);
         let handle = self.add(step, TABLE, keys, op == "count");
         handle.closes = may_close && !emits_at_close;
@@ -65,7 +65,7 @@ impl Generator {
         if keys == Keys::Session {
             step["merger"] = "bar".into();
         }
-        self.window_store(&mut step, false);
+        self.window_store(&mut step, keys, false);
         // In Kafka Streams its rows cannot be looked up, so nothing of tables can be done with it.
         let table = self.name("t");
         self.push(&table, step);
@@ -77,11 +77,13 @@ impl Generator {
         );
     }
 
-    fn window_store(&mut self, step: &mut Json, emits_at_close: bool) {
+    fn window_store(&mut self, step: &mut Json, keys: Keys, emits_at_close: bool) {
         if self.random.percent(65) {
             let mut options = self.store_options();
             // Windows in memory are forgotten as those on disk are.
-            if self.random.percent(20) {
+            // Closed sessions come in another order out of memory.
+            let may_be_in_memory = !emits_at_close || keys != Keys::Session;
+            if self.random.percent(20) && may_be_in_memory {
                 options["store"] = "in_memory".into();
                 options["retention"] = DAY_MS.into();
             }
@@ -122,9 +124,17 @@ impl Generator {
                 return (windows, Keys::Time);
             }
         };
+        let mut closes = 0;
+        for span in ["size", "advance", "difference", "gap"] {
+            let span = windows[span].as_i64().unwrap_or(0);
+            self.spans.extend((span > 0).then_some(span));
+            closes = closes.max(span);
+        }
         if self.random.percent(85) {
             windows["grace"] = grace.into();
+            closes += grace;
         }
+        self.spans.push(closes);
         (windows, keys)
     }
 }
