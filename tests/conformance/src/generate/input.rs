@@ -3,7 +3,7 @@
 use super::Generator;
 use serde_json::{Value as Json, json};
 
-const INPUTS_MAX: usize = 24;
+const INPUTS_MAX: usize = 48;
 
 /// A topic that the topology reads, and what may be in it.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +24,7 @@ impl Generator {
         let mut input = Vec::new();
         let mut time = self.random.one(&[0, 0, 5, 100, 1000]);
         let nulls = self.random.one(&[0, 5, 20]);
-        for _ in 0..4 + self.random.below(INPUTS_MAX) {
+        for _ in 0..6 + self.random.below(INPUTS_MAX) {
             if self.random.percent(5) && !self.waits {
                 input.push(json!({"advance": self.random.one(&[1, 10, 100, 2000])}));
                 continue;
@@ -40,10 +40,10 @@ impl Generator {
             if self.random.percent(3) && self.leaps {
                 time += self.random.one(&[200, 5_000, 100_000, 200_000]);
             }
-            let back = match self.random.percent(25) {
+            let back = match self.random.percent(35) {
                 true => {
                     let back = self.random.one(&[1, 2, 5, 10, 11, 15, 20, 40]);
-                    match self.random.percent(60) {
+                    match self.random.percent(75) {
                         true => self.bound().unwrap_or(back),
                         false => back,
                     }
@@ -64,7 +64,7 @@ impl Generator {
         if self.spans.is_empty() {
             return None;
         }
-        let near = self.random.one(&[-1, 0, 0, 1]);
+        let near = self.random.one(&[-1, 0, 0, 0, 1]);
         Some((self.random.one(&self.spans.clone()) + near).max(0))
     }
 

@@ -112,7 +112,7 @@ pub fn scenario(seed: u64) -> Json {
 
 impl Generator {
     fn topology(&mut self) {
-        for _ in 0..1 + self.random.below(3) {
+        for _ in 0..self.random.one(&[1, 1, 2, 2, 3]) {
             self.source();
         }
         for _ in 0..1 + self.random.below(OPERATIONS_MAX) {

@@ -9,7 +9,12 @@ impl Generator {
         if self.random.percent(50) {
             let mut step = json!({"op": "to_table", "of": of.name});
             self.maybe_named(&mut step);
-            let kind = self.maybe_materialized(&mut step, 60);
+            // Kafka Streams has forgotten the serdes of merged streams, and takes the default ones, of text.
+            let percent = match of.is_long {
+                true => 100,
+                false => 60,
+            };
+            let kind = self.maybe_materialized(&mut step, percent);
             self.add(step, kind, of.keys, of.is_long);
             return;
         }
