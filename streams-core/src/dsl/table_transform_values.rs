@@ -160,11 +160,13 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         );
         let is_stored = store.is_some();
         let value = store.as_ref().map(|store| store.value.clone());
-        let parent = parts.getter.clone();
+        let (parent, key) = (parts.getter.clone(), parts.key.clone());
         let computed: GetterFactory<K, V2> = Arc::new(move |scope| {
             let parent = parent(scope);
             Box::new(TransformValuesGetter {
                 parent,
+                key: key.clone(),
+                key_bytes: Vec::new(),
                 transformer: transformer(scope, node, supplier.get(), Vec::new()),
             })
         });

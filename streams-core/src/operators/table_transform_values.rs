@@ -8,6 +8,7 @@ use crate::processor::{
     NodeReference, ProcessorContext, Schedule, ValueTransformerContext, ValueTransformerWithKey,
 };
 use crate::record::Headers;
+use crate::serdes::BoxSerde;
 use crate::task::context::Context;
 use crate::task::stores::{Found, Origin};
 use std::cell::RefCell;
@@ -146,18 +147,25 @@ where
 pub(crate) struct TransformValuesGetter<Q, K, V, VOut> {
     pub(crate) parent: Box<dyn TableGetter<K, V>>,
     pub(crate) transformer: SharedTransformer<Q, K, V, VOut>,
+    /// Tells a null key, of which there is no row to transform.
+    pub(crate) key: BoxSerde<K>,
+    pub(crate) key_bytes: Vec<u8>,
 }
 
-impl<Q, K, V, VOut> TransformValuesGetter<Q, K, V, VOut>
+impl<Q, K: 'static, V, VOut> TransformValuesGetter<Q, K, V, VOut>
 where
     Q: ValueTransformerWithKey<K, V, VOut>,
 {
     fn transformed(
-        &self,
+        &mut self,
         key: &K,
         found: Option<Found<V>>,
         context: &mut Context,
     ) -> Result<Option<Found<VOut>>> {
+        self.key_bytes.clear();
+        if !self.key.serialize_nullable(key, &mut self.key_bytes)? {
+            return Ok(None);
+        }
         let timestamp = found.as_ref().map_or(-1, |found| found.timestamp);
         let value = found.map_or_else(Rc::default, |found| found.value);
         // Where the row came from is not known any more.
@@ -179,7 +187,7 @@ where
     }
 }
 
-impl<Q, K, V, VOut> TableGetter<K, VOut> for TransformValuesGetter<Q, K, V, VOut>
+impl<Q, K: 'static, V, VOut> TableGetter<K, VOut> for TransformValuesGetter<Q, K, V, VOut>
 where
     Q: ValueTransformerWithKey<K, V, VOut>,
 {
