@@ -80,7 +80,9 @@ impl Generator {
         let is_text = |other: &Handle| {
             other.kind == Kind::Stream && other.keys == Keys::Text && !other.is_long
         };
+        // Two groups of one stream that need the same repartition topic are refused here even where it would be merged.
         if self.random.percent(60)
+            && !self.merges_topics
             && let Some(other) = self.pick(is_text)
         {
             let other = self.group(&other);
