@@ -171,7 +171,7 @@ pub struct Suppressed<U> {
     pub(crate) name: Option<String>,
     pub(crate) buffered: Buffered,
     pub(crate) logging: Option<BTreeMap<String, String>>,
-    wait_ms: i64,
+    pub(super) wait_ms: i64,
     until: PhantomData<fn() -> U>,
 }
 
@@ -211,7 +211,7 @@ impl<U> Suppressed<U> {
     }
 }
 
-/// A [`Suppressed`] for tables with keys `K`.
+/// What a [`Suppressed`] of a table with keys `K` can wait for.
 #[diagnostic::on_unimplemented(
     message = "only windows close, and the keys of this table are `{K}`",
     label = "this table is not windowed",
@@ -220,7 +220,7 @@ impl<U> Suppressed<U> {
 pub trait HoldsBack<K>: sealed::Sealed {
     #[doc(hidden)]
     #[allow(private_interfaces)]
-    fn held_until(&self) -> Held<K>;
+    fn held_until(wait_ms: i64) -> Held<K>;
 }
 
 /// What there is to know about the time of a change.
@@ -233,24 +233,25 @@ pub(crate) struct Held<K> {
 
 mod sealed {
     pub trait Sealed {}
-    impl<U> Sealed for super::Suppressed<U> {}
+    impl Sealed for super::UntilTimeLimit {}
+    impl Sealed for super::UntilWindowCloses {}
 }
 
-impl<K: 'static> HoldsBack<K> for Suppressed<UntilTimeLimit> {
+impl<K: 'static> HoldsBack<K> for UntilTimeLimit {
     #[allow(private_interfaces)]
-    fn held_until(&self) -> Held<K> {
+    fn held_until(wait_ms: i64) -> Held<K> {
         Held {
             until: Arc::new(|_, timestamp| timestamp),
             drops_deletions: false,
-            wait_ms: Some(self.wait_ms),
+            wait_ms: Some(wait_ms),
         }
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<K: 'static> HoldsBack<Windowed<K>> for Suppressed<UntilWindowCloses> {
+impl<K: 'static> HoldsBack<Windowed<K>> for UntilWindowCloses {
     #[allow(private_interfaces)]
-    fn held_until(&self) -> Held<Windowed<K>> {
+    fn held_until(_: i64) -> Held<Windowed<K>> {
         Held {
             until: Arc::new(|key: &Windowed<K>, _| key.window.end_ms),
             drops_deletions: true,

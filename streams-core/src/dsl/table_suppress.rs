@@ -2,7 +2,7 @@
 
 use super::builder::store_definition;
 use super::suppressed::{HoldsBack, Suppressed};
-use super::table::{GetterFactory, KTable, RowState, StoresWanted, TableParts};
+use super::table::{GetterFactory, KTable, RowState, StoresWanted, Suppressible, TableParts};
 use super::table_node;
 use crate::error::Error;
 use crate::operators::table_suppress::{SuppressGetter, TableSuppress};
@@ -19,7 +19,7 @@ use streams_state::{StoreBackend, StoreKind};
 const PREFIX: &str = "KTABLE-SUPPRESS-";
 const STORE_PREFIX: &str = "KTABLE-SUPPRESS-STATE-STORE-";
 
-impl<K: 'static, V: 'static, T: RowState + super::table::Suppressible> KTable<K, V, T> {
+impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
     /// The table with some of its changes left out: they are held back, and of those of a key that are held the last one goes
     /// on.
     ///
@@ -53,7 +53,8 @@ impl<K: 'static, V: 'static, T: RowState + super::table::Suppressible> KTable<K,
     #[track_caller]
     pub fn suppress<U>(&self, suppressed: Suppressed<U>) -> KTable<K, V, T>
     where
-        Suppressed<U>: HoldsBack<K>,
+        T: Suppressible,
+        U: HoldsBack<K>,
     {
         let location = Location::caller();
         let value = self.parts.value.clone().unwrap_or_else(|| {
@@ -73,7 +74,8 @@ impl<K: 'static, V: 'static, T: RowState + super::table::Suppressible> KTable<K,
         value: impl Serde<V>,
     ) -> KTable<K, V, T>
     where
-        Suppressed<U>: HoldsBack<K>,
+        T: Suppressible,
+        U: HoldsBack<K>,
     {
         self.suppressed(suppressed, Arc::new(value), Location::caller())
     }
@@ -85,10 +87,10 @@ impl<K: 'static, V: 'static, T: RowState + super::table::Suppressible> KTable<K,
         location: &'static Location<'static>,
     ) -> KTable<K, V, T>
     where
-        Suppressed<U>: HoldsBack<K>,
+        U: HoldsBack<K>,
     {
         let parts = &self.parts;
-        let held = suppressed.held_until();
+        let held = U::held_until(suppressed.wait_ms);
         let mut graph = parts.graph.borrow_mut();
         // What a held row was before is the old value of its first change.
         (parts.old_values)(&mut graph, true);
