@@ -2,7 +2,7 @@
 //!
 //! * `app`, `application`: [`KafkaStreams`], and one application from start to stop.
 //! * `partition_plan`, `internal_topics`, `assignment`: how many tasks there are, the topics they need, who runs which.
-//! * `worker`, `commit`, `rebalance`, `open_task`: a stream thread.
+//! * `worker`, `processing`, `commit`, `rebalance`, `open_task`, `thread_end`: a stream thread.
 //! * `thread_producer`, `exactly_once`: its transactions.
 //! * `restore`, `restore_pool`, `global`: state that comes out of topics, beside the stream threads.
 //! * `broker`: all of the above ask of a log. Only `app` names the Kafka client.
@@ -27,9 +27,12 @@ pub(crate) mod partition_plan;
 mod topic_metadata;
 
 mod commit;
+mod dropped_records;
 mod exactly_once;
 mod open_task;
+mod processing;
 mod rebalance;
+mod thread_end;
 mod thread_producer;
 mod worker;
 

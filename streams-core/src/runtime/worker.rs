@@ -1,9 +1,10 @@
 //! A stream thread: the loop that polls, processes, carries out what tasks ask for, and commits.
 //!
 //! Each turn is [`Worker::run_once`], which waits nowhere longer than `poll.ms`, so that a simulation can take the turns of
-//! several workers one after the other. Rebalances are in `rebalance`, commits in `commit`.
+//! several workers one after the other. What it does with records is in `processing`,
+//! rebalances are in `rebalance`, commits in `commit`, its end in `thread_end`.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::record::TopicPartition;
 use crate::runtime::assignment::TaskTable;
 use crate::runtime::broker::{Broker, ConsumerOptions, GroupConsumer, InputSlot};
@@ -25,22 +26,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use uuid::Uuid;
-
-/// How many records a task may process before it is the next one's turn.
-const RECORDS_PER_TURN_MAX: usize = 1024;
-
-/// How many records a task processes at most between two looks at the clock. An operator that suddenly takes a second for each
-/// delays polls, and a stop, by so many seconds once; from then on fewer are processed at a time.
-const RECORDS_PER_SLICE_MAX: usize = 16;
-
-/// How long records are processed before the log is polled again, so that no input runs dry meanwhile.
-const PROCESSING_TIME_MAX: Duration = Duration::from_millis(100);
-
-/// How often the log says how many records a task has dropped.
-const DROPPED_LOG_INTERVAL: Duration = Duration::from_secs(60);
-
-/// How long dead letters are waited for before the application stops.
-const DEAD_LETTER_WAIT: Duration = Duration::from_secs(10);
 
 /// How long after joining a member of the group that has heard nothing has been given nothing.
 const SILENT_JOIN: Duration = Duration::from_secs(6);
@@ -92,13 +77,13 @@ pub(crate) struct Worker<B: Broker> {
     pub(crate) joining_since: Duration,
     records: Vec<(InputSlot, B::Record)>,
     /// How many records a task processes before it is the next one's turn; adapts as in Kafka Streams' `StreamThread`.
-    records_per_turn: usize,
+    pub(super) records_per_turn: usize,
     /// How many records a task processes before the next look at the clock; adapts to how long they take.
-    records_per_slice: usize,
+    pub(super) records_per_slice: usize,
     /// Which task begins the next round: the first that was left out when time was up, so that slow tasks starve nobody.
-    first_task: usize,
+    pub(super) first_task: usize,
     /// When the log was last told of dropped records.
-    dropped_logged_at: Duration,
+    pub(super) dropped_logged_at: Duration,
     /// Whether the last turn processed anything: then the next poll does not wait.
     busy: bool,
 }
@@ -302,146 +287,6 @@ impl<B: Broker> Worker<B> {
         }
     }
 
-    /// Processes in rounds until nothing is left, time is up or a commit is due; returns whether a record was processed.
-    fn process(&mut self) -> Result<bool> {
-        let clock = Arc::clone(&self.context.clock);
-        let started = clock.elapsed();
-        let mut processed_any = false;
-        self.update_caught_up();
-        loop {
-            let now_ms = clock.wall_ms();
-            let round_started = clock.elapsed();
-            let (processed, all_had_a_turn) = self.process_round(now_ms, round_started)?;
-            processed_any |= processed > 0;
-            let punctuated = self.punctuate(now_ms)?;
-            let committed = self.commit_if_due()?;
-            // As in Kafka Streams' `StreamThread#runOnceWithoutProcessingThreads`: longer turns while nothing interferes. Slow
-            // operators get shorter ones, so that the group hears of this member in time.
-            let now = clock.elapsed();
-            let slow = !all_had_a_turn || now.saturating_sub(round_started) > PROCESSING_TIME_MAX;
-            if punctuated || committed || slow {
-                self.records_per_turn = (self.records_per_turn / 2).max(1);
-            } else if processed > 0 {
-                self.records_per_turn = (self.records_per_turn + 1).min(RECORDS_PER_TURN_MAX);
-            }
-            let over = now.saturating_sub(started) > PROCESSING_TIME_MAX;
-            if processed == 0 || over || self.context.lifecycle.is_stopping() {
-                return Ok(processed_any);
-            }
-        }
-    }
-
-    /// One turn for each task, in slices between which the clock and a stop are looked at. Returns how many records were
-    /// processed and whether every task had its turn before time was up.
-    fn process_round(&mut self, now_ms: i64, started: Duration) -> Result<(usize, bool)> {
-        let mut processed = 0;
-        let count = self.tasks.len();
-        let first = if self.first_task < count {
-            self.first_task
-        } else {
-            0
-        };
-        self.first_task = 0;
-        let mut slice_started = started;
-        for index in (first..count).chain(0..first) {
-            let running = &mut self.tasks[index];
-            let mut of_task = 0;
-            let mut over = false;
-            while !over && of_task < self.records_per_turn {
-                let wanted = self.records_per_slice.min(self.records_per_turn - of_task);
-                let done = running.task.process(wanted, now_ms)?;
-                of_task += done;
-                let now = self.context.clock.elapsed();
-                if done > 0 {
-                    let taken = now.saturating_sub(slice_started);
-                    self.records_per_slice = records_per_slice(done, taken);
-                }
-                slice_started = now;
-                over = now.saturating_sub(started) > PROCESSING_TIME_MAX
-                    || self.context.lifecycle.is_stopping();
-                if done < wanted {
-                    break;
-                }
-            }
-            send_effects(&mut self.producer, running)?;
-            processed += of_task;
-            if over {
-                self.first_task = (index + 1) % count;
-                return Ok((processed, self.first_task == first));
-            }
-        }
-        Ok((processed, true))
-    }
-
-    fn punctuate(&mut self, now_ms: i64) -> Result<bool> {
-        let mut punctuated = false;
-        for running in &mut self.tasks {
-            punctuated |= running.task.punctuate(now_ms)?;
-            send_effects(&mut self.producer, running)?;
-        }
-        Ok(punctuated)
-    }
-
-    /// Tells tasks that wait for an empty input whether the log has anything for it (`max.task.idle.ms`).
-    fn update_caught_up(&mut self) {
-        if self.context.task_options.max_task_idle.is_none() {
-            return;
-        }
-        for running in &mut self.tasks {
-            let inputs = running.inputs.len();
-            let empty = (0..inputs)
-                .filter(|&i| running.task.buffered(i) == 0)
-                .count();
-            if empty == 0 || empty == inputs {
-                continue;
-            }
-            for (number, input) in running.inputs.iter().enumerate() {
-                if running.task.buffered(number) > 0 {
-                    continue;
-                }
-                let caught_up = match &input.partition {
-                    None => true,
-                    Some(partition) => {
-                        let position = self.consumer.position(partition).unwrap_or(input.start);
-                        let end = self.consumer.end_offset(partition);
-                        end.is_some_and(|end| position >= end)
-                    }
-                };
-                running.task.set_caught_up(number, caught_up);
-            }
-        }
-    }
-
-    /// Stops fetching inputs whose buffers are full, and fetches those again that have been worked off to a half. Pausing
-    /// throws away what the client has fetched ahead, so an input at its bound must not be paused and resumed every turn.
-    fn balance_buffers(&mut self) -> Result<()> {
-        let full = self.context.settings.buffered_records_max;
-        let mut pause = Vec::new();
-        let mut resume = Vec::new();
-        for running in &mut self.tasks {
-            for (number, input) in running.inputs.iter_mut().enumerate() {
-                let Some(partition) = &input.partition else {
-                    continue;
-                };
-                let buffered = running.task.buffered(number);
-                if !input.paused && buffered > full {
-                    input.paused = true;
-                    pause.push(partition.clone());
-                } else if input.paused && buffered <= full / 2 {
-                    input.paused = false;
-                    resume.push(partition.clone());
-                }
-            }
-        }
-        if !pause.is_empty() {
-            self.consumer.pause(&pause)?;
-        }
-        if !resume.is_empty() {
-            self.consumer.resume(&resume)?;
-        }
-        Ok(())
-    }
-
     fn note_state(&mut self) {
         if !self.joined {
             let waited = self
@@ -458,104 +303,6 @@ impl<B: Broker> Worker<B> {
         };
         self.context.lifecycle.set_thread(self.number - 1, state);
     }
-
-    /// Adds what tasks dropped since the last call to what the application has dropped.
-    pub(crate) fn count_dropped_records(&mut self) {
-        let mut new = 0;
-        for running in &mut self.tasks {
-            let dropped = running.task.dropped_records();
-            new += dropped - running.dropped_counted;
-            running.dropped_counted = dropped;
-        }
-        if new > 0 {
-            self.context.lifecycle.add_dropped_records(new);
-        }
-    }
-
-    /// Counts dropped records and, now and then, tells the log of tasks that dropped more.
-    fn note_dropped_records(&mut self) {
-        self.count_dropped_records();
-        let now = self.context.clock.elapsed();
-        if now < self.dropped_logged_at + DROPPED_LOG_INTERVAL {
-            return;
-        }
-        self.dropped_logged_at = now;
-        let mut tasks = std::mem::take(&mut self.tasks);
-        for running in &mut tasks {
-            self.log_dropped_records(running);
-        }
-        self.tasks = tasks;
-    }
-
-    /// Tells the log how many records a task has dropped, when it has dropped any since it was last told.
-    pub(crate) fn log_dropped_records(&self, running: &mut RunningTask<B::Record>) {
-        let dropped_records = running.task.dropped_records();
-        if dropped_records > running.dropped_logged {
-            running.dropped_logged = dropped_records;
-            tracing::info!(
-                thread = %self.name, task = %running.id, dropped_records,
-                "records were dropped: too late, without a key, or not readable; the level debug shows each"
-            );
-        }
-    }
-
-    /// Commits and closes every task and leaves the group.
-    fn close(mut self) -> Result<()> {
-        tracing::info!(thread = %self.name, tasks = self.tasks.len(), "stopping");
-        self.cancel_pending(&|_| true);
-        let ids: BTreeSet<TaskId> = self.tasks.iter().map(|running| running.id).collect();
-        let closed = self.close_tasks(&ids);
-        if let Err(error) = &closed {
-            self.send_dead_letters(error);
-        }
-        // What a failed commit left, and what was restored meanwhile.
-        self.drop_everything();
-        let left = self.consumer.close();
-        self.context
-            .lifecycle
-            .set_thread(self.number - 1, ThreadState::Dead);
-        if let Err(error) = left {
-            tracing::warn!(thread = %self.name, %error, "the group was not left cleanly; it notices after session.timeout.ms");
-        }
-        closed.inspect(|()| tracing::info!(thread = %self.name, "stopped"))
-    }
-
-    /// After a record that cannot be handled, writes what a handler wants to be written before the application stops. That is
-    /// tried once: the record is handled again at the next start.
-    fn send_dead_letters(&mut self, error: &Error) {
-        // With exactly-once they are part of the transaction, which is aborted: in Kafka Streams, too.
-        if error.kind() != ErrorKind::Data || self.producer.is_transactional() {
-            return;
-        }
-        let mut sent = Ok(());
-        for running in &mut self.tasks {
-            sent = sent.and(send_effects(&mut self.producer, running));
-        }
-        if let Err(error) = sent.and_then(|()| self.producer.flush(DEAD_LETTER_WAIT)) {
-            tracing::warn!(thread = %self.name, %error, "dead letters may be missing");
-        }
-    }
-
-    /// Closes everything without a commit and leaves the group, so that other instances take over at once.
-    fn close_after_failure(mut self) {
-        self.drop_everything();
-        self.context
-            .lifecycle
-            .set_thread(self.number - 1, ThreadState::Dead);
-        if let Err(error) = self.consumer.close() {
-            tracing::warn!(thread = %self.name, %error, "the group was not left cleanly; it notices after session.timeout.ms");
-        }
-    }
-}
-
-/// How many records may be processed at once, so that they take no longer than polls may be apart, when `processed` of them
-/// took `taken`.
-fn records_per_slice(processed: usize, taken: Duration) -> usize {
-    let each_ns = (taken.as_nanos() / processed as u128).max(1);
-    let records = PROCESSING_TIME_MAX.as_nanos() / each_ns;
-    usize::try_from(records)
-        .unwrap_or(RECORDS_PER_SLICE_MAX)
-        .clamp(1, RECORDS_PER_SLICE_MAX)
 }
 
 /// Makes a member of the group that is subscribed to the task topic.

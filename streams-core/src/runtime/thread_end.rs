@@ -1,0 +1,62 @@
+//! How a stream thread ends: in order, or after a failure.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::broker::{Broker, GroupConsumer};
+use crate::runtime::lifecycle::ThreadState;
+use crate::runtime::worker::{Worker, send_effects};
+use crate::task::TaskId;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How long dead letters are waited for before the application stops.
+const DEAD_LETTER_WAIT: Duration = Duration::from_secs(10);
+
+impl<B: Broker> Worker<B> {
+    /// Commits and closes every task and leaves the group.
+    pub(super) fn close(mut self) -> Result<()> {
+        tracing::info!(thread = %self.name, tasks = self.tasks.len(), "stopping");
+        self.cancel_pending(&|_| true);
+        let ids: BTreeSet<TaskId> = self.tasks.iter().map(|running| running.id).collect();
+        let closed = self.close_tasks(&ids);
+        if let Err(error) = &closed {
+            self.send_dead_letters(error);
+        }
+        // What a failed commit left, and what was restored meanwhile.
+        self.drop_everything();
+        let left = self.consumer.close();
+        self.context
+            .lifecycle
+            .set_thread(self.number - 1, ThreadState::Dead);
+        if let Err(error) = left {
+            tracing::warn!(thread = %self.name, %error, "the group was not left cleanly; it notices after session.timeout.ms");
+        }
+        closed.inspect(|()| tracing::info!(thread = %self.name, "stopped"))
+    }
+
+    /// After a record that cannot be handled, writes what a handler wants to be written before the application stops. That is
+    /// tried once: the record is handled again at the next start.
+    pub(super) fn send_dead_letters(&mut self, error: &Error) {
+        // With exactly-once they are part of the transaction, which is aborted: in Kafka Streams, too.
+        if error.kind() != ErrorKind::Data || self.producer.is_transactional() {
+            return;
+        }
+        let mut sent = Ok(());
+        for running in &mut self.tasks {
+            sent = sent.and(send_effects(&mut self.producer, running));
+        }
+        if let Err(error) = sent.and_then(|()| self.producer.flush(DEAD_LETTER_WAIT)) {
+            tracing::warn!(thread = %self.name, %error, "dead letters may be missing");
+        }
+    }
+
+    /// Closes everything without a commit and leaves the group, so that other instances take over at once.
+    pub(super) fn close_after_failure(mut self) {
+        self.drop_everything();
+        self.context
+            .lifecycle
+            .set_thread(self.number - 1, ThreadState::Dead);
+        if let Err(error) = self.consumer.close() {
+            tracing::warn!(thread = %self.name, %error, "the group was not left cleanly; it notices after session.timeout.ms");
+        }
+    }
+}
