@@ -20,7 +20,9 @@ pub use window::WindowAccess;
 use crate::error::{Error, Result};
 use crate::serdes::{BoxSerde, Serde};
 use crate::task::context::Context;
-use crate::task::stores::{AnyState, Cause, KeyValueState, ScanOrder, SessionState, WindowState};
+use crate::task::stores::{
+    AnyState, Cause, KeyValueState, ScanOrder, SessionOrder, SessionState, WindowState,
+};
 use crate::topology::store::{ChangelogDefinition, Cleanup, StateArguments, StateFactory};
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -299,11 +301,16 @@ pub(crate) fn session_parts<K: 'static, V: 'static>(
     value: BoxSerde<V>,
     spec: SessionSpec,
 ) -> StoreParts {
+    let segment_ms = spec.segment_interval_ms();
     StoreParts {
         kind: StoreKind::Session(spec),
         timestamped: false,
         state: Arc::new(move |arguments: &StateArguments| {
-            let state = SessionState::new(key.clone(), value.clone(), arguments);
+            let order = match arguments.window_order {
+                Some(WindowOrder::ByTime) => SessionOrder::ByEnd,
+                _ => SessionOrder::BySegment { segment_ms },
+            };
+            let state = SessionState::new(key.clone(), value.clone(), order, arguments);
             Box::new(state) as Box<dyn AnyState>
         }),
     }

@@ -105,7 +105,80 @@ impl<K: 'static, V: 'static> SessionAccess<'_, K, V> {
         self.backward_find_sessions(key, 0, i64::MAX)
     }
 
-    /// All sessions of all keys, by the bytes of the key, then their end and their start.
+    /// The sessions of the keys between bounds, both included and `None` being open, that end at the one time or later and
+    /// start at the other or earlier (milliseconds). A store on disk has them by segment, key, end and start, one in memory
+    /// by end, key and start, the last start first.
+    ///
+    /// # Errors
+    /// As [`SessionAccess::find_sessions`].
+    pub fn find_sessions_of_keys(
+        &mut self,
+        from: Option<&K>,
+        to: Option<&K>,
+        earliest_end_ms: i64,
+        latest_start_ms: i64,
+    ) -> Result<Vec<(Windowed<K>, V)>>
+    where
+        V: Clone,
+    {
+        let (state, io) = self.context.state::<SessionState<K, V>>(self.index);
+        let found = state.scan((from, to), earliest_end_ms, latest_start_ms, io)?;
+        Ok(found
+            .into_iter()
+            .filter_map(|(key, session)| {
+                let window = Window::new(session.start_ms, session.end_ms);
+                Some((Windowed { key, window }, own(session.value)?))
+            })
+            .collect())
+    }
+
+    /// As [`SessionAccess::find_sessions_of_keys`], the other way round.
+    ///
+    /// # Errors
+    /// As [`SessionAccess::find_sessions`].
+    pub fn backward_find_sessions_of_keys(
+        &mut self,
+        from: Option<&K>,
+        to: Option<&K>,
+        earliest_end_ms: i64,
+        latest_start_ms: i64,
+    ) -> Result<Vec<(Windowed<K>, V)>>
+    where
+        V: Clone,
+    {
+        let mut found = self.find_sessions_of_keys(from, to, earliest_end_ms, latest_start_ms)?;
+        found.reverse();
+        Ok(found)
+    }
+
+    /// All sessions of the keys between bounds, both included and `None` being open, in the order of
+    /// [`SessionAccess::find_sessions_of_keys`].
+    ///
+    /// # Errors
+    /// As [`SessionAccess::find_sessions`].
+    pub fn fetch_keys(&mut self, from: Option<&K>, to: Option<&K>) -> Result<Vec<(Windowed<K>, V)>>
+    where
+        V: Clone,
+    {
+        self.find_sessions_of_keys(from, to, 0, i64::MAX)
+    }
+
+    /// As [`SessionAccess::fetch_keys`], the other way round.
+    ///
+    /// # Errors
+    /// As [`SessionAccess::find_sessions`].
+    pub fn backward_fetch_keys(
+        &mut self,
+        from: Option<&K>,
+        to: Option<&K>,
+    ) -> Result<Vec<(Windowed<K>, V)>>
+    where
+        V: Clone,
+    {
+        self.backward_find_sessions_of_keys(from, to, 0, i64::MAX)
+    }
+
+    /// All sessions of all keys, in the order of [`SessionAccess::find_sessions_of_keys`].
     ///
     /// # Errors
     /// As [`SessionAccess::find_sessions`].
@@ -113,15 +186,7 @@ impl<K: 'static, V: 'static> SessionAccess<'_, K, V> {
     where
         V: Clone,
     {
-        let (state, io) = self.context.state::<SessionState<K, V>>(self.index);
-        Ok(state
-            .all(io)?
-            .into_iter()
-            .filter_map(|(key, session)| {
-                let window = Window::new(session.start_ms, session.end_ms);
-                Some((Windowed { key, window }, own(session.value)?))
-            })
-            .collect())
+        self.fetch_keys(None, None)
     }
 
     /// Sets the value of a session.

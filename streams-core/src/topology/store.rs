@@ -14,7 +14,7 @@ pub(crate) type StateFactory = Arc<dyn Fn(&StateArguments) -> Box<dyn AnyState> 
 pub(crate) struct StateArguments {
     /// The store's index among the task's byte stores.
     pub(crate) index: usize,
-    /// In which order the byte store scans windows; `None` if it has none.
+    /// In which order the byte store scans windows or sessions; `None` if it has none.
     pub(crate) window_order: Option<WindowOrder>,
     /// Where its changes are logged: full topic name and partition.
     pub(crate) changelog: Option<(Arc<str>, i32)>,
@@ -30,10 +30,14 @@ pub(crate) struct StateArguments {
     pub(crate) max_entries: Option<usize>,
 }
 
-/// The order of a byte store's windows.
+/// The order of a byte store's windows or sessions.
 pub(crate) fn window_order(spec: &StoreSpec) -> Option<WindowOrder> {
     match &spec.kind {
         StoreKind::Window(window) => Some(window.order),
+        StoreKind::Session(_) => Some(match spec.backend {
+            StoreBackend::Memory => WindowOrder::ByTime,
+            _ => WindowOrder::ByKey,
+        }),
         _ => None,
     }
 }

@@ -23,6 +23,7 @@ pub(crate) use grace_buffer::{Due, GraceBufferState};
 pub(crate) use join_window::{JoinWindowState, fetch_matches};
 pub(crate) use key_value::KeyValueState;
 pub(crate) use outer_join::{JoinSide, OuterJoinState, Unmatched, Waits};
+pub(crate) use session::SessionOrder;
 pub use session::SessionState;
 pub(crate) use subscriptions::SubscriptionState;
 pub(crate) use suppress_buffer::{Held, SuppressBufferState};

@@ -5,7 +5,7 @@
 
 use super::view::{Below, Cause, View, split_session_key};
 use super::{AnyState, Flushed, Found, StoreIo};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::serdes::BoxSerde;
 use crate::topology::store::StateArguments;
 use std::any::Any;
@@ -18,6 +18,7 @@ const TIMES_LEN: usize = 16;
 
 pub struct SessionState<K, V> {
     key: BoxSerde<K>,
+    order: SessionOrder,
     view: View<V>,
     /// The keys of the cache's entries, to find those of one record key.
     cached: BTreeSet<Box<[u8]>>,
@@ -33,10 +34,42 @@ pub(crate) struct Session<V> {
     pub(crate) value: Rc<Option<V>>,
 }
 
+/// How the store below orders sessions when it scans them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum SessionOrder {
+    /// By end, key and start, the last start first: Kafka's `InMemorySessionStore`.
+    ByEnd,
+    /// By segment of the end, key, end and start.
+    BySegment { segment_ms: i64 },
+}
+
+/// The place of a session in a scan: segment or end, key, end, start or the negated start.
+type Place = (i64, Vec<u8>, i64, i64);
+
+impl SessionOrder {
+    fn place(self, key: Vec<u8>, start_ms: i64, end_ms: i64) -> Place {
+        match self {
+            SessionOrder::ByEnd => (end_ms, key, end_ms, -start_ms),
+            SessionOrder::BySegment { segment_ms } => {
+                (end_ms.div_euclid(segment_ms), key, end_ms, start_ms)
+            }
+        }
+    }
+}
+
+/// The first and the last key of a scan, `None` being open.
+pub(crate) type Keys<'a, K> = (Option<&'a K>, Option<&'a K>);
+
 impl<K: 'static, V: 'static> SessionState<K, V> {
-    pub(crate) fn new(key: BoxSerde<K>, value: BoxSerde<V>, arguments: &StateArguments) -> Self {
+    pub(crate) fn new(
+        key: BoxSerde<K>,
+        value: BoxSerde<V>,
+        order: SessionOrder,
+        arguments: &StateArguments,
+    ) -> Self {
         SessionState {
             key,
+            order,
             view: View::new(Below::Session, value, arguments),
             cached: BTreeSet::new(),
         }
@@ -170,35 +203,58 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
         Ok(found)
     }
 
-    /// All sessions of all keys, by the segment of their end, their key, their end and their start, changes in the cache
-    /// included.
-    pub(crate) fn all(&mut self, io: &StoreIo) -> Result<Vec<(K, Session<V>)>> {
+    /// The sessions of a range of keys that end at the one time or later and start at the other or earlier, in the order of
+    /// the store below, changes in the cache included.
+    pub(crate) fn scan(
+        &mut self,
+        (from, to): Keys<'_, K>,
+        earliest_end_ms: i64,
+        latest_start_ms: i64,
+        io: &StoreIo,
+    ) -> Result<Vec<(K, Session<V>)>> {
+        let bound = |key: Option<&K>| {
+            let mut bytes = Vec::new();
+            match key {
+                Some(key) if self.key.serialize_nullable(key, &mut bytes)? => Ok(Some(bytes)),
+                _ => Ok::<_, Error>(None),
+            }
+        };
+        let (from, to) = (bound(from)?, bound(to)?);
         let mut found = BTreeMap::new();
-        for entry in
-            io.stores
-                .session(self.view.index)
-                .find_keys(None, None, 0, i64::MAX, Order::Forward)?
-        {
+        for entry in io.stores.session(self.view.index).find_keys(
+            from.as_deref(),
+            to.as_deref(),
+            earliest_end_ms,
+            latest_start_ms,
+            Order::Forward,
+        )? {
             let (session, value) = entry?;
             let (value, _) = self.view.read_value(&value)?;
-            found.insert(
-                (session.key, session.end_ms, session.start_ms),
-                Rc::new(Some(value)),
-            );
+            let (start_ms, end_ms) = (session.start_ms, session.end_ms);
+            let place = self.order.place(session.key, start_ms, end_ms);
+            found.insert(place, (start_ms, Rc::new(Some(value))));
         }
         if let Some(cache) = &self.view.cache {
             for cached in &self.cached {
                 let (key, start_ms, end_ms) = split_session_key(cached);
+                let wanted = end_ms >= earliest_end_ms
+                    && start_ms <= latest_start_ms
+                    && from.as_deref().is_none_or(|from| key >= from)
+                    && to.as_deref().is_none_or(|to| key <= to);
+                if !wanted {
+                    continue;
+                }
                 if let Some(slot) = cache.find(cached) {
                     let value = cache.entry(slot).value.clone();
-                    found.insert((key.to_vec(), end_ms, start_ms), value);
+                    let place = self.order.place(key.to_vec(), start_ms, end_ms);
+                    found.insert(place, (start_ms, value));
                 }
             }
         }
         found
             .into_iter()
-            .filter(|(_, value)| value.is_some())
-            .map(|((key, end_ms, start_ms), value)| {
+            .filter(|(_, (_, value))| value.is_some())
+            .map(|((_, key, end_ms, _), (start_ms, value))| {
                 let session = Session {
                     start_ms,
                     end_ms,

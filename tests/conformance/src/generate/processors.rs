@@ -53,7 +53,9 @@ impl Generator {
             "versioned" => self.random.one(&["versioned:7", "versioned_delete"]),
             "window" => "window:10",
             "timestamped_window" => "timestamped_window:10",
-            "session" => "session:5",
+            "session" => self
+                .random
+                .one(&["session:5", "session_keys:4,a,c", "session_keys:4,,"]),
             _ if of_values => self.random.one(&[
                 "forward",
                 "drop",

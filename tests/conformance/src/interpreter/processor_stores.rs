@@ -8,7 +8,7 @@ use streams_core::stores::{
     KeyValueStore, SessionStore, StoreHandle, TimestampedKeyValueStore, VersionedKeyValueStore,
     VersionedPut, VersionedRecord, WindowStore,
 };
-use streams_core::windowed::Window;
+use streams_core::windowed::{Window, Windowed};
 use streams_core::{Error, Result};
 
 impl Scripted {
@@ -285,6 +285,33 @@ impl Scripted {
         }
         lines.push("/".to_owned());
         lines.extend(sessions.fetch(key)?.iter().map(line));
+        Ok(lines.join(" "))
+    }
+
+    pub(super) fn session_keys(
+        &self,
+        gap_ms: i64,
+        (from, to): (Option<&Key>, Option<&Key>),
+        key: &Key,
+        value: Option<String>,
+        timestamp: i64,
+        context: &mut impl LogicContext,
+    ) -> Result<String> {
+        let sessions: StoreHandle<SessionStore<Key, String>> = StoreHandle::named(&self.store);
+        let mut sessions = context.store(&sessions)?;
+        let start_ms = timestamp - gap_ms;
+        match value {
+            Some(value) => sessions.put(key, start_ms, timestamp, value)?,
+            None => sessions.remove(key, start_ms, timestamp)?,
+        }
+        let line = |(key, value): &(Windowed<Key>, String)| {
+            let (start, end) = (key.window.start_ms, key.window.end_ms);
+            format!("[{}@{start}/{end}]={value}", shown(key.key.text()))
+        };
+        let mut lines: Vec<String> = sessions.fetch_keys(from, to)?.iter().map(line).collect();
+        lines.push("/".to_owned());
+        let found = sessions.backward_find_sessions_of_keys(from, to, start_ms, timestamp)?;
+        lines.extend(found.iter().map(line));
         Ok(lines.join(" "))
     }
 }

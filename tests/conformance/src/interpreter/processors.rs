@@ -39,6 +39,7 @@ pub(super) enum Logic {
     Window(i64),
     TimestampedWindow(i64),
     Session(i64),
+    SessionKeys(i64, Option<Key>, Option<Key>),
     Versioned(i64),
     VersionedDelete,
     VersionedLookup(i64),
@@ -51,10 +52,11 @@ pub(super) enum Logic {
 
 fn logic(processor: &str) -> std::result::Result<Logic, Wrong> {
     let (name, argument) = processor.split_once(':').unwrap_or((processor, ""));
-    let number = || {
-        let number = argument.parse::<i64>();
+    let number_of = |text: &str| {
+        let number = text.parse::<i64>();
         number.map_err(|_| Wrong::new(format!("'{processor}' needs a number")))
     };
+    let number = || number_of(argument);
     let bound = |text: &str| (!text.is_empty()).then(|| Key(Some(text.to_owned())));
     Ok(match name {
         "forward" => Logic::Forward,
@@ -81,6 +83,11 @@ fn logic(processor: &str) -> std::result::Result<Logic, Wrong> {
         "window" => Logic::Window(number()?),
         "timestamped_window" => Logic::TimestampedWindow(number()?),
         "session" => Logic::Session(number()?),
+        "session_keys" => {
+            let (gap, keys) = argument.split_once(',').unwrap_or((argument, ""));
+            let (from, to) = keys.split_once(',').unwrap_or((keys, ""));
+            Logic::SessionKeys(number_of(gap)?, bound(from), bound(to))
+        }
         "versioned" => Logic::Versioned(number()?),
         "versioned_delete" => Logic::VersionedDelete,
         "versioned_lookup" => Logic::VersionedLookup(number()?),
@@ -190,6 +197,11 @@ impl Scripted {
             }
             Logic::Session(gap_ms) => {
                 let found = self.session(*gap_ms, key, text, timestamp, context)?;
+                context.forward(out(Some(found)))
+            }
+            Logic::SessionKeys(gap_ms, from, to) => {
+                let keys = (from.as_ref(), to.as_ref());
+                let found = self.session_keys(*gap_ms, keys, key, text, timestamp, context)?;
                 context.forward(out(Some(found)))
             }
             Logic::Versioned(_) | Logic::VersionedDelete | Logic::VersionedLookup(_) => {

@@ -244,6 +244,30 @@ final class Processors {
                 }
                 c.forward(key, text.toString(), ts, headers, null);
             };
+            // A session store: `session_keys:gap,from,to`; a session of each record, then those of a range of keys.
+            case "session_keys": return (c, key, value, ts, headers) -> {
+                final String[] arguments = argument.split(",", -1);
+                final long from = ts - Long.parseLong(arguments[0]);
+                final SessionStore<Object, Object> store = c.store(0);
+                store.put(new Windowed<>(key, new SessionWindow(from, ts)), value);
+                final Object first = arguments[1].isEmpty() ? null : arguments[1];
+                final Object last = arguments[2].isEmpty() ? null : arguments[2];
+                final StringJoiner text = new StringJoiner(" ");
+                try (KeyValueIterator<Windowed<Object>, Object> sessions = store.fetch(first, last)) {
+                    while (sessions.hasNext()) {
+                        final KeyValue<Windowed<Object>, Object> session = sessions.next();
+                        text.add(session.key + "=" + session.value);
+                    }
+                }
+                text.add("/");
+                try (KeyValueIterator<Windowed<Object>, Object> sessions = store.backwardFindSessions(first, last, from, ts)) {
+                    while (sessions.hasNext()) {
+                        final KeyValue<Windowed<Object>, Object> session = sessions.next();
+                        text.add(session.key + "=" + session.value);
+                    }
+                }
+                c.forward(key, text.toString(), ts, headers, null);
+            };
             // A versioned store: puts, then asks for now and for `versioned:ago` before the record.
             case "versioned": return (c, key, value, ts, headers) -> {
                 final VersionedKeyValueStore<Object, Object> store = c.store(0);
