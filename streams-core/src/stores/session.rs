@@ -1,7 +1,7 @@
 //! Session stores as processors use them.
 
 use super::key_value::null_key;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::task::context::Context;
 use crate::task::stores::{Cause, SessionState};
 use crate::windowed::{Window, Windowed};
@@ -192,7 +192,7 @@ impl<K: 'static, V: 'static> SessionAccess<'_, K, V> {
     /// Sets the value of a session.
     ///
     /// # Errors
-    /// When the session ends before it starts, the store cannot be written or the value not serialized.
+    /// When the session starts before the epoch or ends before it starts, the store cannot be written or the value not serialized.
     pub fn put(&mut self, key: &K, start_ms: i64, end_ms: i64, value: V) -> Result<()> {
         self.write(key, (start_ms, end_ms), Some(value))
     }
@@ -206,6 +206,12 @@ impl<K: 'static, V: 'static> SessionAccess<'_, K, V> {
     }
 
     fn write(&mut self, key: &K, session: (i64, i64), value: Option<V>) -> Result<()> {
+        let (start_ms, end_ms) = session;
+        if start_ms < 0 || end_ms < start_ms {
+            return Err(Error::data(format!(
+                "a session from {start_ms} to {end_ms} ms starts before the epoch or ends before it starts"
+            )));
+        }
         let (state, io) = self.context.state::<SessionState<K, V>>(self.index);
         if !state.set_key(key)? {
             return Err(null_key());
