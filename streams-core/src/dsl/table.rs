@@ -267,7 +267,7 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         materialized: Materialized<impl ValueSerde<V>, H>,
         location: &'static Location<'static>,
     ) -> KTable<K, V, H::Rows<Deletable>> {
-        let store = self.named_store(materialized, location);
+        let (store, _) = self.named_store(materialized, location);
         let stored = store.is_some();
         let table = self.filtered(predicate, keep, store, location);
         table.computed_with_materialized(stored)
@@ -343,7 +343,12 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         &self,
         mapper: impl Fn(&V) -> V2 + Send + Sync + 'static,
     ) -> KTable<K, V2, T> {
-        self.mapped(move |_, value| mapper(value), None, Location::caller())
+        self.mapped(
+            move |_, value| mapper(value),
+            None,
+            None,
+            Location::caller(),
+        )
     }
 
     /// As [`KTable::map_values`], with a look at the key.
@@ -352,7 +357,7 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         &self,
         mapper: impl Fn(&K, &V) -> V2 + Send + Sync + 'static,
     ) -> KTable<K, V2, T> {
-        self.mapped(mapper, None, Location::caller())
+        self.mapped(mapper, None, None, Location::caller())
     }
 
     /// As [`KTable::map_values_with_key`], with the result in a store of its own if `materialized` names one.
@@ -363,9 +368,9 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         materialized: Materialized<impl ValueSerde<V2>, H>,
     ) -> KTable<K, V2, H::Rows<T>> {
         let location = Location::caller();
-        let store = self.named_store(materialized, location);
+        let (store, value) = self.named_store(materialized, location);
         let stored = store.is_some();
-        let table = self.mapped(mapper, store, location);
+        let table = self.mapped(mapper, store, Some(value), location);
         table.computed_with_materialized(stored)
     }
 
@@ -373,6 +378,7 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         &self,
         mapper: impl Fn(&K, &V) -> V2 + Send + Sync + 'static,
         store: Option<ResultStore<V2>>,
+        value: Option<BoxSerde<V2>>,
         location: &'static Location<'static>,
     ) -> KTable<K, V2, T2> {
         let parts = &self.parts;
@@ -393,7 +399,6 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
             }),
             location,
         );
-        let value = store.as_ref().map(|store| store.value.clone());
         let parent = parts.getter.clone();
         let computed: GetterFactory<K, V2> = Arc::new(move |scope| {
             Box::new(MapValuesGetter {
@@ -498,17 +503,20 @@ impl<K: 'static, V: 'static, T: RowState> KTable<K, V, T> {
         }
     }
 
-    /// Adds the store of a filtered or mapped table if it has a name; in Java an unnamed one only uses up a number.
+    /// Adds the store of a filtered or mapped table if it has a name; in Java an unnamed one only uses up a number and says what
+    /// the values' serde is.
     pub(super) fn named_store<V2: 'static>(
         &self,
         materialized: Materialized<impl ValueSerde<V2>, impl Sized>,
         location: &'static Location<'static>,
-    ) -> Option<ResultStore<V2>> {
+    ) -> (Option<ResultStore<V2>>, BoxSerde<V2>) {
         if materialized.name.is_none() {
             self.parts.graph.borrow_mut().burn_index();
-            return None;
+            return (None, materialized.value.into_serde());
         }
-        Some(self.result_store(materialized, "", location))
+        let store = self.result_store(materialized, "", location);
+        let value = store.value.clone();
+        (Some(store), value)
     }
 
     /// Groups the rows by another key and value, to be aggregated: each change of a row is taken out of the group it leaves

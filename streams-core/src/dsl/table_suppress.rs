@@ -267,4 +267,17 @@ mod tests {
         let error = builder.build().expect_err("nobody knows the grace period");
         assert!(error.to_string().contains("windowed_by"), "{error}");
     }
+
+    #[test]
+    fn a_serde_given_without_a_store_is_the_values_serde() {
+        let builder = StreamsBuilder::new();
+        let limit = Suppressed::until_time_limit(TEN, BufferConfig::unbounded());
+        builder
+            .table::<String, i64>("in", Consumed::new(), Materialized::new())
+            .map_values_with(|_, value| value * 2, Materialized::new().with_value(I64))
+            .suppress(limit)
+            .to_stream()
+            .to("out", Produced::new());
+        builder.build().expect("the values have a serde");
+    }
 }
