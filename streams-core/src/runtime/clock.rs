@@ -9,6 +9,9 @@ pub(crate) trait Clock: Send + Sync + 'static {
 
     /// Time since some fixed moment: what intervals and deadlines are measured with. It never goes back.
     fn elapsed(&self) -> Duration;
+
+    /// Lets time pass on this thread.
+    fn sleep(&self, time: Duration);
 }
 
 /// The machine's clocks.
@@ -36,6 +39,10 @@ impl Clock for SystemClock {
 
     fn elapsed(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    fn sleep(&self, time: Duration) {
+        std::thread::sleep(time);
     }
 }
 

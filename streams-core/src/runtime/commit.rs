@@ -337,7 +337,7 @@ impl<B: Broker> Worker<B> {
                 self.drop_tasks(ids);
                 return Ok(());
             }
-            std::thread::sleep(RETRY_INTERVAL);
+            self.context.clock.sleep(RETRY_INTERVAL);
         }
         let (tasks, mut result) = self.take_tasks(ids);
         // Every task is closed, whatever becomes of the others.

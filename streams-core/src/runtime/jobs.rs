@@ -29,28 +29,50 @@ pub(crate) struct Jobs<B> {
     pub(crate) sources: BTreeSet<String>,
 }
 
+/// When each of the jobs was last done.
+pub(crate) struct JobsDone {
+    purged: Duration,
+    refreshed: Duration,
+    cleaned: Duration,
+}
+
 impl<B: Broker> Jobs<B> {
     /// Does the jobs when they are due, until the application stops.
     pub(crate) fn run(&self) {
-        let settings = &self.settings;
-        let elapsed = || self.clock.elapsed();
-        let (mut purged, mut refreshed, mut cleaned) = (elapsed(), elapsed(), elapsed());
+        let mut done = self.started();
         while !self
             .lifecycle
-            .wait_for_stop(JOB_INTERVAL.min(settings.purge_interval))
+            .wait_for_stop(JOB_INTERVAL.min(self.settings.purge_interval))
         {
-            if elapsed() >= purged + settings.purge_interval {
-                self.purge();
-                purged = elapsed();
-            }
-            if elapsed() >= refreshed + settings.metadata_max_age {
-                self.refresh_metadata();
-                refreshed = elapsed();
-            }
-            if elapsed() >= cleaned + settings.cleanup_delay {
-                clean(&self.directory, settings.cleanup_delay, elapsed());
-                cleaned = elapsed();
-            }
+            self.turn(&mut done);
+        }
+    }
+
+    /// As if every job had just been done.
+    pub(crate) fn started(&self) -> JobsDone {
+        let now = self.clock.elapsed();
+        JobsDone {
+            purged: now,
+            refreshed: now,
+            cleaned: now,
+        }
+    }
+
+    /// Does the jobs that are due.
+    pub(crate) fn turn(&self, done: &mut JobsDone) {
+        let settings = &self.settings;
+        let elapsed = || self.clock.elapsed();
+        if elapsed() >= done.purged + settings.purge_interval {
+            self.purge();
+            done.purged = elapsed();
+        }
+        if elapsed() >= done.refreshed + settings.metadata_max_age {
+            self.refresh_metadata();
+            done.refreshed = elapsed();
+        }
+        if elapsed() >= done.cleaned + settings.cleanup_delay {
+            clean(&self.directory, settings.cleanup_delay, elapsed());
+            done.cleaned = elapsed();
         }
     }
 

@@ -37,29 +37,40 @@ impl RestorePool {
         lifecycle: &Arc<Lifecycle>,
         threads: &mut Threads,
     ) -> Result<Arc<Self>> {
-        let mut pool = Vec::with_capacity(count);
+        let (pool, workers) = Self::new(count, client_id, lifecycle);
+        for worker in workers {
+            let name = worker.name.clone();
+            let (context, lifecycle) = (Arc::clone(context), Arc::clone(lifecycle));
+            threads.spawn(name.clone(), move || {
+                catch(&name, &lifecycle, || {
+                    worker.run(context, &lifecycle);
+                    Ok(())
+                });
+            })?;
+        }
+        Ok(pool)
+    }
+
+    /// The pool and what does its work, `count` times.
+    pub(crate) fn new(
+        count: usize,
+        client_id: &str,
+        lifecycle: &Arc<Lifecycle>,
+    ) -> (Arc<Self>, Vec<RestoreWorker>) {
+        let mut threads = Vec::with_capacity(count);
+        let mut workers = Vec::with_capacity(count);
         for number in 1..=count {
             let (requests, received) = channel();
             let load = Arc::new(AtomicUsize::new(0));
-            let name = format!("{client_id}-StateUpdater-{number}");
-            let thread = {
-                let (load, lifecycle) = (Arc::clone(&load), Arc::clone(lifecycle));
-                let (context, name) = (Arc::clone(context), name.clone());
-                move || {
-                    catch(&name, &lifecycle, || {
-                        let restorer = Restorer::new(context, format!("{name}-restore-consumer"));
-                        run(restorer, &received, &load, &lifecycle);
-                        Ok(())
-                    });
-                }
-            };
-            threads.spawn(name, thread)?;
-            pool.push(RestoreThread { requests, load });
+            workers.push(RestoreWorker {
+                name: format!("{client_id}-StateUpdater-{number}"),
+                requests: received,
+                load: Arc::clone(&load),
+            });
+            threads.push(RestoreThread { requests, load });
         }
-        Ok(Arc::new(RestorePool {
-            threads: pool,
-            lifecycle: Arc::clone(lifecycle),
-        }))
+        let lifecycle = Arc::clone(lifecycle);
+        (Arc::new(RestorePool { threads, lifecycle }), workers)
     }
 
     /// Hands over a request; its outcome comes through the channel in it, none when the application stops.
@@ -79,41 +90,69 @@ impl RestorePool {
     }
 }
 
-fn run<B: Broker>(
-    mut restorer: Restorer<B>,
-    requests: &Receiver<RestoreRequest>,
-    load: &AtomicUsize,
-    lifecycle: &Lifecycle,
-) {
-    while !lifecycle.is_stopping() {
+/// One thread of the pool: where its requests come from.
+pub(crate) struct RestoreWorker {
+    pub(crate) name: String,
+    requests: Receiver<RestoreRequest>,
+    load: Arc<AtomicUsize>,
+}
+
+/// What is left to do after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// There is something to read.
+    Read,
+    /// Nothing can be read before a request comes or this has passed.
+    Wait(Duration),
+    /// No request can come any more.
+    End,
+}
+
+impl RestoreWorker {
+    /// Restores what it is given.
+    pub(crate) fn restorer<B: Broker>(&self, context: Arc<RestoreContext<B>>) -> Restorer<B> {
+        Restorer::new(context, format!("{}-restore-consumer", self.name))
+    }
+
+    fn run<B: Broker>(self, context: Arc<RestoreContext<B>>, lifecycle: &Lifecycle) {
+        let mut restorer = self.restorer(context);
+        while !lifecycle.is_stopping() {
+            let wait = match self.turn(&mut restorer) {
+                Next::Read => continue,
+                Next::Wait(wait) => wait,
+                Next::End => return,
+            };
+            match self.requests.recv_timeout(wait) {
+                Ok(request) => restorer.submit(request),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(wait),
+            }
+        }
+        restorer.abandon();
+    }
+
+    /// Takes new requests and reads once.
+    pub(crate) fn turn<B: Broker>(&self, restorer: &mut Restorer<B>) -> Next {
         loop {
-            match requests.try_recv() {
+            match self.requests.try_recv() {
                 Ok(request) => restorer.submit(request),
                 Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) if restorer.len() == 0 => return,
+                Err(TryRecvError::Disconnected) if restorer.len() == 0 => return Next::End,
                 Err(TryRecvError::Disconnected) => break,
             }
         }
         if restorer.len() > 0 {
             restorer.step();
         }
-        load.store(restorer.len(), Ordering::Relaxed);
+        self.load.store(restorer.len(), Ordering::Relaxed);
         if restorer.is_reading() {
-            continue;
-        }
-        // Nothing to read: sleep until a request comes, or until a folder may have become free.
-        let wait = if restorer.len() == 0 {
-            IDLE_WAIT
+            Next::Read
+        } else if restorer.len() == 0 {
+            Next::Wait(IDLE_WAIT)
         } else {
-            FOLDER_WAIT
-        };
-        match requests.recv_timeout(wait) {
-            Ok(request) => restorer.submit(request),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(wait),
+            Next::Wait(FOLDER_WAIT)
         }
     }
-    restorer.abandon();
 }
 
 #[cfg(test)]

@@ -33,9 +33,21 @@ impl<B: Broker> Worker<B> {
         closed.inspect(|()| tracing::info!(thread = %self.name, "stopped"))
     }
 
+    /// Closes everything without a commit, because of an error. The error comes back, unless the stop was its cause.
+    pub(super) fn end_after(mut self, error: Error) -> Result<()> {
+        // The stop interrupts what waits for the brokers: that is no failure, the next start processes it again.
+        let interrupted = error.is_retriable() && self.context.lifecycle.is_stopping();
+        self.send_dead_letters(&error);
+        if interrupted {
+            tracing::warn!(thread = %self.name, %error, "stopping without a last commit");
+        }
+        self.close_after_failure();
+        if interrupted { Ok(()) } else { Err(error) }
+    }
+
     /// After a record that cannot be handled, writes what a handler wants to be written before the application stops. That is
     /// tried once: the record is handled again at the next start.
-    pub(super) fn send_dead_letters(&mut self, error: &Error) {
+    fn send_dead_letters(&mut self, error: &Error) {
         // With exactly-once they are part of the transaction, which is aborted: in Kafka Streams, too.
         if error.kind() != ErrorKind::Data || self.producer.is_transactional() {
             return;
@@ -50,7 +62,7 @@ impl<B: Broker> Worker<B> {
     }
 
     /// Closes everything without a commit and leaves the group, so that other instances take over at once.
-    pub(super) fn close_after_failure(mut self) {
+    fn close_after_failure(mut self) {
         self.drop_everything();
         self.context
             .lifecycle

@@ -182,14 +182,7 @@ impl<B: Broker> Worker<B> {
         tracing::info!(thread = %self.name, "started");
         while !self.context.lifecycle.is_stopping() {
             if let Err(error) = self.run_once() {
-                // The stop interrupts what waits for the brokers: that is no failure, the next start processes it again.
-                let interrupted = error.is_retriable() && self.context.lifecycle.is_stopping();
-                self.send_dead_letters(&error);
-                if interrupted {
-                    tracing::warn!(thread = %self.name, %error, "stopping without a last commit");
-                }
-                self.close_after_failure();
-                return if interrupted { Ok(()) } else { Err(error) };
+                return self.end_after(error);
             }
         }
         self.close()
