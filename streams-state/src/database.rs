@@ -1,51 +1,115 @@
-//! The database of a task, when the crate is built without one: asking for it is an error that says so.
+//! The database of a task: RocksDB, a simulated one, or an error that says that this build has none.
+
+#![cfg_attr(
+    not(any(feature = "rocksdb", feature = "simulation")),
+    allow(unused_variables, reason = "there is no database to hand them to")
+)]
 
 use std::path::Path;
 
 use crate::table::RowSink;
 use crate::task_store::{TaskStore, Transactional};
-use crate::{Result, StoreError, StoreResources, StoreSpec};
+use crate::{Result, StoreError, StoreResources, StoreSpec, directory};
 
-/// A database there is never one of.
-pub(crate) enum Database {}
+/// The database of one task.
+pub(crate) enum Database {
+    #[cfg(feature = "rocksdb")]
+    RocksDb(crate::rocksdb::Database),
+    #[cfg(feature = "simulation")]
+    Simulated(crate::simulation::SimulatedDatabase),
+}
 
 impl Database {
+    /// Opens the database in the `directory` of a task with a place for each of `specs`, and drops every other store.
     pub fn open(
-        _directory: &Path,
+        directory: &Path,
         specs: &[&StoreSpec],
-        _resources: &StoreResources,
+        resources: &StoreResources,
     ) -> Result<Self> {
-        let names: Vec<_> = specs.iter().map(|spec| spec.name.as_str()).collect();
-        Err(StoreError::unsupported(format!(
-            "the stores {names:?} want RocksDB, which this build does not have"
-        )))
+        #[cfg(feature = "simulation")]
+        if let Some(disk) = resources.simulated_disk() {
+            return disk.open(directory, specs).map(Self::Simulated);
+        }
+        directory::create(directory)?;
+        #[cfg(feature = "rocksdb")]
+        let opened = {
+            let path = directory::of_database(directory);
+            crate::rocksdb::Database::open(&path, specs, resources).map(Self::RocksDb)
+        };
+        #[cfg(not(feature = "rocksdb"))]
+        let opened = {
+            let names: Vec<_> = specs.iter().map(|spec| spec.name.as_str()).collect();
+            Err(StoreError::unsupported(format!(
+                "the stores {names:?} want RocksDB, which this build does not have"
+            )))
+        };
+        opened
     }
 
-    pub fn open_store(&self, _spec: &StoreSpec) -> Result<TaskStore> {
-        match *self {}
+    /// The store of a spec the database was opened with.
+    pub fn open_store(&self, spec: &StoreSpec) -> Result<TaskStore> {
+        match *self {
+            #[cfg(feature = "rocksdb")]
+            Self::RocksDb(ref database) => database.open_store(spec),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(ref database) => database.open_store(spec),
+        }
     }
 
-    pub fn position(&self, _spec: &StoreSpec) -> Result<Option<i64>> {
-        match *self {}
+    /// How far a store has read its changelog.
+    pub fn position(&self, spec: &StoreSpec) -> Result<Option<i64>> {
+        match *self {
+            #[cfg(feature = "rocksdb")]
+            Self::RocksDb(ref database) => database.position(spec),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(ref database) => Ok(database.position(spec)),
+        }
     }
 
+    /// Writes what is uncommitted in the stores, together with their positions, at once or not at all.
     pub fn write<'a>(
         &self,
-        _stores: impl IntoIterator<Item = (&'a StoreSpec, &'a dyn Transactional, Option<i64>)>,
+        stores: impl IntoIterator<Item = (&'a StoreSpec, &'a dyn Transactional, Option<i64>)>,
     ) -> Result<()> {
-        match *self {}
+        match *self {
+            #[cfg(feature = "rocksdb")]
+            Self::RocksDb(ref database) => database.write(stores),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(ref database) => database.write(stores),
+        }
     }
 
+    /// Writes what `write` hands to the sink of a store, together with its position, at once or not at all.
     pub fn restore(
         &self,
-        _spec: &StoreSpec,
-        _position: i64,
-        _write: impl FnOnce(&mut dyn RowSink) -> Result<()>,
+        spec: &StoreSpec,
+        position: i64,
+        write: impl FnOnce(&mut dyn RowSink) -> Result<()>,
     ) -> Result<()> {
-        match *self {}
+        match *self {
+            #[cfg(feature = "rocksdb")]
+            Self::RocksDb(ref database) => database.restore(spec, position, write),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(ref database) => database.restore(spec, position, write),
+        }
     }
 
+    /// Brings everything to disk and closes the database. Every store must have been dropped.
     pub fn close(self) -> Result<()> {
-        match self {}
+        match self {
+            #[cfg(feature = "rocksdb")]
+            Self::RocksDb(database) => database.close(),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(database) => database.close(),
+        }
+    }
+
+    /// Deletes the database in the `directory` of a task, and whatever custom stores keep there.
+    pub fn wipe(directory: &Path, resources: &StoreResources) -> Result<()> {
+        #[cfg(feature = "simulation")]
+        if let Some(disk) = resources.simulated_disk() {
+            return disk.wipe(directory);
+        }
+        directory::wipe(directory)
     }
 }

@@ -39,12 +39,12 @@
 //! | semantics, once for all backends | `table`: rows, and each kind of store over them |
 //! | the folders of a task | `directory` |
 //! | uncommitted writes | `overlay`, and `merge`, which scans it and a backend as one |
-//! | backends | `memory`, `rocksdb` (the only module that names that crate), `custom` |
+//! | backends | `memory`, `rocksdb` (the only module that names that crate), `custom`, `simulation`; `database` chooses |
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![cfg_attr(
-    not(feature = "rocksdb"),
+    not(any(feature = "rocksdb", feature = "simulation")),
     allow(
         dead_code,
         reason = "only a store on disk has a place to write rows to"
@@ -65,17 +65,20 @@ pub mod key_encoding;
 pub mod timestamped;
 
 mod directory;
+#[cfg(any(feature = "rocksdb", feature = "simulation"))]
+mod layout;
 mod merge;
 mod overlay;
 mod table;
 mod task_store;
 
 mod custom;
-#[cfg(not(feature = "rocksdb"))]
 mod database;
 mod memory;
 #[cfg(feature = "rocksdb")]
 mod rocksdb;
+#[cfg(feature = "simulation")]
+mod simulation;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -85,6 +88,8 @@ pub use error::{Result, StoreError, StoreErrorKind};
 pub use key_value::{Entries, KeyValueStore, Order};
 pub use resources::StoreResources;
 pub use session::{SessionEntries, SessionKey, SessionStore};
+#[cfg(feature = "simulation")]
+pub use simulation::{DiskOperation, SimulatedDisk, SimulatedStore};
 pub use spec::{CustomBackend, StoreBackend, StoreKind, StoreSpec, WindowOrder, WindowSpec};
 pub use spec::{SessionSpec, VersionedSpec};
 pub use task_stores::TaskStores;

@@ -16,6 +16,8 @@ use std::fmt;
 pub struct StoreResources {
     #[cfg(feature = "rocksdb")]
     shared: Option<crate::rocksdb::SharedMemory>,
+    #[cfg(feature = "simulation")]
+    disk: Option<crate::SimulatedDisk>,
 }
 
 impl StoreResources {
@@ -26,11 +28,13 @@ impl StoreResources {
         #[cfg(feature = "rocksdb")]
         let resources = Self {
             shared: Some(crate::rocksdb::SharedMemory::new(budget_bytes)),
+            #[cfg(feature = "simulation")]
+            disk: None,
         };
         #[cfg(not(feature = "rocksdb"))]
         let resources = {
             let _ = budget_bytes;
-            Self {}
+            Self::default()
         };
         resources
     }
@@ -39,6 +43,21 @@ impl StoreResources {
     /// of its own.
     pub fn in_memory() -> Self {
         Self::default()
+    }
+
+    /// Resources of a simulated process, whose stores on disk are on this one.
+    #[cfg(feature = "simulation")]
+    pub fn simulated(disk: &crate::SimulatedDisk) -> Self {
+        Self {
+            #[cfg(feature = "rocksdb")]
+            shared: None,
+            disk: Some(disk.clone()),
+        }
+    }
+
+    #[cfg(feature = "simulation")]
+    pub(crate) fn simulated_disk(&self) -> Option<&crate::SimulatedDisk> {
+        self.disk.as_ref()
     }
 
     /// How much of the budget is in use, in bytes.

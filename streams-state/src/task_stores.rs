@@ -2,12 +2,8 @@
 
 use std::path::Path;
 
-#[cfg(not(feature = "rocksdb"))]
-use crate::database::Database;
-#[cfg(feature = "rocksdb")]
-use crate::rocksdb::Database;
-
 use crate::custom::{CustomKeyValueTable, CustomWindowStore};
+use crate::database::Database;
 use crate::directory;
 use crate::memory::MemoryTable;
 use crate::spec::validate;
@@ -365,8 +361,8 @@ impl TaskStores {
     /// # Errors
     ///
     /// When the disk cannot be written. The stores must not be open.
-    pub fn wipe(directory: &Path) -> Result<()> {
-        directory::wipe(directory)
+    pub fn wipe(directory: &Path, resources: &StoreResources) -> Result<()> {
+        Database::wipe(directory, resources)
     }
 }
 
@@ -380,17 +376,15 @@ fn open_database(
     specs: &[StoreSpec],
     resources: &StoreResources,
 ) -> Result<Option<Database>> {
-    let path = directory::of_database(directory);
     let on_disk: Vec<_> = specs
         .iter()
         .filter(|spec| matches!(spec.backend, StoreBackend::RocksDb))
         .collect();
     if on_disk.is_empty() {
-        directory::wipe_one(&path)?;
+        directory::wipe_one(&directory::of_database(directory))?;
         return Ok(None);
     }
-    directory::create(directory)?;
-    Database::open(&path, &on_disk, resources).map(Some)
+    Database::open(directory, &on_disk, resources).map(Some)
 }
 
 fn open_store(

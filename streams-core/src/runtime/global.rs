@@ -218,7 +218,7 @@ fn open<B: Broker>(context: &GlobalContext<B>) -> Result<Option<OpenGlobals<B>>>
         tracing::warn!(partition = %partitions[gone].1, "the topic no longer holds what the global table on disk continues from; reading global tables anew");
         stores.close()?;
         drop(stores);
-        wipe(directory)?;
+        wipe(directory, &context.resources)?;
         stores = open_stores()?;
         known = positions(&stores)?;
     }
@@ -249,9 +249,9 @@ fn open<B: Broker>(context: &GlobalContext<B>) -> Result<Option<OpenGlobals<B>>>
     Ok(Some((reader, stores, inputs)))
 }
 
-fn wipe(directory: Option<&Path>) -> Result<()> {
+fn wipe(directory: Option<&Path>, resources: &StoreResources) -> Result<()> {
     match directory {
-        Some(directory) => TaskStores::wipe(directory).map_err(Error::from),
+        Some(directory) => TaskStores::wipe(directory, resources).map_err(Error::from),
         None => Ok(()),
     }
 }

@@ -83,7 +83,7 @@ impl<B: Broker> Restorer<B> {
             );
             stores.close()?;
             if let Some(path) = path {
-                TaskStores::wipe(path)?;
+                TaskStores::wipe(path, &self.context.resources)?;
             }
             stores = TaskStores::open(path, &specs, &self.context.resources)?;
         }

@@ -12,20 +12,25 @@ const COUNTS: usize = 0;
 const WINDOWS: usize = 1;
 const DUPLICATES: usize = 2;
 
-/// Checks commit, rollback, restore and reopening of stores with this backend, in `directory`, which must be empty or
-/// not exist.
+/// Checks commit, rollback, restore and reopening of stores with this backend and resources, in `directory`, which must be
+/// empty or not exist. `durable` says whether what is committed there is found again after closing.
 ///
 /// # Panics
 ///
 /// With the rule that is broken.
-pub fn task_stores(backend: &StoreBackend, directory: &Path) {
-    let durable = matches!(backend, StoreBackend::RocksDb) && cfg!(feature = "rocksdb");
+pub fn task_stores(
+    backend: &StoreBackend,
+    directory: &Path,
+    resources: &StoreResources,
+    durable: bool,
+) {
     for directory in [Some(directory), None] {
         if let Some(directory) = directory {
-            TaskStores::wipe(directory).expect("wipe");
+            TaskStores::wipe(directory, resources).expect("wipe");
         }
         let task = Task {
             backend: backend.clone(),
+            resources: resources.clone(),
             directory,
             durable: durable && directory.is_some(),
         };
@@ -34,12 +39,13 @@ pub fn task_stores(backend: &StoreBackend, directory: &Path) {
         task.restore_lies_below_uncommitted_writes();
         task.restored_windows_move_time();
         task.only_what_is_durable_survives();
-        super::versioned::restore(backend, directory);
+        super::versioned::restore(backend, directory, resources);
     }
 }
 
 struct Task<'a> {
     backend: StoreBackend,
+    resources: StoreResources,
     directory: Option<&'a Path>,
     durable: bool,
 }
@@ -62,12 +68,12 @@ impl Task<'_> {
             StoreSpec::window("windows", window, self.backend.clone()),
             StoreSpec::window("duplicates", duplicates, self.backend.clone()),
         ];
-        TaskStores::open(self.directory, &specs, &StoreResources::in_memory()).expect("open")
+        TaskStores::open(self.directory, &specs, &self.resources).expect("open")
     }
 
     fn open_empty(&self) -> TaskStores {
         if let Some(directory) = self.directory {
-            TaskStores::wipe(directory).expect("wipe");
+            TaskStores::wipe(directory, &self.resources).expect("wipe");
         }
         let stores = self.open();
         for index in [COUNTS, WINDOWS, DUPLICATES] {

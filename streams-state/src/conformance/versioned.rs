@@ -33,14 +33,17 @@ pub fn versioned(open: &mut dyn FnMut(&VersionedSpec) -> Box<dyn VersionedKeyVal
 }
 
 /// Runs every case with a restore in it over stores of a task.
-pub(super) fn restore(backend: &StoreBackend, directory: Option<&Path>) {
+pub(super) fn restore(
+    backend: &StoreBackend,
+    directory: Option<&Path>,
+    resources: &StoreResources,
+) {
     for case in cases().filter(Case::restores) {
         if let Some(directory) = directory {
-            TaskStores::wipe(directory).expect("wipe");
+            TaskStores::wipe(directory, resources).expect("wipe");
         }
         let spec = StoreSpec::versioned("versions", case.spec.clone(), backend.clone());
-        let mut stores =
-            TaskStores::open(directory, &[spec], &StoreResources::in_memory()).expect("open");
+        let mut stores = TaskStores::open(directory, &[spec], resources).expect("open");
         let mut batch: Vec<(&str, Vec<u8>)> = Vec::new();
         for line in &case.lines {
             match line.words.as_slice() {

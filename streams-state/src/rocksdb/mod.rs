@@ -21,11 +21,12 @@ use ::rocksdb::{
 
 pub(crate) use self::options::SharedMemory;
 use self::table::{BatchSink, RocksDbTable, column_family};
+use crate::layout::layout_name;
 use crate::table::{
     RowSink, TableKeyValueStore, TableSessionStore, TableVersionedStore, TableWindowStore,
 };
 use crate::task_store::{TaskStore, Transactional};
-use crate::{Result, StoreError, StoreKind, StoreResources, StoreSpec, WindowOrder};
+use crate::{Result, StoreError, StoreKind, StoreResources, StoreSpec};
 
 /// The column family every RocksDB has; nothing is in it.
 const DEFAULT: &str = "default";
@@ -52,7 +53,7 @@ impl Database {
         let memory = resources.shared_or_own();
         let options = options::database(&memory);
         let existing = existing_column_families(path, &options).map_err(at_path)?;
-        let wanted: BTreeSet<_> = specs.iter().map(|spec| column_family_name(spec)).collect();
+        let wanted: BTreeSet<_> = specs.iter().map(|spec| layout_name(spec)).collect();
 
         let descriptors = existing
             .iter()
@@ -79,7 +80,7 @@ impl Database {
 
     /// The store of a spec the database was opened with.
     pub fn open_store(&self, spec: &StoreSpec) -> Result<TaskStore> {
-        let table = RocksDbTable::new(Arc::clone(&self.db), column_family_name(spec));
+        let table = RocksDbTable::new(Arc::clone(&self.db), layout_name(spec));
         Ok(match &spec.kind {
             StoreKind::KeyValue => TaskStore::KeyValue(Box::new(TableKeyValueStore::new(table))),
             StoreKind::Window(window) => {
@@ -96,7 +97,7 @@ impl Database {
 
     /// How far a store has read its changelog.
     pub fn position(&self, spec: &StoreSpec) -> Result<Option<i64>> {
-        let key = position_key(&column_family_name(spec));
+        let key = position_key(&layout_name(spec));
         let value = self
             .db
             .get_cf(self.positions(), &key)
@@ -120,7 +121,7 @@ impl Database {
     ) -> Result<()> {
         let mut batch = WriteBatch::default();
         for (spec, store, position) in stores {
-            let name = column_family_name(spec);
+            let name = layout_name(spec);
             store.stage(&mut BatchSink {
                 batch: &mut batch,
                 column_family: column_family(&self.db, &name),
@@ -139,7 +140,7 @@ impl Database {
         position: i64,
         write: impl FnOnce(&mut dyn RowSink) -> Result<()>,
     ) -> Result<()> {
-        let name = column_family_name(spec);
+        let name = layout_name(spec);
         let mut batch = WriteBatch::default();
         write(&mut BatchSink {
             batch: &mut batch,
@@ -182,37 +183,6 @@ impl Database {
 
 fn position_key(name: &str) -> Vec<u8> {
     [POSITION, name].concat().into_bytes()
-}
-
-/// The name of the column family of a store, which tells how its rows are laid out.
-fn column_family_name(spec: &StoreSpec) -> String {
-    let name = &spec.name;
-    let window = match &spec.kind {
-        StoreKind::KeyValue => return format!("key-value/{name}"),
-        // Rows begin with the number of their segment, which means nothing without its length.
-        StoreKind::Session(session) => {
-            let by = match session.order {
-                WindowOrder::ByKey => "key",
-                WindowOrder::ByTime => "time",
-            };
-            let interval_ms = session.segment_interval_ms();
-            return format!("session-by-{by}/{interval_ms}/{name}");
-        }
-        StoreKind::Versioned(versioned) => {
-            return format!("versioned/{}/{name}", versioned.segment_interval_ms);
-        }
-        StoreKind::Window(window) => window,
-    };
-    let kind = if window.retain_duplicates {
-        "duplicates"
-    } else {
-        "window"
-    };
-    match window.order {
-        // Rows begin with the number of their segment, which means nothing without its length.
-        WindowOrder::ByKey => format!("{kind}-by-key/{}/{name}", window.segment_interval_ms()),
-        WindowOrder::ByTime => format!("{kind}-by-time/{name}"),
-    }
 }
 
 fn existing_column_families(

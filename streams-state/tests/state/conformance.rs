@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use streams_state::{StoreBackend, conformance};
+use streams_state::{StoreBackend, StoreResources, conformance};
 
 use crate::custom::{CustomMaps, KeyValueMap, WindowMap};
 use crate::single::Single;
@@ -17,7 +17,9 @@ fn check(backend: &StoreBackend) {
     conformance::key_value(&mut || Single::key_value(backend, Some(&new_directory())));
     conformance::window(&mut |spec| Single::window(backend, spec, Some(&new_directory())));
     conformance::versioned(&mut |spec| Single::versioned(backend, spec, Some(&new_directory())));
-    conformance::task_stores(backend, &new_directory());
+    let durable = matches!(backend, StoreBackend::RocksDb);
+    let resources = StoreResources::in_memory();
+    conformance::task_stores(backend, &new_directory(), &resources, durable);
 }
 
 #[test]
@@ -37,6 +39,15 @@ fn rocksdb_without_a_directory() {
     conformance::key_value(&mut || Single::key_value(&backend, None));
     conformance::window(&mut |spec| Single::window(&backend, spec, None));
     conformance::versioned(&mut |spec| Single::versioned(&backend, spec, None));
+}
+
+#[test]
+#[cfg(feature = "simulation")]
+fn simulated_disk() {
+    let disk = streams_state::SimulatedDisk::new(|_| Ok(()));
+    let resources = StoreResources::simulated(&disk);
+    let directory = std::path::Path::new("0_0");
+    conformance::task_stores(&StoreBackend::RocksDb, directory, &resources, true);
 }
 
 #[test]

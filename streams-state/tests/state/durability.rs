@@ -148,7 +148,7 @@ fn a_damaged_database_says_so_and_can_be_wiped() {
     let damaged = TaskStores::open(Some(directory.path()), &specs, &resources);
     let error = damaged.err().expect("the database is damaged");
     assert_eq!(error.kind(), StoreErrorKind::Corruption, "{error}");
-    TaskStores::wipe(directory.path()).unwrap();
+    TaskStores::wipe(directory.path(), &StoreResources::in_memory()).unwrap();
     let stores = open(directory.path(), &specs);
     assert_eq!(stores.position(0), None);
     assert!(!has(&stores, 0, "a"));
