@@ -62,7 +62,7 @@ pub use exception_handlers::{
 pub use record::{FetchedRecord, Header, Headers, OwnedRecord, Record, TopicPartition};
 #[cfg(feature = "kafka")]
 pub use runtime::{KafkaStreams, KafkaStreamsHandle};
-pub use runtime::{RestoreListener, State};
+pub use runtime::{RestoreListener, RestoreProgress, StandbyUpdateListener, State, SuspendReason};
 pub use streams_state::StoreBackend;
 pub use task::TaskId;
 #[cfg(feature = "test-driver")]

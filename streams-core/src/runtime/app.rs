@@ -13,6 +13,7 @@ use crate::runtime::memory_split::MemorySplit;
 use crate::runtime::restore_listener::RestoreListener;
 use crate::runtime::settings::RuntimeSettings;
 use crate::runtime::shutdown::SignalWatch;
+use crate::runtime::standby_listener::StandbyUpdateListener;
 use crate::runtime::state_directory::StateDirectory;
 use crate::task::TaskOptions;
 use crate::topology::Topology;
@@ -58,6 +59,7 @@ pub struct KafkaStreams {
     lifecycle: Arc<Lifecycle>,
     task_options: TaskOptions,
     listener: Option<Arc<dyn RestoreListener>>,
+    standby_listener: Option<Arc<dyn StandbyUpdateListener>>,
 }
 
 impl KafkaStreams {
@@ -92,6 +94,7 @@ impl KafkaStreams {
             lifecycle,
             task_options,
             listener: None,
+            standby_listener: None,
         })
     }
 
@@ -143,6 +146,13 @@ impl KafkaStreams {
     #[must_use]
     pub fn with_restore_listener(mut self, listener: impl RestoreListener) -> Self {
         self.listener = Some(Arc::new(listener));
+        self
+    }
+
+    /// Tells `listener` how the standby copies follow their changelogs (`num.standby.replicas`).
+    #[must_use]
+    pub fn with_standby_update_listener(mut self, listener: impl StandbyUpdateListener) -> Self {
+        self.standby_listener = Some(Arc::new(listener));
         self
     }
 
@@ -205,6 +215,7 @@ impl KafkaStreams {
             topology: self.topology,
             settings: self.settings,
             listener: self.listener,
+            standby_listener: self.standby_listener,
             lifecycle: self.lifecycle,
         }
         .run()

@@ -10,12 +10,15 @@ use crate::runtime::global::{self, GlobalContext};
 use crate::runtime::internal_topics::{internal_topics, make_ready};
 use crate::runtime::jobs::Jobs;
 use crate::runtime::lifecycle::{Lifecycle, State};
+use crate::runtime::local_tasks::LocalTasks;
 use crate::runtime::partition_plan::{PartitionPlan, external_topics};
 use crate::runtime::restore::RestoreContext;
 use crate::runtime::restore_listener::RestoreListener;
 use crate::runtime::restore_pool::RestorePool;
 use crate::runtime::settings::RuntimeSettings;
 use crate::runtime::shutdown::{Threads, catch};
+use crate::runtime::standby::{self, StandbyContext, StandbyTasks};
+use crate::runtime::standby_listener::StandbyUpdateListener;
 use crate::runtime::state_directory::StateDirectory;
 use crate::runtime::topic_metadata::CachedTopicMetadata;
 use crate::runtime::worker::{Worker, WorkerContext};
@@ -42,6 +45,7 @@ pub(crate) struct Application<B: Broker> {
     pub(crate) settings: Arc<RuntimeSettings>,
     pub(crate) task_options: TaskOptions,
     pub(crate) listener: Option<Arc<dyn RestoreListener>>,
+    pub(crate) standby_listener: Option<Arc<dyn StandbyUpdateListener>>,
     pub(crate) lifecycle: Arc<Lifecycle>,
 }
 
@@ -114,41 +118,44 @@ impl<B: Broker> Application<B> {
         let purge = Arc::new(PurgeList::default());
         let sources = plan.counts.keys().cloned().collect();
         if tasks.len() > 0 {
+            let local_tasks = Arc::<LocalTasks>::default();
+            let restoring = Arc::new(RestoreContext {
+                broker: Arc::clone(&self.broker),
+                directory: Arc::clone(&directory),
+                local_tasks: Arc::clone(&local_tasks),
+                resources,
+                listener: self.listener.clone(),
+                clock: Arc::clone(&clock),
+                request_timeout: settings.request_timeout,
+                task_timeout: settings.task_timeout,
+            });
             let restore = RestorePool::start(
                 settings.restore_thread_count,
-                &Arc::new(RestoreContext {
-                    broker: Arc::clone(&self.broker),
-                    directory: Arc::clone(&directory),
-                    resources,
-                    listener: self.listener.clone(),
-                    clock: Arc::clone(&clock),
-                    request_timeout: settings.request_timeout,
-                    task_timeout: settings.task_timeout,
-                }),
+                &restoring,
                 &client_id,
                 &self.lifecycle,
                 threads,
             )?;
-            self.start_workers(
-                &Arc::new(WorkerContext {
-                    broker: Arc::clone(&self.broker),
-                    topology: self.topology.clone(),
-                    settings: Arc::clone(settings),
-                    task_options: self.task_options.clone(),
-                    client_id,
-                    process_id: directory.process_id(),
-                    tasks,
-                    partition_counts: plan.counts,
-                    repartition_topics: plan.repartition_topics.into_iter().collect(),
-                    metadata: Arc::clone(&metadata),
-                    globals,
-                    restore,
-                    purge: Arc::clone(&purge),
-                    lifecycle: Arc::clone(&self.lifecycle),
-                    clock: Arc::clone(&clock),
-                }),
-                threads,
-            )?;
+            let context = Arc::new(WorkerContext {
+                broker: Arc::clone(&self.broker),
+                topology: self.topology.clone(),
+                settings: Arc::clone(settings),
+                task_options: self.task_options.clone(),
+                client_id,
+                process_id: directory.process_id(),
+                tasks,
+                partition_counts: plan.counts,
+                repartition_topics: plan.repartition_topics.into_iter().collect(),
+                metadata: Arc::clone(&metadata),
+                globals,
+                restore,
+                local_tasks,
+                purge: Arc::clone(&purge),
+                lifecycle: Arc::clone(&self.lifecycle),
+                clock: Arc::clone(&clock),
+            });
+            self.start_standbys(&context, restoring, threads)?;
+            self.start_workers(&context, threads)?;
         } else {
             // A topology of global tables alone has nothing to share out.
             self.lifecycle.set(State::Running);
@@ -328,6 +335,31 @@ impl<B: Broker> Application<B> {
                 Err(_) => return Ok(None),
             }
         }
+    }
+
+    /// Keeps copies of other instances' tasks, when that is asked for.
+    fn start_standbys(
+        &self,
+        worker: &Arc<WorkerContext<B>>,
+        restore: Arc<RestoreContext<B>>,
+        threads: &mut Threads,
+    ) -> Result<()> {
+        if self.settings.standby_replicas == 0 {
+            return Ok(());
+        }
+        let context = Arc::new(StandbyContext {
+            worker: Arc::clone(worker),
+            restore,
+            listener: self.standby_listener.clone(),
+        });
+        let name = standby::name(&worker.client_id);
+        let lifecycle = Arc::clone(&self.lifecycle);
+        threads.spawn(name.clone(), move || {
+            catch(&name, &lifecycle, || {
+                StandbyTasks::new(context).run(&lifecycle);
+                Ok(())
+            });
+        })
     }
 
     fn start_workers(&self, context: &Arc<WorkerContext<B>>, threads: &mut Threads) -> Result<()> {

@@ -42,6 +42,11 @@ impl TaskTable {
         &self.topic
     }
 
+    /// The tasks, in the order of the partitions.
+    pub(crate) fn ids(&self) -> &[TaskId] {
+        &self.ids
+    }
+
     /// How many tasks there are.
     pub(crate) fn len(&self) -> usize {
         self.ids.len()

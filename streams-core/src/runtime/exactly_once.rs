@@ -71,7 +71,7 @@ impl<B: Broker> Worker<B> {
         let aborted = self.producer.abort();
         self.drop_tasks(&ids);
         for id in again {
-            let inputs = self.input_partitions(id)?;
+            let inputs = self.context.input_partitions(id)?;
             self.pending.push(PendingTask::assigned(id, inputs, now));
         }
         aborted

@@ -106,6 +106,17 @@ impl MemoryBroker {
         self.lock().transactions.faults.len()
     }
 
+    /// Aborts what killed producers left open, as the coordinator does after `transaction.timeout.ms`.
+    pub(crate) fn time_out_killed(&self) {
+        let mut cluster = self.lock();
+        let producers = cluster.transactions.producers.values_mut();
+        let killed = producers.filter(|producer| producer.killed);
+        let open: Vec<Open> = killed.filter_map(|producer| producer.open.take()).collect();
+        for open in open {
+            cluster.end(open, Outcome::Aborted);
+        }
+    }
+
     /// Takes everything from the member that joined first, which hears of it only when it commits again.
     pub(crate) fn expel_first_member(&self) {
         let mut cluster = self.lock();

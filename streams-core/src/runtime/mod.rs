@@ -5,6 +5,7 @@
 //! * `worker`, `processing`, `commit`, `rebalance`, `open_task`, `thread_end`: a stream thread.
 //! * `thread_producer`, `exactly_once`: its transactions.
 //! * `restore`, `restore_pool`, `global`: state that comes out of topics, beside the stream threads.
+//! * `members`, `standby_placement`, `standby`, `local_tasks`: copies of the state of tasks that run on other instances.
 //! * `broker`: all of the above ask of a log. Only `app` names the Kafka client.
 
 #![cfg_attr(
@@ -45,6 +46,15 @@ mod restore_request;
 pub(crate) mod restoring_store;
 mod state_directory;
 
+mod local_tasks;
+mod member_record;
+mod members;
+mod standby;
+mod standby_listener;
+mod standby_open;
+mod standby_placement;
+mod task_layout;
+
 mod clock;
 mod lifecycle;
 mod memory_split;
@@ -64,4 +74,5 @@ mod tests;
 #[cfg(feature = "kafka")]
 pub use app::{KafkaStreams, KafkaStreamsHandle};
 pub use lifecycle::State;
-pub use restore_listener::RestoreListener;
+pub use restore_listener::{RestoreListener, RestoreProgress};
+pub use standby_listener::{StandbyUpdateListener, SuspendReason};

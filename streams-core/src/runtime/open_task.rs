@@ -7,10 +7,10 @@ use crate::runtime::broker::{
 };
 use crate::runtime::internal_topics::changelog_topic;
 use crate::runtime::rebalance::list;
-use crate::runtime::restore_request::{OpenStores, RestoreRequest, StoreToRestore};
+use crate::runtime::restore_request::{OpenStores, RestoreRequest};
 use crate::runtime::worker::{Changelog, RunningTask, TaskInput, Worker};
 use crate::task::{Task, TaskId};
-use crate::topology::{OffsetReset, SubTopology, TopicName};
+use crate::topology::{OffsetReset, TopicName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -104,7 +104,9 @@ impl<B: Broker> Worker<B> {
             let request = RestoreRequest {
                 task: id,
                 ticket,
-                stores: self.stores_to_restore(pending, &committed)?,
+                stores: self
+                    .context
+                    .stores_to_restore(id, &pending.inputs, &committed)?,
                 cancelled: Arc::clone(&cancelled),
                 reply: self.restored_sender.clone(),
                 restarts: 0,
@@ -149,51 +151,6 @@ impl<B: Broker> Worker<B> {
             return Ok(());
         }
         Err(error.context("looking up where assigned tasks start"))
-    }
-
-    fn stores_to_restore(
-        &self,
-        pending: &PendingTask,
-        committed: &[Option<CommittedOffset>],
-    ) -> Result<Vec<StoreToRestore>> {
-        let id = pending.id;
-        let stores = &self.sub_topology(id)?.stores;
-        Ok(stores
-            .iter()
-            .map(|definition| {
-                let source_topic = definition
-                    .changelog
-                    .as_ref()
-                    .and_then(|changelog| changelog.source_topic.as_ref());
-                let (changelog, end_max) = match (&definition.changelog, source_topic) {
-                    (None, _) => (None, None),
-                    (Some(_), Some(topic)) => {
-                        let input = pending
-                            .inputs
-                            .iter()
-                            .position(|p| p.as_ref().is_some_and(|p| *p.topic == **topic));
-                        // Without a committed offset every record is still to be processed, so none is restored.
-                        let end = input
-                            .and_then(|input| committed[input].as_ref())
-                            .map_or(0, |committed| committed.offset);
-                        let partition = input.and_then(|input| pending.inputs[input].clone());
-                        (partition, Some(end))
-                    }
-                    (Some(_), None) => {
-                        let topic = changelog_topic(
-                            &self.context.settings.application_id,
-                            &definition.name,
-                        );
-                        (Some(TopicPartition::new(topic, id.partition)), None)
-                    }
-                };
-                StoreToRestore {
-                    definition: Arc::clone(definition),
-                    changelog,
-                    end_max,
-                }
-            })
-            .collect())
     }
 
     /// Starts to process the tasks whose stores are ready.
@@ -360,7 +317,7 @@ impl<B: Broker> Worker<B> {
         input: usize,
         partition: &TopicPartition,
     ) -> Result<OffsetReset> {
-        let source = &self.sub_topology(id)?.sources[input];
+        let source = &self.context.sub_topology(id)?.sources[input];
         let policy = match (&source.topic, source.auto_offset_reset) {
             // What the application wrote for itself is always wanted.
             (TopicName::Internal(_), _) => Some(OffsetReset::Earliest),
@@ -375,29 +332,6 @@ impl<B: Broker> Worker<B> {
         })
     }
 
-    fn sub_topology(&self, id: TaskId) -> Result<&SubTopology> {
-        self.context
-            .topology
-            .sub_topologies()
-            .iter()
-            .find(|sub_topology| sub_topology.id == id.sub_topology)
-            .ok_or_else(|| Error::fatal(format!("the topology has no part for task {id}")))
-    }
-
-    pub(crate) fn input_partitions(&self, id: TaskId) -> Result<Vec<Option<TopicPartition>>> {
-        let application_id = &self.context.settings.application_id;
-        let sources = &self.sub_topology(id)?.sources;
-        Ok(sources
-            .iter()
-            .map(|source| {
-                let topic = source.topic.full_name(application_id).to_string();
-                let count = self.context.partition_counts.get(&topic).copied();
-                (id.partition < count.unwrap_or(0))
-                    .then(|| TopicPartition::new(topic, id.partition))
-            })
-            .collect())
-    }
-
     fn changelogs(
         &self,
         id: TaskId,
@@ -405,7 +339,7 @@ impl<B: Broker> Worker<B> {
         stores: &streams_state::TaskStores,
     ) -> Result<Vec<Changelog>> {
         let application_id = &self.context.settings.application_id;
-        let definitions = &self.sub_topology(id)?.stores;
+        let definitions = &self.context.sub_topology(id)?.stores;
         Ok(definitions
             .iter()
             .enumerate()

@@ -11,6 +11,19 @@ use std::collections::BTreeSet;
 impl<B: Broker> Worker<B> {
     /// Does what the group decided.
     pub(crate) fn on_group_event(&mut self, event: GroupEvent) -> Result<()> {
+        let done = self.do_as_told(event);
+        self.tell_tasks();
+        done
+    }
+
+    /// Lets the other parts of the instance know what this thread has been given.
+    fn tell_tasks(&self) {
+        let running = self.tasks.iter().map(|running| running.id);
+        let pending = self.pending.iter().map(|pending| pending.id);
+        self.given.set(running.chain(pending).collect());
+    }
+
+    fn do_as_told(&mut self, event: GroupEvent) -> Result<()> {
         match event {
             GroupEvent::Assigned(partitions) => self.on_assigned(&partitions),
             GroupEvent::Revoked(partitions) => {
@@ -56,7 +69,7 @@ impl<B: Broker> Worker<B> {
             let known = self.tasks.iter().any(|running| running.id == id)
                 || self.pending.iter().any(|pending| pending.id == id);
             if !known {
-                let inputs = self.input_partitions(id)?;
+                let inputs = self.context.input_partitions(id)?;
                 self.pending.push(PendingTask::assigned(id, inputs, now));
             }
         }
@@ -213,6 +226,7 @@ impl<B: Broker> Worker<B> {
     pub(crate) fn rejoin(&mut self, reason: &Error) -> Result<()> {
         tracing::warn!(thread = %self.name, %reason, "joining the group again");
         self.drop_everything();
+        self.tell_tasks();
         self.commit.unblock();
         self.joined = false;
         self.joining_since = self.context.clock.elapsed();

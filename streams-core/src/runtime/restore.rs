@@ -8,7 +8,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::record::TopicPartition;
 use crate::runtime::broker::{Broker, Input, InputSlot, LogReader, StartOffset};
 use crate::runtime::clock::Clock;
-use crate::runtime::restore_listener::RestoreListener;
+use crate::runtime::local_tasks::LocalTasks;
+use crate::runtime::restore_listener::{RestoreListener, RestoreProgress};
 use crate::runtime::restore_request::{OpenStores, RestoreRequest};
 use crate::runtime::restoring_store::RestoringStore;
 use crate::runtime::state_directory::StateDirectory;
@@ -21,7 +22,9 @@ use streams_state::StoreResources;
 
 const RECORDS_PER_POLL_MAX: usize = 8192;
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
+/// How often the listener is told how far restorations have come, and the log.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+const PROGRESS_LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// How often one task may start over because the broker deleted what it was about to read.
 const RESTARTS_MAX: u32 = 3;
 
@@ -29,6 +32,8 @@ const RESTARTS_MAX: u32 = 3;
 pub(crate) struct RestoreContext<B> {
     pub(crate) broker: Arc<B>,
     pub(crate) directory: Arc<StateDirectory>,
+    /// Where standby copies wait for their promotion.
+    pub(crate) local_tasks: Arc<LocalTasks>,
     pub(crate) resources: StoreResources,
     pub(crate) listener: Option<Arc<dyn RestoreListener>>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -49,6 +54,7 @@ pub(crate) struct Restorer<B: Broker> {
     /// Since when the broker has not been answering.
     failing_since: Option<Duration>,
     progress_at: Duration,
+    progress_logged_at: Duration,
 }
 
 /// A task that is being restored.
@@ -72,6 +78,7 @@ impl<B: Broker> Restorer<B> {
             records: Vec::new(),
             failing_since: None,
             progress_at: Duration::ZERO,
+            progress_logged_at: Duration::ZERO,
         }
     }
 
@@ -385,15 +392,28 @@ impl<B: Broker> Restorer<B> {
             return;
         }
         self.progress_at = now;
+        let logs = now >= self.progress_logged_at + PROGRESS_LOG_INTERVAL;
+        if logs {
+            self.progress_logged_at = now;
+        }
         for task in &self.active {
-            let seconds = now.saturating_sub(task.started).as_secs_f64();
+            let time = now.saturating_sub(task.started);
             for store in task.changelogs.iter().filter(|store| !store.done) {
-                tracing::info!(
-                    task = %task.request.task, store = %store.name, records = store.records_total,
-                    records_per_s = rate(store.records_total, seconds),
-                    remaining = store.end - store.position,
-                    "restoring"
-                );
+                let offsets = store.position - store.start;
+                let remaining = store.end - store.position;
+                let progress = RestoreProgress::new(store.records_total, offsets, remaining, time);
+                if let Some(listener) = &self.context.listener {
+                    listener.on_restore_progress(&store.name, &store.changelog, &progress);
+                }
+                if logs {
+                    tracing::info!(
+                        task = %task.request.task, store = %store.name, records = store.records_total,
+                        records_per_s = progress.records_per_second as u64,
+                        remaining = progress.remaining,
+                        seconds_left = ?progress.time_left.map(|left| left.as_secs()),
+                        "restoring"
+                    );
+                }
             }
         }
     }

@@ -1,97 +1,165 @@
 //! The first step of a restoration: the stores opened, and where each changelog is read from and to.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::record::TopicPartition;
 use crate::runtime::broker::{Broker, Input, InputSlot, LogReader, StartOffset};
-use crate::runtime::restore::{Restorer, RestoringTask};
+use crate::runtime::restore::{RestoreContext, Restorer, RestoringTask};
 use crate::runtime::restore_request::{OpenStores, RestoreRequest, StoreToRestore};
 use crate::runtime::restoring_store::RestoringStore;
 use crate::runtime::state_directory::TaskDirectory;
+use crate::task::TaskId;
 use streams_state::{StoreBackend, StoreSpec, TaskStores};
+
+/// The folder of a task that is to be restored, with the stores in it when they are open as a standby copy.
+struct Found {
+    directory: TaskDirectory,
+    stores: Option<TaskStores>,
+}
+
+/// The stores that have a changelog, by number.
+pub(crate) fn logged(stores: &[StoreToRestore]) -> Vec<(usize, TopicPartition)> {
+    let stores = stores.iter().enumerate();
+    stores
+        .filter_map(|(index, store)| Some((index, store.changelog.clone()?)))
+        .collect()
+}
+
+/// Opens the stores of a task, unless they are `open` already, and empties them when their changelogs, which hold `bounds`
+/// now, no longer have what they continue from.
+pub(crate) fn open_stores<B: Broker>(
+    context: &RestoreContext<B>,
+    task: TaskId,
+    stores: &[StoreToRestore],
+    bounds: &[(i64, i64)],
+    directory: &TaskDirectory,
+    open: Option<TaskStores>,
+) -> Result<TaskStores> {
+    let specs: Vec<StoreSpec> = stores
+        .iter()
+        .map(|store| store.definition.spec.clone())
+        .collect();
+    // A task without a store on disk leaves no database behind.
+    let on_disk = specs
+        .iter()
+        .any(|spec| !matches!(spec.backend, StoreBackend::Memory));
+    let path = directory.path().filter(|_| on_disk);
+    let opened = match open {
+        Some(open) => open,
+        None => TaskStores::open(path, &specs, &context.resources)?,
+    };
+    let logged = logged(stores);
+    let out_of_range = logged.iter().zip(bounds).find(|((index, _), bounds)| {
+        opened
+            .position(*index)
+            .is_some_and(|position| position < bounds.0 || position > bounds.1)
+    });
+    let Some(((index, changelog), (first, end))) = out_of_range else {
+        return Ok(opened);
+    };
+    tracing::warn!(
+        %task, %changelog, position = ?opened.position(*index), first, end,
+        "the changelog no longer holds what the store on disk continues from; starting from an empty store"
+    );
+    opened.close()?;
+    if let Some(path) = path {
+        TaskStores::wipe(path, &context.resources)?;
+    }
+    Ok(TaskStores::open(path, &specs, &context.resources)?)
+}
 
 impl<B: Broker> Restorer<B> {
     /// Opens the stores of requests whose folders are free and starts to read their changelogs.
     pub(crate) fn open_waiting(&mut self) {
         for request in std::mem::take(&mut self.waiting) {
             let now = self.context.clock.elapsed();
-            let directory = match self.context.directory.lock_task(request.task, now) {
-                Ok(Some(directory)) => directory,
-                // Another thread of this process is still closing it.
-                Ok(None) => {
-                    self.waiting.push(request);
-                    continue;
-                }
+            let found = match self.context.directory.lock_task(request.task, now) {
+                Ok(Some(directory)) => Found {
+                    directory,
+                    stores: None,
+                },
+                Ok(None) => match self.context.local_tasks.take_warm(request.task) {
+                    Some(OpenStores { stores, directory }) => Found {
+                        directory,
+                        stores: Some(stores),
+                    },
+                    // Another thread of this process is still closing it.
+                    None => {
+                        self.waiting.push(request);
+                        continue;
+                    }
+                },
                 Err(error) => {
                     request.answer(Err(error), now);
                     continue;
                 }
             };
-            match self.start(&request, &directory) {
+            let bounds = match self.bounds(&logged(&request.stores)) {
+                Ok(bounds) => bounds,
+                Err(error) => {
+                    self.give_back(request.task, found);
+                    self.retry(request, error);
+                    continue;
+                }
+            };
+            let Found { directory, stores } = found;
+            match self.start(&request, &bounds, &directory, stores) {
                 Ok((stores, changelogs)) => self.active.push(RestoringTask {
                     request,
                     open: OpenStores { stores, directory },
                     changelogs,
                     started: self.context.clock.elapsed(),
                 }),
-                Err(error) if error.is_retriable() && !self.timed_out() => {
-                    tracing::warn!(task = %request.task, %error, "cannot start restoring yet");
+                Err(error) => {
                     // The state is wanted again in a moment, so it counts as used until now.
                     directory.release(self.context.clock.elapsed());
-                    self.waiting.push(request);
-                }
-                Err(error) => {
-                    directory.release(self.context.clock.elapsed());
-                    let context = format!("opening the stores of task {}", request.task);
-                    request.answer(Err(error.context(context)), now);
+                    self.retry(request, error);
                 }
             }
+        }
+    }
+
+    /// Leaves what was found as it was.
+    fn give_back(&self, task: TaskId, found: Found) {
+        let Found { directory, stores } = found;
+        match stores {
+            Some(stores) => {
+                let open = OpenStores { stores, directory };
+                self.context.local_tasks.put_warm(task, open);
+            }
+            None => directory.release(self.context.clock.elapsed()),
+        }
+    }
+
+    fn retry(&mut self, request: RestoreRequest, error: Error) {
+        if error.is_retriable() && !self.timed_out() {
+            tracing::warn!(task = %request.task, %error, "cannot start restoring yet");
+            self.waiting.push(request);
+        } else {
+            let context = format!("opening the stores of task {}", request.task);
+            request.answer(Err(error.context(context)), self.context.clock.elapsed());
         }
     }
 
     fn start(
         &mut self,
         request: &RestoreRequest,
+        bounds: &[(i64, i64)],
         directory: &TaskDirectory,
+        open: Option<TaskStores>,
     ) -> Result<(TaskStores, Vec<RestoringStore>)> {
-        let specs: Vec<StoreSpec> = request
-            .stores
-            .iter()
-            .map(|store| store.definition.spec.clone())
-            .collect();
-        // A task without a store on disk leaves no database behind.
-        let on_disk = specs
-            .iter()
-            .any(|spec| !matches!(spec.backend, StoreBackend::Memory));
-        let path = directory.path().filter(|_| on_disk);
-        let logged: Vec<(usize, TopicPartition)> = request
-            .stores
-            .iter()
-            .enumerate()
-            .filter_map(|(index, store)| Some((index, store.changelog.clone()?)))
-            .collect();
-        let bounds = self.bounds(&logged)?;
-        let mut stores = TaskStores::open(path, &specs, &self.context.resources)?;
-        let out_of_range = logged.iter().zip(&bounds).find(|((index, _), bounds)| {
-            stores
-                .position(*index)
-                .is_some_and(|position| position < bounds.0 || position > bounds.1)
-        });
-        if let Some(((index, changelog), (first, end))) = out_of_range {
-            tracing::warn!(
-                task = %request.task, %changelog, position = ?stores.position(*index), first, end,
-                "the changelog no longer holds what the store on disk continues from; starting from an empty store"
-            );
-            stores.close()?;
-            if let Some(path) = path {
-                TaskStores::wipe(path, &self.context.resources)?;
-            }
-            stores = TaskStores::open(path, &specs, &self.context.resources)?;
-        }
-
+        let stores = open_stores(
+            &self.context,
+            request.task,
+            &request.stores,
+            bounds,
+            directory,
+            open,
+        )?;
+        let logged = logged(&request.stores);
         let mut changelogs = Vec::with_capacity(logged.len());
         let mut inputs = Vec::new();
         let mut reading = Vec::new();
-        for ((index, changelog), (first, end)) in logged.into_iter().zip(bounds) {
+        for ((index, changelog), (first, end)) in logged.into_iter().zip(bounds.iter().copied()) {
             let StoreToRestore {
                 definition,
                 end_max,
@@ -123,6 +191,7 @@ impl<B: Broker> Restorer<B> {
                 form: definition.changelog_form(),
                 changelog,
                 slot,
+                start: position,
                 position,
                 end,
                 bounded: end_max.is_some(),

@@ -171,6 +171,7 @@ mod tests {
         let context = Arc::new(RestoreContext {
             broker: Arc::new(MemoryBroker::default()),
             directory: StateDirectory::in_memory(),
+            local_tasks: Arc::default(),
             resources: StoreResources::in_memory(),
             listener: None,
             clock: Arc::new(SystemClock::new()),

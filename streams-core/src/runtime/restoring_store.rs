@@ -14,6 +14,8 @@ pub(crate) struct RestoringStore {
     pub(crate) form: ChangelogForm,
     pub(crate) changelog: TopicPartition,
     pub(crate) slot: InputSlot,
+    /// Where its restoration began.
+    pub(crate) start: i64,
     /// The next offset to apply.
     pub(crate) position: i64,
     pub(crate) end: i64,
@@ -163,6 +165,7 @@ mod tests {
             form,
             changelog: TopicPartition::new("app-counts-changelog", 0),
             slot: InputSlot(0),
+            start: 0,
             position: 0,
             end,
             bounded,

@@ -1,7 +1,7 @@
 //! The settings the runtime works with, as plain data: read from the configuration once, at the start.
 
 use crate::config::{AutoOffsetReset, ClientKind, ProcessingGuarantee, StreamsConfig};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::runtime::internal_topics::InternalTopicSettings;
 use crate::runtime::memory_split::MemorySplit;
 use crate::topology::OffsetReset;
@@ -22,6 +22,12 @@ pub(crate) struct RuntimeSettings {
     pub(crate) thread_count: usize,
     /// How many restore threads the stream threads share.
     pub(crate) restore_thread_count: usize,
+    /// `num.standby.replicas`.
+    pub(crate) standby_replicas: usize,
+    /// How often instances tell each other of themselves.
+    pub(crate) member_interval: Duration,
+    /// `application.server`.
+    pub(crate) application_server: Option<String>,
     /// How `memory.max.bytes` is shared out: a thread whose caches or uncommitted writes outgrow their part commits early.
     pub(crate) memory: MemorySplit,
     /// `processing.guarantee=exactly_once_v2`.
@@ -56,18 +62,14 @@ pub(crate) struct RuntimeSettings {
 
 /// How long stopping may take; Kubernetes kills a pod after as long.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often instances tell each other of themselves; one is gone after four times as long.
+const MEMBER_INTERVAL: Duration = Duration::from_secs(3);
 /// Kafka Streams' `request.timeout.ms`.
 const REQUEST_TIMEOUT_MS: u64 = 40_000;
 
 impl RuntimeSettings {
-    /// Reads the configuration and refuses what this version does not offer.
+    /// Reads the configuration.
     pub(crate) fn new(config: &StreamsConfig) -> Result<Self> {
-        if config.num_standby_replicas() > 0 {
-            return Err(Error::config(
-                "num.standby.replicas above 0 is not offered by this version: leave it out; state is restored from its \
-                 changelog when a task moves",
-            ));
-        }
         let main = config.client_settings(ClientKind::MainConsumer);
         let request_timeout_ms = config
             .client_settings(ClientKind::Admin)
@@ -84,6 +86,9 @@ impl RuntimeSettings {
             instance_id: main.get("group.instance.id").cloned(),
             thread_count,
             restore_thread_count,
+            standby_replicas: config.num_standby_replicas(),
+            member_interval: MEMBER_INTERVAL,
+            application_server: config.application_server().map(str::to_owned),
             memory: MemorySplit::new(config, restore_thread_count),
             exactly_once: config.processing_guarantee() == ProcessingGuarantee::ExactlyOnceV2,
             commit_interval: config.commit_interval(),
@@ -117,19 +122,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_offered_is_refused_by_name() {
-        let name = "num.standby.replicas";
-        let config = StreamsConfig::new("app").set(name, 1).unwrap();
-        let error = RuntimeSettings::new(&config).unwrap_err();
-        assert!(error.to_string().starts_with(name), "{error}");
-    }
-
-    #[test]
     fn defaults_are_those_of_kafka_streams() {
         let settings = RuntimeSettings::new(&StreamsConfig::new("app")).unwrap();
         assert_eq!(settings.commit_interval, Duration::from_secs(30));
         assert_eq!(settings.offset_reset, Some(OffsetReset::Earliest));
         assert_eq!(settings.buffered_records_max, 1000);
+        assert_eq!(settings.standby_replicas, 0);
         assert_eq!(settings.internal_topics.replication_factor, -1);
         assert_eq!(settings.internal_topics.additional_retention_ms, 86_400_000);
     }

@@ -126,6 +126,18 @@ impl StateDirectory {
         Ok(Some(directory))
     }
 
+    /// The tasks that have a folder nobody uses at the moment; none when the directory cannot be read.
+    pub(crate) fn kept_tasks(&self) -> BTreeSet<TaskId> {
+        let Some(entries) = self.root.as_ref().and_then(|r| fs::read_dir(&r.path).ok()) else {
+            return BTreeSet::new();
+        };
+        let tasks = lock(&self.tasks);
+        entries
+            .filter_map(|entry| parse_task_id(entry.ok()?.file_name().to_str()?))
+            .filter(|task| !tasks.in_use.contains(task))
+            .collect()
+    }
+
     /// Deletes the folders of tasks that nobody used for `delay`; `now` and the times tasks are given back at are on the
     /// same clock, which starts with the process. Returns the tasks whose folders were deleted.
     pub(crate) fn clean_unused(&self, delay: Duration, now: Duration) -> Result<Vec<TaskId>> {
@@ -370,6 +382,7 @@ mod tests {
                 .unwrap(),
         );
         let global = directory.global().unwrap().unwrap();
+        assert_eq!(directory.kept_tasks(), BTreeSet::from([id(1, 0)]));
         recent.release(Duration::from_secs(9));
         let seconds = Duration::from_secs;
         assert_eq!(

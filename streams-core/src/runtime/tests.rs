@@ -1,6 +1,7 @@
 //! Whole applications on a cluster in memory: start, stop, restore, share, lose and refuse.
 
 mod exactly_once;
+mod standby;
 
 use crate::config::StreamsConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -41,6 +42,16 @@ impl Instance {
         state_dir: &Path,
         set: &[(&str, &str)],
     ) -> Self {
+        Self::start_watched(topology, broker, state_dir, set, None)
+    }
+
+    fn start_watched(
+        topology: Topology,
+        broker: &MemoryBroker,
+        state_dir: &Path,
+        set: &[(&str, &str)],
+        watch: Option<&Arc<standby::Watch>>,
+    ) -> Self {
         let mut config = StreamsConfig::new("app")
             .set("state.dir", state_dir.display())
             .unwrap()
@@ -51,7 +62,9 @@ impl Instance {
         for (name, value) in set {
             config = config.set(name, value).unwrap();
         }
-        let settings = Arc::new(RuntimeSettings::new(&config).unwrap());
+        let mut settings = RuntimeSettings::new(&config).unwrap();
+        settings.member_interval = Duration::from_millis(40);
+        let settings = Arc::new(settings);
         let lifecycle = Lifecycle::new(settings.thread_count);
         let application = Application {
             broker: Arc::new(broker.clone()),
@@ -64,7 +77,8 @@ impl Instance {
                 outer_join_emit_interval: crate::task::OUTER_JOIN_EMIT_INTERVAL,
             },
             settings,
-            listener: None,
+            listener: watch.map(|watch| Arc::clone(watch) as _),
+            standby_listener: watch.map(|watch| Arc::clone(watch) as _),
             lifecycle: Arc::clone(&lifecycle),
         };
         let thread = std::thread::spawn(move || application.run());

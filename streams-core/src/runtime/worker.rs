@@ -12,6 +12,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::commit::{CommitState, PurgeList};
 use crate::runtime::exactly_once::Failing;
 use crate::runtime::lifecycle::{Lifecycle, ThreadState};
+use crate::runtime::local_tasks::{LocalTasks, ThreadTasks};
 use crate::runtime::open_task::PendingTask;
 use crate::runtime::restore_pool::RestorePool;
 use crate::runtime::restore_request::RestoreOutcome;
@@ -46,6 +47,7 @@ pub(crate) struct WorkerContext<B: Broker> {
     pub(crate) metadata: Arc<CachedTopicMetadata<B>>,
     pub(crate) globals: Arc<GlobalStores>,
     pub(crate) restore: Arc<RestorePool>,
+    pub(crate) local_tasks: Arc<LocalTasks>,
     pub(crate) purge: Arc<PurgeList>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -62,6 +64,8 @@ pub(crate) struct Worker<B: Broker> {
     pub(crate) tasks: Vec<RunningTask<B::Record>>,
     /// The tasks that were assigned and are not ready yet.
     pub(crate) pending: Vec<PendingTask>,
+    /// Both of them, as the rest of the instance knows them.
+    pub(crate) given: ThreadTasks,
     /// Which task and input (indices into `tasks` and its inputs) a record belongs to.
     pub(crate) slots: HashMap<InputSlot, (usize, usize)>,
     pub(crate) next_slot: u32,
@@ -151,6 +155,7 @@ impl<B: Broker> Worker<B> {
         let (restored_sender, restored) = channel();
         let now = context.clock.elapsed();
         let commit = CommitState::new(now);
+        let given = context.local_tasks.thread();
         Ok(Worker {
             context,
             number,
@@ -159,6 +164,7 @@ impl<B: Broker> Worker<B> {
             producer,
             tasks: Vec::new(),
             pending: Vec::new(),
+            given,
             slots: HashMap::new(),
             next_slot: 0,
             next_ticket: 0,

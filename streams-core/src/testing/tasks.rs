@@ -183,6 +183,7 @@ fn restore(
         .map(|record| (slot, record.clone()))
         .collect();
     let mut restoring = RestoringStore {
+        start: 0,
         index,
         name: definition.name.clone(),
         form: definition.changelog_form(),

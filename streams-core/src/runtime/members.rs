@@ -1,0 +1,339 @@
+//! The instances of an application as they tell each other of themselves, through records in the task topic.
+//!
+//! Each writes a record every few seconds, and one at once when its tasks change. What others wrote before this instance began
+//! to listen is of no use: whoever is there says so again soon. So nothing is read but the end of one partition, and nothing
+//! depends on when the brokers compact it.
+
+use crate::error::Result;
+use crate::record::{FetchedRecord, Headers, TopicPartition};
+use crate::runtime::broker::{
+    Broker, Input, InputSlot, LogProducer, LogReader, ProduceRecord, StartOffset,
+};
+use crate::runtime::clock::Clock;
+use crate::runtime::member_record::{Member, TaskCopy, decode_key, encode_key};
+use crate::runtime::standby_placement::{ACCEPTABLE_LAG, Members};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Which partition of the task topic the records are in.
+const PARTITION: i32 = 0;
+/// How long one question to the brokers may take.
+const TIMEOUT: Duration = Duration::from_secs(2);
+const RECORDS_PER_POLL_MAX: usize = 1000;
+/// After how many intervals without a record an instance is gone.
+const INTERVALS_MAX: u32 = 4;
+
+/// What a [`MemberList`] is made with.
+pub(crate) struct MemberOptions {
+    pub(crate) topic: Arc<str>,
+    pub(crate) process_id: Uuid,
+    /// What the names of its clients begin with.
+    pub(crate) client_id: String,
+    /// How often this instance tells of itself, and every other one.
+    pub(crate) interval: Duration,
+}
+
+/// The instances that have been heard of.
+pub(crate) struct MemberList<B: Broker> {
+    broker: Arc<B>,
+    options: MemberOptions,
+    clock: Arc<dyn Clock>,
+    reader: Option<B::Reader>,
+    producer: Option<B::Producer>,
+    records: Vec<(InputSlot, B::Record)>,
+    /// When each was heard last, and what it said.
+    heard: BTreeMap<Uuid, (Duration, Member)>,
+    /// When this instance heard itself first.
+    heard_itself: Option<Duration>,
+    told: Option<(Duration, Member)>,
+}
+
+impl<B: Broker> MemberList<B> {
+    pub(crate) fn new(broker: Arc<B>, clock: Arc<dyn Clock>, options: MemberOptions) -> Self {
+        MemberList {
+            broker,
+            options,
+            clock,
+            reader: None,
+            producer: None,
+            records: Vec::new(),
+            heard: BTreeMap::new(),
+            heard_itself: None,
+            told: None,
+        }
+    }
+
+    /// Listens, and tells what this instance is when that is due; says whether anything new was heard.
+    pub(crate) fn turn(&mut self, own: &Member) -> bool {
+        let heard = self.listen().unwrap_or_else(|error| {
+            tracing::debug!(%error, "other instances are not heard");
+            // From the end on again: who is there says so again.
+            self.reader = None;
+            false
+        });
+        if self.is_due(own) {
+            // One that is not written is followed by the next.
+            self.told = Some((self.clock.elapsed(), own.clone()));
+            let value = own.encode();
+            if let Err(error) = self.tell(Some(&value)) {
+                tracing::debug!(%error, "other instances are not told of this one");
+                self.producer = None;
+            }
+        }
+        heard
+    }
+
+    /// Tells the others that this instance has none of its tasks any more.
+    pub(crate) fn leave(&mut self) {
+        if self.told.is_some()
+            && let Err(error) = self.tell(None)
+        {
+            tracing::debug!(%error, "other instances notice only later that this one has stopped");
+        }
+    }
+
+    /// All that are there, this one as `own`; `None` as long as some may not have been heard yet.
+    ///
+    /// An instance is gone when this one has heard itself for longer without it: when the topic cannot be read, or this
+    /// process stands still, nobody is gone.
+    pub(crate) fn all(&self, own: &Member) -> Option<Members> {
+        let id = self.options.process_id;
+        let interval = self.options.interval;
+        let since = self.heard_itself?;
+        if self.clock.elapsed() < since + interval + interval / 2 {
+            return None;
+        }
+        let (last, _) = self.heard.get(&id)?;
+        let there = self
+            .heard
+            .iter()
+            .filter(|(_, (heard, _))| *heard + interval * INTERVALS_MAX >= *last);
+        let mut all: Members = there
+            .map(|(id, (_, member))| (*id, member.clone()))
+            .collect();
+        all.insert(id, own.clone());
+        Some(all)
+    }
+
+    fn is_due(&self, own: &Member) -> bool {
+        let Some((at, told)) = &self.told else {
+            return self.reader.is_some();
+        };
+        let now = self.clock.elapsed();
+        let interval = self.options.interval;
+        now >= *at + interval || (differs(told, own) && now >= *at + interval / 20)
+    }
+
+    fn listen(&mut self) -> Result<bool> {
+        let reader = match &mut self.reader {
+            Some(reader) => reader,
+            none => {
+                let client_id = format!("{}-member-consumer", self.options.client_id);
+                let mut reader = self.broker.reader(&client_id)?;
+                let partition = TopicPartition::new(&*self.options.topic, PARTITION);
+                let offsets = reader.offsets(std::slice::from_ref(&partition), TIMEOUT)?;
+                reader.add_inputs(&[Input {
+                    partition,
+                    slot: InputSlot(0),
+                    offset: StartOffset::At(offsets.first().map_or(0, |(_, end)| *end)),
+                }])?;
+                none.insert(reader)
+            }
+        };
+        reader.poll(Duration::ZERO, RECORDS_PER_POLL_MAX, &mut self.records)?;
+        let now = self.clock.elapsed();
+        let mut is_new = false;
+        for (_, record) in self.records.drain(..) {
+            let Some(id) = record.key().and_then(decode_key) else {
+                continue;
+            };
+            if id == self.options.process_id {
+                self.heard_itself.get_or_insert(now);
+            }
+            match record.value() {
+                None => is_new |= self.heard.remove(&id).is_some(),
+                Some(value) => {
+                    let Some(member) = Member::decode(value) else {
+                        continue;
+                    };
+                    let before = self.heard.insert(id, (now, member));
+                    let member = &self.heard[&id].1;
+                    is_new |= before.is_none_or(|(_, before)| differs(&before, member));
+                }
+            }
+        }
+        Ok(is_new)
+    }
+
+    fn tell(&mut self, value: Option<&[u8]>) -> Result<()> {
+        let producer = match &mut self.producer {
+            Some(producer) => producer,
+            none => {
+                let client_id = format!("{}-member-producer", self.options.client_id);
+                none.insert(self.broker.producer(&client_id, None)?)
+            }
+        };
+        let key = encode_key(self.options.process_id);
+        producer.send(&mut std::iter::once(ProduceRecord {
+            topic: &self.options.topic,
+            partition: PARTITION,
+            timestamp: None,
+            key: Some(&key),
+            value,
+            headers: &Headers::new(),
+        }))?;
+        producer.flush(TIMEOUT)
+    }
+}
+
+/// Whether others should know at once: another lag alone can wait, unless the copy becomes warm by it.
+fn differs(a: &Member, b: &Member) -> bool {
+    let is_warm = |copy: &TaskCopy| match copy {
+        TaskCopy::Kept => None,
+        TaskCopy::Standby(lag) => Some(*lag <= ACCEPTABLE_LAG),
+    };
+    let alike =
+        |(a, b): ((&_, &TaskCopy), (&_, &TaskCopy))| a.0 == b.0 && is_warm(a.1) == is_warm(b.1);
+    a.given != b.given
+        || a.host != b.host
+        || a.copies.len() != b.copies.len()
+        || !a.copies.iter().zip(&b.copies).all(alike)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::memory_broker::MemoryBroker;
+    use crate::task::TaskId;
+    use std::sync::Mutex;
+
+    const INTERVAL: Duration = Duration::from_secs(2);
+
+    /// Stands still until it is told.
+    #[derive(Default)]
+    struct TestClock(Mutex<Duration>);
+
+    impl Clock for TestClock {
+        fn wall_ms(&self) -> i64 {
+            0
+        }
+
+        fn elapsed(&self) -> Duration {
+            *self.0.lock().unwrap()
+        }
+
+        fn sleep(&self, time: Duration) {
+            *self.0.lock().unwrap() += time;
+        }
+    }
+
+    fn list(
+        broker: &MemoryBroker,
+        clock: &Arc<TestClock>,
+        number: u128,
+    ) -> MemberList<MemoryBroker> {
+        let clock: Arc<dyn Clock> = Arc::<TestClock>::clone(clock);
+        let options = MemberOptions {
+            topic: "app-tasks".into(),
+            process_id: Uuid::from_u128(number),
+            client_id: format!("app-{number}"),
+            interval: INTERVAL,
+        };
+        MemberList::new(Arc::new(broker.clone()), clock, options)
+    }
+
+    fn given(partition: i32) -> Member {
+        Member {
+            given: [TaskId {
+                sub_topology: 0,
+                partition,
+            }]
+            .into(),
+            ..Member::default()
+        }
+    }
+
+    #[test]
+    fn instances_hear_of_each_other_until_one_is_silent_or_leaves() {
+        let (broker, clock) = (MemoryBroker::default(), Arc::new(TestClock::default()));
+        broker.create("app-tasks", 2);
+        let own = [given(0), given(1), given(2)];
+        let mut lists = [1, 2, 3].map(|number| list(&broker, &clock, number));
+        let numbers = |list: &MemberList<MemoryBroker>, own| {
+            let all = list.all(own)?;
+            Some(all.keys().map(|id| id.as_u128()).collect::<Vec<_>>())
+        };
+        let turn = |lists: &mut [MemberList<MemoryBroker>]| {
+            clock.sleep(INTERVAL / 4);
+            for (list, own) in lists.iter_mut().zip(&own) {
+                list.turn(own);
+            }
+        };
+        turn(&mut lists);
+        assert_eq!(numbers(&lists[0], &own[0]), None);
+        for _ in 0..8 {
+            turn(&mut lists);
+        }
+        assert_eq!(numbers(&lists[0], &own[0]), Some(vec![1, 2, 3]));
+        assert_eq!(lists[0].all(&own[0]).unwrap()[&Uuid::from_u128(3)], own[2]);
+
+        lists[1].leave();
+        turn(&mut lists[..1]);
+        assert_eq!(numbers(&lists[0], &own[0]), Some(vec![1, 3]));
+        // The third says nothing any more: gone after four intervals.
+        for _ in 0..12 {
+            turn(&mut lists[..1]);
+        }
+        assert_eq!(numbers(&lists[0], &own[0]), Some(vec![1, 3]));
+        for _ in 0..10 {
+            turn(&mut lists[..1]);
+        }
+        assert_eq!(numbers(&lists[0], &own[0]), Some(vec![1]));
+    }
+
+    #[test]
+    fn an_instance_that_hears_nothing_takes_nobody_for_gone() {
+        let (broker, clock) = (MemoryBroker::default(), Arc::new(TestClock::default()));
+        broker.create("app-tasks", 1);
+        let mut lists = [1, 2].map(|number| list(&broker, &clock, number));
+        for _ in 0..8 {
+            clock.sleep(INTERVAL / 2);
+            for list in &mut lists {
+                list.turn(&given(0));
+            }
+        }
+        clock.sleep(INTERVAL * 100);
+        assert_eq!(lists[0].all(&given(0)).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn other_tasks_are_told_at_once_another_lag_when_it_is_time() {
+        let (broker, clock) = (MemoryBroker::default(), Arc::new(TestClock::default()));
+        broker.create("app-tasks", 1);
+        let mut list = list(&broker, &clock, 1);
+        let mut own = given(0);
+        let mut told = |own: &Member, after: Duration| {
+            clock.sleep(after);
+            let before = broker.entry_count("app-tasks");
+            list.turn(own);
+            broker.entry_count("app-tasks") - before
+        };
+        assert_eq!(told(&own, Duration::ZERO), 1);
+        assert_eq!(told(&own, INTERVAL / 4), 0);
+        let task = TaskId {
+            sub_topology: 0,
+            partition: 7,
+        };
+        own.copies.insert(task, TaskCopy::Standby(50_000));
+        assert_eq!(told(&own, INTERVAL / 4), 1);
+        own.copies.insert(task, TaskCopy::Standby(20_000));
+        assert_eq!(told(&own, INTERVAL / 4), 0);
+        own.copies.insert(task, TaskCopy::Standby(20));
+        assert_eq!(told(&own, INTERVAL / 4), 1);
+        own.copies.insert(task, TaskCopy::Standby(10));
+        assert_eq!(told(&own, INTERVAL / 2), 0);
+        assert_eq!(told(&own, INTERVAL / 2), 1);
+    }
+}

@@ -1,0 +1,102 @@
+//! The first step of a standby copy: its stores opened, and its changelogs read from where they stand.
+
+use crate::error::Result;
+use crate::record::TopicPartition;
+use crate::runtime::broker::{Broker, Input, LogReader, StartOffset};
+use crate::runtime::restore_open::{logged, open_stores};
+use crate::runtime::restore_request::OpenStores;
+use crate::runtime::restoring_store::RestoringStore;
+use crate::runtime::standby::{StandbyCopy, StandbyTasks};
+use crate::task::TaskId;
+
+impl<B: Broker> StandbyTasks<B> {
+    /// Opens the copies that wait and whose folders are free.
+    pub(super) fn open_waiting(&mut self) -> Result<()> {
+        for task in std::mem::take(&mut self.waiting) {
+            match self.open(task) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.waiting.insert(task);
+                }
+                Err(error) => {
+                    self.waiting.insert(task);
+                    return Err(error.context(format!("opening a standby copy of task {task}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a copy; says whether its folder was free.
+    fn open(&mut self, task: TaskId) -> Result<bool> {
+        let worker = &self.context.worker;
+        let inputs = worker.input_partitions(task)?;
+        // How far source topics may be read is asked later.
+        let committed = vec![None; inputs.len()];
+        let stores = worker.stores_to_restore(task, &inputs, &committed)?;
+        let logged = logged(&stores);
+        let partitions: Vec<TopicPartition> = logged.iter().map(|(_, p)| p.clone()).collect();
+        let timeout = self.context.restore.request_timeout;
+        let bounds = self.reader()?.offsets(&partitions, timeout)?;
+
+        let now = self.now();
+        let (directory, open) = match self.returned.remove(&task) {
+            Some(OpenStores { stores, directory }) => (directory, Some(stores)),
+            None => match self.context.restore.directory.lock_task(task, now)? {
+                Some(directory) => (directory, None),
+                // A thread of this process is still closing it, or has just been given it.
+                None => return Ok(false),
+            },
+        };
+        let context = &self.context.restore;
+        let opened = match open_stores(context, task, &stores, &bounds, &directory, open) {
+            Ok(opened) => opened,
+            Err(error) => {
+                directory.release(now);
+                return Err(error);
+            }
+        };
+        let mut changelogs = Vec::with_capacity(logged.len());
+        let mut inputs = Vec::new();
+        for ((index, changelog), (first, end)) in logged.into_iter().zip(bounds) {
+            let definition = &stores[index].definition;
+            let bounded = stores[index].end_max.is_some();
+            let position = opened.position(index).unwrap_or(first);
+            let slot = self.new_slot();
+            if let Some(listener) = &self.context.listener {
+                listener.on_update_start(&definition.name, &changelog, position);
+            }
+            if !bounded {
+                self.slots.insert(slot, (task, index));
+                inputs.push(Input {
+                    partition: changelog.clone(),
+                    slot,
+                    offset: StartOffset::At(position),
+                });
+            }
+            changelogs.push(RestoringStore {
+                index,
+                name: definition.name.clone(),
+                form: definition.changelog_form(),
+                changelog,
+                slot,
+                start: position,
+                position,
+                end: if bounded { position } else { end },
+                bounded,
+                records_total: 0,
+                done: bounded,
+            });
+        }
+        let open = OpenStores {
+            stores: opened,
+            directory,
+        };
+        let copy = StandbyCopy { open, changelogs };
+        tracing::info!(%task, lag = copy.lag(), "standby copy is kept up to date from now on");
+        self.copies.insert(task, copy);
+        self.look_at_committed_soon();
+        self.add_inputs(&inputs)?;
+        Ok(true)
+    }
+}
