@@ -35,6 +35,10 @@ pub mod embedded;
 #[cfg(feature = "test-driver")]
 mod testing;
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use config::StreamsConfig;
 pub use dsl::UnlimitedWindows;
 pub use dsl::windows::{EmitStrategy, TimeWindows};

@@ -70,7 +70,9 @@ fn may_depend(package: &str, dependency: &str) -> bool {
             "streams-tests" => true,
             // Replays recorded answers with nothing native below it, and is asked by nobody.
             "streams-conformance" => dependency == "streams-core",
-            _app => !["streams-tests", "streams-conformance"].contains(&dependency),
+            // Gives the library's decoders bytes, and is asked by nobody.
+            "streams-fuzz" => dependency == "streams-core",
+            _app => !["streams-tests", "streams-conformance", "streams-fuzz"].contains(&dependency),
         }
 }
 

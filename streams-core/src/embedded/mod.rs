@@ -25,8 +25,8 @@ mod api;
 mod broker;
 mod clock;
 mod connection;
-mod core;
+pub(crate) mod core;
 mod server;
-mod storage;
+pub(crate) mod storage;
 
 pub use broker::{EmbeddedBroker, EmbeddedBrokerBuilder, EmbeddedError};

@@ -44,7 +44,7 @@ mod restore_open;
 mod restore_pool;
 mod restore_request;
 pub(crate) mod restoring_store;
-mod state_directory;
+pub(crate) mod state_directory;
 
 mod local_tasks;
 mod member_record;

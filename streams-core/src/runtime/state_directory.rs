@@ -248,7 +248,7 @@ impl Drop for TaskDirectory {
     }
 }
 
-fn parse_task_id(name: &str) -> Option<TaskId> {
+pub(crate) fn parse_task_id(name: &str) -> Option<TaskId> {
     let (sub_topology, partition) = name.split_once('_')?;
     Some(TaskId {
         sub_topology: sub_topology.parse().ok()?,

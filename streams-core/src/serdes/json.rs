@@ -88,6 +88,14 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_read_to_the_last_bit() {
+        for text in ["2.0999999999999998e+46", "19.999999999999996", "5e-324"] {
+            let value: f64 = Json.deserialize(text.as_bytes()).unwrap();
+            assert_eq!(value.to_bits(), text.parse::<f64>().unwrap().to_bits());
+        }
+    }
+
+    #[test]
     fn json_is_compact() {
         check(
             &Json,

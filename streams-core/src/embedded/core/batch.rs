@@ -78,12 +78,14 @@ impl RecordBatch {
         let base_offset = i64::from_be_bytes(field(&bytes, 0));
         let last_offset_delta = i32::from_be_bytes(field(&bytes, POSITION_LAST_OFFSET_DELTA));
         let record_count = i32::from_be_bytes(field(&bytes, POSITION_RECORD_COUNT));
+        let last_offset = base_offset.checked_add(i64::from(last_offset_delta));
+        let last_offset = last_offset.ok_or(ResponseError::InvalidRecord)?;
         if last_offset_delta < 0 || record_count < 0 {
             return Err(ResponseError::InvalidRecord);
         }
         Ok(Self {
             base_offset,
-            last_offset: base_offset + i64::from(last_offset_delta),
+            last_offset,
             base_timestamp: i64::from_be_bytes(field(&bytes, POSITION_BASE_TIMESTAMP)),
             max_timestamp: i64::from_be_bytes(field(&bytes, POSITION_MAX_TIMESTAMP)),
             producer_id: i64::from_be_bytes(field(&bytes, POSITION_PRODUCER_ID)),
@@ -350,7 +352,7 @@ fn put_field<const N: usize>(bytes: &mut BytesMut, position: usize, value: [u8; 
     bytes[position..position + N].copy_from_slice(&value);
 }
 
-fn put_len_and_crc(bytes: &mut BytesMut) {
+pub(crate) fn put_len_and_crc(bytes: &mut BytesMut) {
     let len =
         i32::try_from(bytes.len() - LOG_OVERHEAD).expect("a batch is at most as long as a request");
     put_field(bytes, POSITION_BATCH_LENGTH, len.to_be_bytes());

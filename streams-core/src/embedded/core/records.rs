@@ -20,7 +20,8 @@ impl Record<'_> {
     pub(crate) fn encode(&self, out: &mut BytesMut, base_offset: i64, base_timestamp: i64) {
         let mut body = BytesMut::with_capacity(self.encoded_len_hint());
         body.put_u8(0);
-        put_varint(&mut body, self.timestamp - base_timestamp);
+        // As Java computes it: a producer may send any two times.
+        put_varint(&mut body, self.timestamp.wrapping_sub(base_timestamp));
         put_varint(&mut body, self.offset - base_offset);
         for field in [self.key, self.value] {
             match field {
@@ -75,7 +76,7 @@ pub(crate) fn walk<'a>(batch: &RecordBatch, opened: &'a [u8]) -> Option<Vec<Reco
         let timestamp = if batch.is_log_append_time() {
             batch.max_timestamp
         } else {
-            batch.base_timestamp.checked_add(timestamp_delta)?
+            batch.base_timestamp.wrapping_add(timestamp_delta)
         };
         records.push(Record {
             offset: batch.base_offset.checked_add(offset_delta)?,

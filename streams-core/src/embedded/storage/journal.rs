@@ -81,7 +81,7 @@ impl Journal {
     }
 }
 
-fn line(change: &Change) -> io::Result<Vec<u8>> {
+pub(crate) fn line(change: &Change) -> io::Result<Vec<u8>> {
     let json = serde_json::to_vec(change)?;
     let mut line = format!("{:08x} ", crc32c::crc32c(&json)).into_bytes();
     line.extend_from_slice(&json);
@@ -99,7 +99,7 @@ fn replay(bytes: &[u8], path: &Path, state: &mut DurableState) {
     }
 }
 
-fn parse(line: &[u8]) -> Option<Change> {
+pub(crate) fn parse(line: &[u8]) -> Option<Change> {
     let line = line.strip_suffix(b"\n")?;
     let (checksum, json) = line.split_at_checked(CHECKSUM_LEN)?;
     let checksum = std::str::from_utf8(checksum.strip_suffix(b" ")?).ok()?;

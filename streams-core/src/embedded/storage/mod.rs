@@ -9,7 +9,7 @@
 //! Writes go to the operating system, not to the disk: they survive the death of the process, as Kafka's do, not the loss of
 //! power. A torn tail is cut off at the next start.
 
-mod journal;
+pub(crate) mod journal;
 mod segments;
 
 use std::collections::HashMap;

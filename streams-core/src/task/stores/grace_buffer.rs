@@ -38,8 +38,8 @@ struct Known {
 
 /// A record whose time has come.
 pub(crate) struct Due {
-    row: Vec<u8>,
-    value: Vec<u8>,
+    pub(crate) row: Vec<u8>,
+    pub(crate) value: Vec<u8>,
 }
 
 impl Due {
@@ -173,7 +173,7 @@ impl GraceBufferState {
 }
 
 /// Timestamp and sequence of a row.
-fn split(row: &[u8]) -> Result<(i64, i32), SerdeError> {
+pub(crate) fn split(row: &[u8]) -> Result<(i64, i32), SerdeError> {
     let timestamp = row.get(1..).and_then(|rest| rest.first_chunk());
     match (timestamp, row.last_chunk()) {
         (Some(timestamp), Some(sequence)) if row.len() >= KEY_AT + SEQUENCE_LEN => Ok((

@@ -4,11 +4,11 @@
 //! and the changelog together: at once without the cache, and once per changed key at a flush with it.
 
 mod cache;
-mod grace_buffer;
+pub(crate) mod grace_buffer;
 mod join_window;
 mod key_value;
 mod merged;
-mod outer_join;
+pub(crate) mod outer_join;
 mod recency;
 pub(crate) mod record_context;
 mod session;

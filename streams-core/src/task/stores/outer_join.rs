@@ -60,8 +60,8 @@ pub(crate) struct JoinTime {
 
 /// The records of one key, side and time that found no match before their window closed.
 pub(crate) struct Unmatched {
-    row: Vec<u8>,
-    list: Vec<u8>,
+    pub(crate) row: Vec<u8>,
+    pub(crate) list: Vec<u8>,
 }
 
 /// How long after its own time a record of each side waits for a match, in milliseconds.
@@ -275,7 +275,7 @@ fn parse_row(row: &[u8]) -> Result<(JoinSide, i64, &[u8])> {
     }
 }
 
-fn list_size(list: &[u8]) -> Result<i32> {
+pub(crate) fn list_size(list: &[u8]) -> Result<i32> {
     match list.get(..LIST_HEAD_LEN) {
         Some([VARIABLE_FORM, size @ ..]) => {
             Ok(i32::from_be_bytes(size.try_into().expect("four bytes")))

@@ -29,7 +29,7 @@ pub(crate) struct Held {
 
 impl Held {
     /// Appends the form of the changelog's current version, without the time.
-    pub(super) fn write(&self, bytes: &mut Vec<u8>) {
+    pub(crate) fn write(&self, bytes: &mut Vec<u8>) {
         let context = &self.context;
         RecordContext::write(
             context.timestamp,
@@ -49,7 +49,7 @@ impl Held {
     }
 
     /// Takes what [`Held::write`] appended from the front of `bytes`.
-    pub(super) fn read(bytes: &mut &[u8]) -> Result<Self, SerdeError> {
+    pub(crate) fn read(bytes: &mut &[u8]) -> Result<Self, SerdeError> {
         let context = RecordContext::read(bytes)?;
         let prior = read_sized(bytes)?.map(<[u8]>::to_vec);
         let old = match bytes.first_chunk() {
