@@ -2,6 +2,7 @@
 
 mod exactly_once;
 mod graphite;
+mod hand_over;
 mod kafka;
 mod processes;
 #[path = "../support/mod.rs"]

@@ -233,7 +233,7 @@ pub fn class_path() -> OsString {
 }
 
 /// Where `./dev setup` has put Kafka's jars.
-fn libraries() -> Result<PathBuf, String> {
+pub(super) fn libraries() -> Result<PathBuf, String> {
     let pom = include_str!("../kafka/pom.xml");
     let version = pom
         .split_once("<kafka.version>")
@@ -258,9 +258,15 @@ fn libraries() -> Result<PathBuf, String> {
 
 /// A Java machine that starts fast and takes little memory.
 fn java(libraries: &Path, class: &str) -> Command {
+    java_with_heap("512m", libraries, class)
+}
+
+/// The same with a limit of its own to what it keeps.
+pub(super) fn java_with_heap(heap: &str, libraries: &Path, class: &str) -> Command {
     let mut command = Command::new("java");
     command
-        .args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+        .arg(format!("-Xmx{heap}"))
+        .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
         .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
         .arg("-cp")
         .arg(libraries.join("*"))

@@ -12,7 +12,7 @@ use super::supervised::{self, Supervised};
 use super::wait;
 
 /// What the names of variables begin with that programs of this workspace read.
-const SETTINGS: [&str; 5] = ["STREAMS_", "KAFKA_", "GRAPHITE_", "WEATHER_", "RUST_LOG"];
+pub const SETTINGS: [&str; 5] = ["STREAMS_", "KAFKA_", "GRAPHITE_", "WEATHER_", "RUST_LOG"];
 
 /// A running program of this workspace. It is killed when this is dropped.
 pub struct Program {
@@ -107,6 +107,11 @@ impl Program {
         self.process.signal(name);
     }
 
+    /// Its exit code, once it has ended.
+    pub fn exit_code(&self) -> Option<i32> {
+        self.process.exit_code()
+    }
+
     /// Waits until the program has ended, and gives its exit code; 128 plus the signal's number when a signal
     /// ended it.
     ///
@@ -125,7 +130,7 @@ impl Program {
 }
 
 /// Where cargo puts the program: next to `deps`, where this test binary is.
-fn path(name: &str) -> PathBuf {
+pub fn path(name: &str) -> PathBuf {
     let test = env::current_exe().expect("a running program has a path");
     let profile = test
         .ancestors()

@@ -94,6 +94,7 @@ impl KafkaConsumer {
             match event.kind() {
                 EventKind::Assign => {
                     self.is_member = true;
+                    self.fetcher.note_joined();
                     return Some(GroupEvent::Assigned(partitions(&event)));
                 }
                 EventKind::Revoke => {

@@ -32,6 +32,8 @@ struct Troubles {
     /// An error that came between records; raised after those before it were delivered.
     failure: Option<Error>,
     missing: Option<Missing>,
+    /// Since when the group has had other members that this one does not go with.
+    strangers_since: Option<Instant>,
     /// Inputs whose position is no longer in the log.
     out_of_range: Vec<(TopicPartition, i64)>,
 }
@@ -46,6 +48,9 @@ struct Missing {
 
 /// How long a topic may be unknown before that is an error.
 const MISSING_MAX: Duration = Duration::from_secs(10);
+/// How long the group may have members of another protocol. A Java application that has just been stopped is one of them until
+/// its session ends, for which it has 45 seconds unless it is told otherwise.
+const STRANGERS_MAX: Duration = Duration::from_secs(90);
 /// How often brokers are asked about it meanwhile, and how long each time.
 const MISSING_CHECK: Duration = Duration::from_millis(500);
 
@@ -104,6 +109,11 @@ impl Fetcher {
             });
         }
         Ok(false)
+    }
+
+    /// Notes that the group has taken this member in.
+    pub(super) fn note_joined(&mut self) {
+        self.troubles.strangers_since = None;
     }
 
     /// Call before looking at the queues, so that [`Fetcher::wait_until`] does not miss what comes meanwhile.
@@ -198,6 +208,7 @@ impl Troubles {
                 self.out_of_range.push((partition, place.2));
                 None
             }
+            RDKafkaErrorCode::InconsistentGroupProtocol if self.may_wait_for_strangers() => None,
             code => match fatal_kind(code) {
                 Some(kind) => Some(describe(kind, code, text, place)),
                 None => {
@@ -209,6 +220,20 @@ impl Troubles {
         if self.failure.is_none() {
             self.failure = found;
         }
+    }
+
+    /// Whether the group's members of another protocol may yet be gone; librdkafka goes on trying to join meanwhile.
+    fn may_wait_for_strangers(&mut self) -> bool {
+        if let Some(since) = self.strangers_since {
+            return since.elapsed() < STRANGERS_MAX;
+        }
+        tracing::warn!(
+            "the group has members that use another protocol, as a Java application has that was stopped a moment ago; \
+             waiting up to {} s for their sessions to end",
+            STRANGERS_MAX.as_secs()
+        );
+        self.strangers_since = Some(Instant::now());
+        true
     }
 }
 

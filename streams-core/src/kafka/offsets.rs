@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// How long to wait before asking again for partitions that had no leader.
 const RETRY_BACKOFF: Duration = Duration::from_millis(100);
+/// How long one question may take: it waits for the leader that was known when it was asked, which may be gone for good.
+const QUESTION_MAX: Duration = Duration::from_secs(2);
 
 /// Where to start reading each input, as a number. librdkafka would look ends up by itself, but an answer that comes after the
 /// partition was stopped and started elsewhere makes it ask again, and then moves the partition to that end.
@@ -80,12 +82,16 @@ fn ends(
                 errors::timed_out(what, started.elapsed(), client.signals().trouble())
             }));
         }
-        match client.list_offsets(&list(missing.iter().copied()), spec, rest) {
+        match client.list_offsets(&list(missing.iter().copied()), spec, rest.min(QUESTION_MAX)) {
             Ok(answers) => {
                 for answer in answers {
                     let partition = TopicPartition::new(answer.topic, answer.partition);
                     let Some(code) = answer.error else {
-                        found.insert(partition, answer.offset);
+                        // A partition whose leader did not answer comes back as it was asked for, without an offset and
+                        // without an error.
+                        if answer.offset >= 0 {
+                            found.insert(partition, answer.offset);
+                        }
                         continue;
                     };
                     let error = errors::error(code, format_args!("{what}: {partition}"));

@@ -8,7 +8,11 @@ use crate::runtime::restore_request::{OpenStores, RestoreRequest, StoreToRestore
 use crate::runtime::restoring_store::RestoringStore;
 use crate::runtime::state_directory::TaskDirectory;
 use crate::task::TaskId;
+use std::time::Duration;
 use streams_state::{StoreBackend, StoreSpec, TaskStores};
+
+/// How long one task may keep the others waiting that are restored beside it.
+const BOUNDS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The folder of a task that is to be restored, with the stores in it when they are open as a standby copy.
 struct Found {
@@ -211,7 +215,7 @@ impl<B: Broker> Restorer<B> {
             return Ok(Vec::new());
         }
         let partitions: Vec<TopicPartition> = logged.iter().map(|(_, p)| p.clone()).collect();
-        let timeout = self.context.request_timeout;
+        let timeout = self.context.request_timeout.min(BOUNDS_TIMEOUT);
         self.reader()?.offsets(&partitions, timeout)
     }
 }
