@@ -2,6 +2,7 @@
 
 use super::errors;
 use super::ffi::{Client, Refusal};
+use super::offsets::refresh_leaders;
 use super::settings::Resolved;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::TopicPartition;
@@ -111,24 +112,25 @@ impl Admin {
                 errors::from_kafka(error, format_args!("deleting records of {partition}"))
             })?;
         }
-        self.retry(
-            "deleting records",
-            timeout,
-            Instant::now() + timeout,
-            |rest| {
-                let answers = self.client.delete_records(&list, rest)?;
-                match answers.into_iter().find_map(|answer| {
-                    let code = answer.error?;
-                    Some(Refusal {
-                        text: format!("{}-{}: {code}", answer.topic, answer.partition),
-                        ..Refusal::of(code)
-                    })
-                }) {
-                    Some(refusal) => Err(refusal),
-                    None => Ok(()),
-                }
-            },
-        )
+        let deadline = Instant::now() + timeout;
+        let partitions: Vec<&TopicPartition> = before.iter().map(|(each, _)| each).collect();
+        let mut is_first = true;
+        self.retry("deleting records", timeout, deadline, |rest| {
+            if !std::mem::take(&mut is_first) {
+                refresh_leaders(&self.client, &partitions, deadline);
+            }
+            let answers = self.client.delete_records(&list, rest)?;
+            match answers.into_iter().find_map(|answer| {
+                let code = answer.error?;
+                Some(Refusal {
+                    text: format!("{}-{}: {code}", answer.topic, answer.partition),
+                    ..Refusal::of(code)
+                })
+            }) {
+                Some(refusal) => Err(refusal),
+                None => Ok(()),
+            }
+        })
     }
 
     /// Calls again while the brokers are not ready, until `deadline`.

@@ -7,7 +7,7 @@ use crate::error::{ErrorKind, Result};
 use crate::record::TopicPartition;
 use crate::runtime::broker::{Input, StartOffset};
 use rdkafka::error::RDKafkaErrorCode;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -112,9 +112,25 @@ fn ends(
         }
         if !missing.is_empty() {
             std::thread::sleep(RETRY_BACKOFF.min(rest));
+            refresh_leaders(client, &missing, deadline);
         }
     }
     Ok(found)
+}
+
+/// Has the client look up who leads these partitions. Asked by an administrator's request it would go by what it knows, and
+/// not learn from the answer that the leader has moved on.
+pub(super) fn refresh_leaders(
+    client: &Arc<Client>,
+    partitions: &[&TopicPartition],
+    deadline: Instant,
+) {
+    let topics: BTreeSet<&str> = partitions.iter().map(|each| each.topic.as_str()).collect();
+    for topic in topics {
+        let rest = deadline.saturating_duration_since(Instant::now());
+        // What fails here fails again, and is told, when the question itself is asked.
+        let _ = client.partition_count(topic, rest.min(QUESTION_MAX));
+    }
 }
 
 /// Whether an error of one partition may pass: a topic that was just created is unknown to some brokers for a moment.

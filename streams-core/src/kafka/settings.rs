@@ -76,6 +76,11 @@ const DELIVERY_TIMEOUT_MS: u64 = 120_000;
 const DELIVERY_MARGIN_MS: u64 = 10_000;
 const API_TIMEOUT_MS: u64 = 60_000;
 const TRANSACTION_TIMEOUT_MS: u64 = 10_000;
+/// How long a connection of a transactional producer may be idle at most. While librdkafka looks for the coordinator of a group
+/// whose broker has left the cluster, it waits for any connection to come or go, without a limit and whatever time-out the
+/// call has (its issues 5456 and 5511), and the thread with it. So one goes, a little later.
+const IDLE_MAX: &str = "connections.max.idle.ms";
+const TRANSACTIONAL_IDLE_MAX_MS: u64 = 10_000;
 
 impl KafkaSettings {
     /// Everything for one client, in librdkafka's names.
@@ -122,11 +127,19 @@ impl KafkaSettings {
             resolved_millis("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS)?;
         let api_timeout =
             Duration::from_millis(resolved_millis("default.api.timeout.ms", API_TIMEOUT_MS)?);
+        let idle_max = match resolved_millis(IDLE_MAX, TRANSACTIONAL_IDLE_MAX_MS)? {
+            0 => TRANSACTIONAL_IDLE_MAX_MS,
+            ms => ms.min(TRANSACTIONAL_IDLE_MAX_MS),
+        };
         given.retain(|name, _| !NOT_OF_CLIENT.contains(&name.as_str()));
         if role == Role::TransactionalProducer && delivery_max > transaction_timeout_ms {
             // librdkafka refuses what is longer than the transaction may last, such as Kafka Streams' "for ever", and takes as
             // long as that when it is told nothing.
             given.remove("delivery.timeout.ms");
+        }
+
+        if role == Role::TransactionalProducer {
+            given.insert(IDLE_MAX.to_owned(), idle_max.to_string());
         }
 
         let mut settings = defaults(role, &given);
@@ -414,6 +427,20 @@ mod tests {
             ("transaction.timeout.ms", "30000"),
         ];
         assert_eq!(delivery(&longer).as_deref(), Some("20000"));
+    }
+
+    #[test]
+    fn connections_of_a_transactional_producer_come_and_go() {
+        let name = "connections.max.idle.ms";
+        for (set, expected) in [("540000", "10000"), ("0", "10000"), ("5000", "5000")] {
+            let settings = settings(&[(name, set)]);
+            let found = value(&settings, Role::TransactionalProducer, name);
+            assert_eq!(found.as_deref(), Some(expected));
+            let plain = value(&settings, Role::Producer, name);
+            assert_eq!(plain.as_deref(), Some(set));
+        }
+        let unset = value(&settings(&[]), Role::TransactionalProducer, name);
+        assert_eq!(unset.as_deref(), Some("10000"));
     }
 
     #[test]
