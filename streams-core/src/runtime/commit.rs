@@ -143,7 +143,9 @@ impl<B: Broker> Worker<B> {
         let all = |_: TaskId| true;
         let error = match self.commit_tasks(&all)? {
             Committed::Done => {
-                self.commit.last = now;
+                // Counted from its end, as in Kafka Streams' `StreamThread#maybeCommit`: where a commit takes longer than the
+                // interval, the next would be due at once, and hardly a record would be processed between two.
+                self.commit.last = self.context.clock.elapsed();
                 self.commit.refused = None;
                 return Ok(());
             }
