@@ -61,12 +61,15 @@ pub use exception_handlers::{
     DeadLetter, DefaultProductionExceptionHandler, DeserializationExceptionHandler,
     ErrorHandlerContext, FailedRecord, HandlerResponse, HandlerResult, LogAndContinue, LogAndFail,
     ProcessingExceptionHandler, ProductionExceptionHandler, ProductionResponse, ProductionResult,
-    SerializationErrorOrigin, UnwritableRecord,
+    SerializationErrorOrigin, UnsentRecord, UnwritableRecord,
 };
 pub use record::{FetchedRecord, Header, Headers, OwnedRecord, Record, TopicPartition};
 #[cfg(feature = "kafka")]
-pub use runtime::{KafkaStreams, KafkaStreamsHandle};
-pub use runtime::{RestoreListener, RestoreProgress, StandbyUpdateListener, State, SuspendReason};
+pub use runtime::{CloseOptions, GroupMembershipOperation, KafkaStreams, KafkaStreamsHandle};
+pub use runtime::{
+    RestoreListener, RestoreProgress, StandbyUpdateListener, State, StreamThreadExceptionResponse,
+    SuspendReason, ThreadMetadata, ThreadState,
+};
 pub use streams_state::StoreBackend;
 pub use task::TaskId;
 #[cfg(feature = "test-driver")]

@@ -216,6 +216,21 @@ pub struct OwnedRecord {
     pub headers: Headers,
 }
 
+impl OwnedRecord {
+    /// A copy of a record.
+    pub(crate) fn of(record: &impl FetchedRecord) -> Self {
+        let mut headers = Headers::new();
+        record.read_headers(&mut headers);
+        OwnedRecord {
+            offset: record.offset(),
+            timestamp: record.timestamp(),
+            key: record.key().map(<[u8]>::to_vec),
+            value: record.value().map(<[u8]>::to_vec),
+            headers,
+        }
+    }
+}
+
 impl FetchedRecord for OwnedRecord {
     fn offset(&self) -> i64 {
         self.offset

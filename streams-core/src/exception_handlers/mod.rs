@@ -19,7 +19,7 @@ pub use deserialization::DeserializationExceptionHandler;
 pub use processing::ProcessingExceptionHandler;
 pub use production::{
     DefaultProductionExceptionHandler, ProductionExceptionHandler, SerializationErrorOrigin,
-    UnwritableRecord,
+    UnsentRecord, UnwritableRecord,
 };
 pub use response::{HandlerResponse, HandlerResult, ProductionResponse, ProductionResult};
 
@@ -121,6 +121,11 @@ impl ExceptionHandlers {
                 .processing
                 .as_ref()
                 .is_some_and(|handler| handler.needs_source())
+    }
+
+    /// Whether anybody may look at the source record of one that was not written.
+    pub(crate) fn wants_source_of_unsent(&self) -> bool {
+        self.dead_letter_topic.is_some() || self.production.needs_source()
     }
 
     /// Whether processing may go on after a failure, so that what was changed halfway must be as it was before.

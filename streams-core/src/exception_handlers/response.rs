@@ -70,6 +70,9 @@ pub enum ProductionResult {
     Resume,
     /// Stop the application.
     Fail,
+    /// Start over where the task was committed last, so that the record is written again with all that came with it (KIP-1065).
+    /// For errors that may pass; after any other it is to fail.
+    Retry,
 }
 
 /// The answer of a [`ProductionExceptionHandler`](super::ProductionExceptionHandler).
@@ -96,6 +99,11 @@ impl ProductionResponse {
     /// Stop the application.
     pub fn fail() -> Self {
         ProductionResponse::of(ProductionResult::Fail)
+    }
+
+    /// Start over where the task was committed last.
+    pub fn retry() -> Self {
+        ProductionResponse::of(ProductionResult::Retry)
     }
 
     /// As [`HandlerResponse::with_dead_letter`].

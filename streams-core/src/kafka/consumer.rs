@@ -360,6 +360,12 @@ impl GroupConsumer for KafkaConsumer {
     fn close(mut self) -> Result<()> {
         self.leave(CLOSE_MAX)
     }
+
+    fn close_and_stay(mut self) -> Result<()> {
+        // The client is destroyed without leaving.
+        self.is_left = true;
+        Ok(())
+    }
 }
 
 impl Drop for KafkaConsumer {

@@ -245,6 +245,32 @@ pub(super) fn not_delivered(failure: &DeliveryFailure, is_transactional: bool) -
     )
 }
 
+/// What became of a record whose sender takes it back: retriable and data errors are about this record, others about the
+/// producer. As Kafka Streams' `RecordCollectorImpl` tells them apart.
+#[cold]
+#[inline(never)]
+pub(super) fn failed_send(failure: &DeliveryFailure, is_transactional: bool) -> Error {
+    let kind = match failure.code {
+        // In Kafka Streams a topic that is not there is a time-out.
+        Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
+            ErrorKind::Retriable
+        }
+        code => match (kind_of(code), kind_in_transaction(code)) {
+            (ErrorKind::Fatal, ErrorKind::Fenced) if is_transactional => ErrorKind::Fenced,
+            (kind, _) => kind,
+        },
+    };
+    error_with(
+        kind,
+        failure.code,
+        format_args!(
+            "a record for {}-{} was not written",
+            failure.topic, failure.partition
+        ),
+        &failure.text,
+    )
+}
+
 /// A client that could not be made.
 #[cold]
 #[inline(never)]
@@ -306,6 +332,8 @@ mod tests {
             text: "Local: Message timed out".into(),
             topic: "averages".into(),
             partition: 3,
+            tag: 0,
+            record: crate::record::OwnedRecord::default(),
         };
         let error = not_delivered(&failure, false);
         assert_eq!(error.kind(), ErrorKind::Fatal);

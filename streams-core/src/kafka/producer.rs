@@ -2,10 +2,10 @@
 
 use super::consumer::offset_list;
 use super::errors;
-use super::ffi::{Client, GroupMetadata, Outgoing, ProduceTopic, Refusal};
+use super::ffi::{Client, DeliveryFailure, GroupMetadata, Outgoing, ProduceTopic, Refusal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::TopicPartition;
-use crate::runtime::broker::{CommittedOffset, LogProducer};
+use crate::runtime::broker::{CommittedOffset, FailedSend, LogProducer};
 use crate::task::effects::ProduceRecord;
 use rdkafka::error::RDKafkaErrorCode;
 use std::collections::HashMap;
@@ -30,7 +30,10 @@ pub struct KafkaProducer {
     by_name: HashMap<Arc<str>, usize>,
     /// The topic of the last record, because records come in runs.
     last: usize,
-    seen_failure_count: u64,
+    /// What this client refused and nobody has taken.
+    refused: Vec<FailedSend>,
+    /// Whether records that fail wait to be taken.
+    keeps_failures: bool,
     is_transactional: bool,
     block_max: Duration,
     api_timeout: Duration,
@@ -48,7 +51,8 @@ impl KafkaProducer {
             topics: Vec::new(),
             by_name: HashMap::new(),
             last: 0,
-            seen_failure_count: 0,
+            refused: Vec::new(),
+            keeps_failures: false,
             is_transactional,
             block_max,
             api_timeout,
@@ -89,27 +93,78 @@ impl KafkaProducer {
         })
     }
 
-    /// Raises the first record that was not written since this was last asked.
+    /// Raises the first record that was not written and that nobody has taken, for once where nobody ever takes them.
     fn check_delivered(&mut self) -> Result<()> {
-        let failure_count = self.client.signals().failure_count();
-        if failure_count == self.seen_failure_count {
+        if !self.client.signals().has_failures() {
             return Ok(());
         }
-        self.seen_failure_count = failure_count;
-        let failure = self.client.signals().take_failure();
-        match (failure, self.client.fatal_error()) {
-            // The records behind a fatal error only say that there was one.
-            (Some(failure), Some(fatal)) => Err(errors::error_with(
+        let error = self.client.signals().first_failure(|failure| {
+            match self.client.fatal_error() {
+                // The records behind a fatal error only say that there was one.
+                Some(fatal) => errors::error_with(
+                    self.kind_of(fatal.code),
+                    fatal.code,
+                    format_args!(
+                        "a record for {}-{} was not written, and the producer cannot go on",
+                        failure.topic, failure.partition
+                    ),
+                    &fatal.text,
+                ),
+                None => errors::not_delivered(failure, self.is_transactional),
+            }
+        });
+        if !self.keeps_failures {
+            self.client.signals().take_failures();
+        }
+        error.map_or(Ok(()), Err)
+    }
+
+    /// A record that failed with what its failure means.
+    fn failed(&self, failure: DeliveryFailure) -> FailedSend {
+        let error = match self.client.fatal_error() {
+            Some(fatal) => errors::error_with(
                 self.kind_of(fatal.code),
                 fatal.code,
-                format_args!(
-                    "a record for {}-{} was not written, and the producer cannot go on",
-                    failure.topic, failure.partition
-                ),
+                "the producer cannot go on",
                 &fatal.text,
-            )),
-            (Some(failure), None) => Err(errors::not_delivered(&failure, self.is_transactional)),
-            (None, _) => Ok(()),
+            ),
+            None => errors::failed_send(&failure, self.is_transactional),
+        };
+        FailedSend {
+            tag: failure.tag,
+            topic: failure.topic,
+            partition: failure.partition,
+            record: failure.record,
+            error,
+            is_local: false,
+        }
+    }
+
+    /// Queues a record, waiting for room.
+    fn queue(
+        &mut self,
+        record: &ProduceRecord<'_>,
+        tag: u64,
+        deadline: &mut Option<Instant>,
+    ) -> Result<()> {
+        let index = self.topic(record.topic)?;
+        let outgoing = Outgoing {
+            partition: record.partition,
+            // librdkafka takes 0 for "now", so the epoch itself is written a millisecond late.
+            timestamp: record.timestamp.map_or(0, |timestamp| timestamp.max(1)),
+            key: record.key,
+            value: record.value,
+            headers: record.headers,
+            tag,
+        };
+        loop {
+            match self.topics[index].1.produce(&outgoing) {
+                Ok(()) => return Ok(()),
+                Err(refusal) if refusal.code == RDKafkaErrorCode::QueueFull => {
+                    self.wait_for_room(deadline)?;
+                }
+                Err(refusal) => return Err(self.refused_record(&refusal, record)),
+            }
         }
     }
 
@@ -144,13 +199,22 @@ impl KafkaProducer {
         let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.block_max);
         // A full queue is no reason to linger; what is queued now is sent at once. That it is not done in time is no error.
         let _ = self.client.flush(ROOM_WAIT);
-        self.check_delivered()?;
+        if let Some(fatal) = self.fatal_error() {
+            return Err(fatal);
+        }
+        if !self.keeps_failures {
+            self.check_delivered()?;
+        }
         if Instant::now() < deadline {
             return Ok(());
         }
-        // Not retriable: the records before this one are queued already.
+        // Retriable for who takes the record back; else not, because the records before this one are queued already.
+        let kind = match self.keeps_failures {
+            true => ErrorKind::Retriable,
+            false => ErrorKind::Fatal,
+        };
         Err(errors::error_with(
-            ErrorKind::Fatal,
+            kind,
             RDKafkaErrorCode::QueueFull,
             format_args!(
                 "producing: no room in the queue for {} ms (max.block.ms)",
@@ -218,8 +282,8 @@ impl LogProducer for KafkaProducer {
         let timeout = self.api_timeout.min(ABORT_MAX);
         let aborted = self.client.abort_transaction(timeout);
         // Records that were dropped on the way are no failures.
-        self.client.signals().take_failure();
-        self.seen_failure_count = self.client.signals().failure_count();
+        self.client.signals().take_failures();
+        self.refused.clear();
         aborted.map_err(|refusal| self.transaction_error(&refusal, "aborting a transaction"))
     }
 
@@ -231,26 +295,52 @@ impl LogProducer for KafkaProducer {
             if count % SERVE_EVERY == 0 {
                 self.client.serve(Duration::ZERO);
             }
-            let index = self.topic(record.topic)?;
-            let outgoing = Outgoing {
-                partition: record.partition,
-                // librdkafka takes 0 for "now", so the epoch itself is written a millisecond late.
-                timestamp: record.timestamp.map_or(0, |timestamp| timestamp.max(1)),
-                key: record.key,
-                value: record.value,
-                headers: record.headers,
-            };
-            loop {
-                match self.topics[index].1.produce(&outgoing) {
-                    Ok(()) => break,
-                    Err(refusal) if refusal.code == RDKafkaErrorCode::QueueFull => {
-                        self.wait_for_room(&mut deadline)?;
-                    }
-                    Err(refusal) => return Err(self.refused_record(&refusal, &record)),
-                }
-            }
+            self.queue(&record, 0, &mut deadline)?;
         }
         Ok(())
+    }
+
+    fn send_tagged(
+        &mut self,
+        records: &mut dyn Iterator<Item = (ProduceRecord<'_>, u64)>,
+    ) -> Result<()> {
+        self.keeps_failures = true;
+        let mut deadline = None;
+        for (count, (record, tag)) in records.enumerate() {
+            if count % SERVE_EVERY == 0 {
+                self.client.serve(Duration::ZERO);
+            }
+            let Err(error) = self.queue(&record, tag, &mut deadline) else {
+                continue;
+            };
+            if !matches!(error.kind(), ErrorKind::Data | ErrorKind::Retriable) {
+                return Err(error);
+            }
+            self.refused.push(FailedSend {
+                tag,
+                topic: record.topic.to_string(),
+                partition: record.partition,
+                record: record.to_owned(),
+                error,
+                is_local: true,
+            });
+        }
+        if let Some(first) = self.refused.first() {
+            let error = &first.error;
+            return Err(Error::new(error.kind(), error.message()));
+        }
+        self.check_delivered()
+    }
+
+    fn has_failures(&self) -> bool {
+        self.keeps_failures && (!self.refused.is_empty() || self.client.signals().has_failures())
+    }
+
+    fn take_failures(&mut self) -> Vec<FailedSend> {
+        let mut failures = std::mem::take(&mut self.refused);
+        let reported = self.client.signals().take_failures();
+        failures.extend(reported.into_iter().map(|failure| self.failed(failure)));
+        failures
     }
 
     fn flush(&mut self, timeout: Duration) -> Result<()> {

@@ -107,6 +107,7 @@ impl<K: 'static, V: 'static> StreamOperator<K, V> for Sink<K, V> {
         {
             return Err(not_one_partition(partitions, &topic));
         }
+        context.io.effects.origin = context.origin;
         let mut writer = context.io.effects.write();
         let key_present = match self.key.serialize_nullable(record.key, writer.bytes()) {
             Ok(present) => present,

@@ -8,13 +8,14 @@ use crate::exception_handlers::{
 };
 use crate::kafka::{KafkaBroker, KafkaSettings};
 use crate::runtime::application::Application;
+use crate::runtime::handle::KafkaStreamsHandle;
 use crate::runtime::lifecycle::{Lifecycle, State};
 use crate::runtime::memory_split::MemorySplit;
 use crate::runtime::restore_listener::RestoreListener;
 use crate::runtime::settings::RuntimeSettings;
 use crate::runtime::shutdown::SignalWatch;
 use crate::runtime::standby_listener::StandbyUpdateListener;
-use crate::runtime::state_directory::StateDirectory;
+use crate::runtime::uncaught::StreamThreadExceptionResponse;
 use crate::task::TaskOptions;
 use crate::topology::Topology;
 use std::fmt;
@@ -142,6 +143,32 @@ impl KafkaStreams {
         self
     }
 
+    /// Asks `handler` what to do when an error ends a thread: replace the thread, stop this instance, or stop all of them
+    /// (Kafka Streams' `StreamsUncaughtExceptionHandler`). It is asked on the thread that failed, when that has closed its
+    /// tasks and left the group; without a handler, and when it panics, this instance stops.
+    ///
+    /// ```no_run
+    /// use streams_core::{ErrorKind, KafkaStreams, StreamThreadExceptionResponse};
+    ///
+    /// # fn with_handler(streams: KafkaStreams) -> KafkaStreams {
+    /// streams.with_uncaught_exception_handler(|error| match error.kind() {
+    ///     // The disk of this machine alone.
+    ///     ErrorKind::State => StreamThreadExceptionResponse::ShutdownClient,
+    ///     // A record that nobody can process stops everybody.
+    ///     ErrorKind::Data => StreamThreadExceptionResponse::ShutdownApplication,
+    ///     _ => StreamThreadExceptionResponse::ReplaceThread,
+    /// })
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_uncaught_exception_handler(
+        self,
+        handler: impl Fn(&Error) -> StreamThreadExceptionResponse + Send + Sync + 'static,
+    ) -> Self {
+        self.lifecycle.set_uncaught_handler(Arc::new(handler));
+        self
+    }
+
     /// Tells `listener` how the restoration of stores goes.
     #[must_use]
     pub fn with_restore_listener(mut self, listener: impl RestoreListener) -> Self {
@@ -158,7 +185,10 @@ impl KafkaStreams {
 
     /// To watch and stop the application from elsewhere.
     pub fn handle(&self) -> KafkaStreamsHandle {
-        KafkaStreamsHandle(Arc::clone(&self.lifecycle))
+        KafkaStreamsHandle {
+            lifecycle: Arc::clone(&self.lifecycle),
+            settings: Arc::clone(&self.settings),
+        }
     }
 
     /// What the application is doing.
@@ -172,7 +202,7 @@ impl KafkaStreams {
     /// # Errors
     /// When another process uses the directory or it cannot be deleted.
     pub fn clean_up(&self) -> Result<()> {
-        StateDirectory::clean_up(&self.settings.state_dir, &self.settings.application_id)
+        self.handle().clean_up()
     }
 
     /// Runs until the application is asked to stop, by SIGTERM, SIGINT or the handle, or fails. The threads commit, close
@@ -228,36 +258,6 @@ impl fmt::Debug for KafkaStreams {
             .field("application_id", &self.settings.application_id)
             .field("state", &self.state())
             .finish_non_exhaustive()
-    }
-}
-
-/// Watches and stops an application from anywhere; cheap to clone.
-#[derive(Clone)]
-pub struct KafkaStreamsHandle(Arc<Lifecycle>);
-
-impl KafkaStreamsHandle {
-    /// Asks the application to stop and returns at once; `run` resolves when it has.
-    pub fn close(&self) {
-        self.0.request_stop();
-    }
-
-    /// What the application is doing.
-    pub fn state(&self) -> State {
-        self.0.state()
-    }
-
-    /// How many records operators and deserialization handlers have dropped since the start, over all tasks this instance has
-    /// had: records that came too late for their window, null keys, what cannot be read. The log names the tasks.
-    pub fn dropped_records(&self) -> u64 {
-        self.0.dropped_records()
-    }
-}
-
-impl fmt::Debug for KafkaStreamsHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("KafkaStreamsHandle")
-            .field(&self.state())
-            .finish()
     }
 }
 

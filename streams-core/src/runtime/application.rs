@@ -11,6 +11,7 @@ use crate::runtime::internal_topics::{internal_topics, make_ready};
 use crate::runtime::jobs::Jobs;
 use crate::runtime::lifecycle::{Lifecycle, State};
 use crate::runtime::local_tasks::LocalTasks;
+use crate::runtime::notices::Notices;
 use crate::runtime::partition_plan::{PartitionPlan, external_topics};
 use crate::runtime::restore::RestoreContext;
 use crate::runtime::restore_listener::RestoreListener;
@@ -20,8 +21,10 @@ use crate::runtime::shutdown::{Threads, catch};
 use crate::runtime::standby::{self, StandbyContext, StandbyTasks};
 use crate::runtime::standby_listener::StandbyUpdateListener;
 use crate::runtime::state_directory::StateDirectory;
+use crate::runtime::stream_threads::ThreadFactory;
 use crate::runtime::topic_metadata::CachedTopicMetadata;
-use crate::runtime::worker::{Worker, WorkerContext};
+use crate::runtime::uncaught;
+use crate::runtime::worker::WorkerContext;
 use crate::task::{GlobalStores, TaskOptions};
 use crate::topology::Topology;
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,7 +71,10 @@ impl<B: Broker> Application<B> {
         }
         self.lifecycle.request_stop();
         self.lifecycle.set(State::PendingShutdown);
-        if let Err(error) = threads.join(self.settings.close_timeout) {
+        self.lifecycle.set_factory(None);
+        let timeout = self.lifecycle.close_timeout();
+        if let Err(error) = threads.join(timeout.unwrap_or(self.settings.close_timeout)) {
+            self.lifecycle.set_overdue();
             self.lifecycle.fail(error);
         }
         match self.lifecycle.take_failure() {
@@ -104,8 +110,15 @@ impl<B: Broker> Application<B> {
         }
 
         let resources = StoreResources::new(settings.memory.stores_bytes);
+        let notices = Arc::new(Notices {
+            broker: Arc::clone(&self.broker),
+            topic: (tasks.len() > 0).then(|| tasks.topic().into()),
+            client_id: client_id.clone(),
+            process_id: directory.process_id(),
+            lifecycle: Arc::clone(&self.lifecycle),
+        });
         let Some(globals) =
-            self.start_globals(&client_id, &directory, &resources, global_counts, threads)?
+            self.start_globals(&notices, &directory, &resources, global_counts, threads)?
         else {
             return Ok(None);
         };
@@ -151,6 +164,7 @@ impl<B: Broker> Application<B> {
                 restore,
                 local_tasks,
                 purge: Arc::clone(&purge),
+                notices: Arc::clone(&notices),
                 lifecycle: Arc::clone(&self.lifecycle),
                 clock: Arc::clone(&clock),
             });
@@ -165,6 +179,7 @@ impl<B: Broker> Application<B> {
             settings: Arc::clone(settings),
             lifecycle: Arc::clone(&self.lifecycle),
             purge,
+            notices,
             metadata,
             directory,
             clock,
@@ -296,7 +311,7 @@ impl<B: Broker> Application<B> {
     /// Waits until global tables are complete; `None` when the application is to stop meanwhile.
     fn start_globals(
         &self,
-        client_id: &str,
+        notices: &Arc<Notices<B>>,
         directory: &Arc<StateDirectory>,
         resources: &StoreResources,
         partition_counts: BTreeMap<String, i32>,
@@ -311,7 +326,7 @@ impl<B: Broker> Application<B> {
             broker: Arc::clone(&self.broker),
             topology: self.topology.clone(),
             application_id: Arc::clone(&self.settings.application_id),
-            client_id: format!("{client_id}-global-consumer"),
+            client_id: format!("{}-global-consumer", notices.client_id),
             directory: directory.global()?,
             resources: resources.clone(),
             handlers: self.task_options.handlers.clone(),
@@ -322,10 +337,10 @@ impl<B: Broker> Application<B> {
             lifecycle: Arc::clone(&self.lifecycle),
         };
         let (ready, complete) = channel();
-        let name = format!("{client_id}-GlobalStreamThread");
-        let lifecycle = Arc::clone(&self.lifecycle);
+        let name = format!("{}-GlobalStreamThread", notices.client_id);
+        let notices = Arc::clone(notices);
         threads.spawn(name.clone(), move || {
-            catch(&name, &lifecycle, || global::run(&context, &ready));
+            uncaught::run_once(&name, &notices, || global::run(&context, &ready));
         })?;
         loop {
             match complete.recv_timeout(STOP_CHECK_INTERVAL) {
@@ -362,14 +377,21 @@ impl<B: Broker> Application<B> {
         })
     }
 
-    fn start_workers(&self, context: &Arc<WorkerContext<B>>, threads: &mut Threads) -> Result<()> {
+    fn start_workers(&self, context: &Arc<WorkerContext<B>>, threads: &Threads) -> Result<()> {
+        let (client_id, context) = (context.client_id.clone(), Arc::clone(context));
+        let threads = threads.clone();
+        let start = move |number| {
+            let context = Arc::clone(&context);
+            threads.spawn(context.thread_name(number), move || {
+                uncaught::run_stream_thread(&context, number);
+            })
+        };
         for number in 1..=self.settings.thread_count {
-            let name = format!("{}-StreamThread-{number}", context.client_id);
-            let (context, lifecycle) = (Arc::clone(context), Arc::clone(&self.lifecycle));
-            threads.spawn(name.clone(), move || {
-                catch(&name, &lifecycle, || Worker::new(context, number)?.run());
-            })?;
+            start(number)?;
         }
+        let start = Box::new(start);
+        self.lifecycle
+            .set_factory(Some(ThreadFactory { client_id, start }));
         Ok(())
     }
 }

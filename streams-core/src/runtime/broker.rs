@@ -1,8 +1,8 @@
 //! All the runtime asks of a log. `kafka/` answers it over rdkafka; the loop, commits and rebalances are the same code
 //! over any other implementation.
 
-use crate::error::Result;
-use crate::record::{FetchedRecord, TopicPartition};
+use crate::error::{Error, Result};
+use crate::record::{FetchedRecord, OwnedRecord, TopicPartition};
 pub use crate::task::effects::ProduceRecord;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -258,6 +258,18 @@ pub trait GroupConsumer: 'static {
     /// # Errors
     /// When leaving was not clean; the member is gone all the same.
     fn close(self) -> Result<()>;
+
+    /// Ends without leaving the group, which keeps the member's partitions for it until `session.timeout.ms` is over. A static
+    /// member does the same when it closes.
+    ///
+    /// # Errors
+    /// As [`close`](Self::close).
+    fn close_and_stay(self) -> Result<()>
+    where
+        Self: Sized,
+    {
+        self.close()
+    }
 }
 
 /// Reads partitions outside any group.
@@ -300,6 +312,25 @@ pub trait LogReader: 'static {
 
     /// The next offset the reader would deliver, past control records and compacted gaps, `None` when unknown.
     fn position(&mut self, partition: &TopicPartition) -> Option<i64>;
+}
+
+/// A record that was not written, and that the producer no longer has.
+#[derive(Debug)]
+pub struct FailedSend {
+    /// What it was sent with ([`LogProducer::send_tagged`]).
+    pub tag: u64,
+    /// The topic it was for.
+    pub topic: String,
+    /// The partition, -1 where the producer had not chosen one.
+    pub partition: i32,
+    /// The record; its offset means nothing, its timestamp is -1 where the producer was to assign it.
+    pub record: OwnedRecord,
+    /// Why: [`crate::ErrorKind::Retriable`] when it may be taken the next time, [`crate::ErrorKind::Data`] when it will not.
+    /// Any other kind says that nothing sent now will be written.
+    pub error: Error,
+    /// Whether the client itself refused it, before it was sent: no other record is affected then, and an open transaction goes
+    /// on. A broker refuses whole batches, and a transaction cannot be committed after that.
+    pub is_local: bool,
 }
 
 /// A producer: idempotent, and transactional when it was made with an id.
@@ -355,6 +386,29 @@ pub trait LogProducer: 'static {
     /// # Errors
     /// When a record is refused (too large, unknown topic) or an earlier one failed; the rest of the records is not queued.
     fn send(&mut self, records: &mut dyn Iterator<Item = ProduceRecord<'_>>) -> Result<()>;
+
+    /// As [`send`](Self::send), with a number for each record that comes back with it if it is not written. From the first call
+    /// on, records that fail wait for [`take_failures`](Self::take_failures), and until then every call says that some did.
+    ///
+    /// # Errors
+    /// When a record is refused or an earlier one failed and waits to be taken: all others are queued all the same. With nothing
+    /// to take, the producer cannot go on.
+    fn send_tagged(
+        &mut self,
+        records: &mut dyn Iterator<Item = (ProduceRecord<'_>, u64)>,
+    ) -> Result<()> {
+        self.send(&mut records.map(|(record, _)| record))
+    }
+
+    /// Whether records have failed that nobody has taken; cheap to ask.
+    fn has_failures(&self) -> bool {
+        false
+    }
+
+    /// The records that failed since this was last asked, in the order in which that was known.
+    fn take_failures(&mut self) -> Vec<FailedSend> {
+        Vec::new()
+    }
 
     /// Waits until every record is acknowledged.
     ///

@@ -7,6 +7,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{FetchedRecord, TopicPartition};
 use crate::runtime::broker::{Broker, CommittedOffset, GroupConsumer};
+use crate::runtime::memory_split::MemorySplit;
 use crate::runtime::worker::{Changelog, RunningTask, Worker, send_effects};
 use crate::task::TaskId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -112,12 +113,14 @@ impl<B: Broker> Worker<B> {
             .commit
             .until_due(now, settings.commit_interval)
             .is_zero();
-        let cache_full = self.cache_bytes() > settings.memory.cache_bytes_per_thread;
+        let threads = (settings.thread_count, self.context.lifecycle.thread_count());
+        let share = |bytes_each| MemorySplit::shared_anew(bytes_each, threads);
+        let cache_full = self.cache_bytes() > share(settings.memory.cache_bytes_per_thread);
         // A refused commit is tried again at its own pace, whatever asks for one.
         let wanted = !self.commit.is_refused()
             && (cache_full
                 || self.tasks.iter().any(|r| r.task.commit_requested())
-                || self.uncommitted_bytes() > settings.memory.uncommitted_bytes_per_thread);
+                || self.uncommitted_bytes() > share(settings.memory.uncommitted_bytes_per_thread));
         if !interval_passed && !wanted {
             return Ok(false);
         }
@@ -199,12 +202,7 @@ impl<B: Broker> Worker<B> {
         if chosen.is_empty() && !self.producer.in_transaction() {
             return Ok(Committed::Done);
         }
-        if !transactional {
-            // Everything the tasks produced must be in the log before the records it came from count as processed.
-            self.producer
-                .flush(self.context.settings.task_timeout)
-                .map_err(|error| error.context("what the tasks produced was not written"))?;
-        }
+        self.flush()?;
 
         let mut offsets = Vec::new();
         let mut committed = Vec::with_capacity(chosen.len());
@@ -239,8 +237,27 @@ impl<B: Broker> Worker<B> {
         tracing::debug!(thread = %self.name, tasks = chosen.len(), offsets = offsets.len(), "committed");
         for ((index, _), of_task) in chosen.iter().zip(committed) {
             self.commit_stores(*index, &of_task)?;
+            self.retrying.remove(&self.tasks[*index].id);
         }
+        self.producer.forget_failures();
         Ok(Committed::Done)
+    }
+
+    /// Waits until everything the tasks produced is in the log, before the records it came from count as processed. A transaction
+    /// would do so itself, but the handler is asked about records that fail before that is decided.
+    fn flush(&mut self) -> Result<()> {
+        loop {
+            let flushed = self.producer.flush(self.context.settings.task_timeout);
+            if !self.producer.has_failures() {
+                return flushed
+                    .map_err(|error| error.context("what the tasks produced was not written"));
+            }
+            self.handle_failed_sends()?;
+            for running in &mut self.tasks {
+                // Dead letters.
+                send_effects(&mut self.producer, running)?;
+            }
+        }
     }
 
     /// Commits offsets alone; gives back why the group refuses them for now.
@@ -323,11 +340,13 @@ impl<B: Broker> Worker<B> {
             let error = match self.commit_tasks(&selected) {
                 Ok(Committed::Done) => break,
                 Ok(Committed::Refused(error)) => error,
-                Err(error) if self.producer.has_failed() => error,
+                Err(error) if self.producer.has_failed() || !self.restarts.is_empty() => error,
                 Err(error) => return Err(error),
             };
             attempt += 1;
-            let fenced = error.kind() == ErrorKind::Fenced || self.producer.has_failed();
+            let fenced = error.kind() == ErrorKind::Fenced
+                || self.producer.has_failed()
+                || !self.restarts.is_empty();
             if fenced || attempt == CLOSING_ATTEMPTS {
                 tracing::warn!(
                     thread = %self.name, ?ids, %error,
@@ -337,7 +356,13 @@ impl<B: Broker> Worker<B> {
                     return self.give_up_transaction(ids);
                 }
                 self.drop_tasks(ids);
-                return Ok(());
+                // Those that stay start over at the end of the turn.
+                self.restarts.retain(|id| !ids.contains(id));
+                return if self.restarts.is_empty() {
+                    Ok(())
+                } else {
+                    self.restart_tasks(&error)
+                };
             }
             self.context.clock.sleep(RETRY_INTERVAL);
         }

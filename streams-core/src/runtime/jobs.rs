@@ -1,11 +1,12 @@
 //! What a running application does now and then, beside its threads: purge repartition topics, look for topics that grew,
-//! delete the state of tasks that live elsewhere.
+//! delete the state of tasks that live elsewhere, hear what other instances tell.
 
 use crate::error::Error;
 use crate::runtime::broker::Broker;
 use crate::runtime::clock::Clock;
 use crate::runtime::commit::PurgeList;
 use crate::runtime::lifecycle::Lifecycle;
+use crate::runtime::notices::{NoticeReader, Notices};
 use crate::runtime::settings::RuntimeSettings;
 use crate::runtime::state_directory::StateDirectory;
 use crate::runtime::topic_metadata::CachedTopicMetadata;
@@ -22,6 +23,7 @@ pub(crate) struct Jobs<B> {
     pub(crate) settings: Arc<RuntimeSettings>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) purge: Arc<PurgeList>,
+    pub(crate) notices: Arc<Notices<B>>,
     pub(crate) metadata: Arc<CachedTopicMetadata<B>>,
     pub(crate) directory: Arc<StateDirectory>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -40,10 +42,13 @@ impl<B: Broker> Jobs<B> {
     /// Does the jobs when they are due, until the application stops.
     pub(crate) fn run(&self) {
         let mut done = self.started();
+        let mut notices = NoticeReader::new(&self.notices);
+        notices.look();
         while !self
             .lifecycle
             .wait_for_stop(JOB_INTERVAL.min(self.settings.purge_interval))
         {
+            notices.look();
             self.turn(&mut done);
         }
     }

@@ -1,101 +1,47 @@
-//! The state of the application and of its threads: who changed it, who wants to know, who asked it to stop.
+//! The state of the application and of its threads: who changed it, who wants to know, who asked it to stop or to pause.
 
 use crate::error::Error;
+pub use crate::runtime::state::State;
+pub(crate) use crate::runtime::stream_threads::ThreadState;
+use crate::runtime::stream_threads::{StreamThreads, ThreadFactory};
+use crate::runtime::uncaught::{StreamThreadExceptionResponse, UncaughtExceptionHandler};
 use std::collections::VecDeque;
-use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// What a [`KafkaStreams`](crate::KafkaStreams) is doing, in Kafka Streams' words (`KafkaStreams.State`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum State {
-    /// Not started yet.
-    Created,
-    /// Starting, waiting for an assignment, or restoring state; tasks that are ready are processed meanwhile.
-    Rebalancing,
-    /// Every thread has its tasks and every task is processed.
-    Running,
-    /// Asked to stop: threads finish, commit and close.
-    PendingShutdown,
-    /// Stopped in order.
-    NotRunning,
-    /// Failed: the remaining threads are being stopped.
-    PendingError,
-    /// Stopped after a failure.
-    Error,
-}
-
-impl State {
-    /// Whether the application is starting or working: not yet asked to stop and not failed.
-    pub fn is_running_or_rebalancing(self) -> bool {
-        matches!(self, State::Rebalancing | State::Running)
-    }
-
-    /// Whether nothing more will happen.
-    pub fn has_stopped(self) -> bool {
-        matches!(self, State::NotRunning | State::Error)
-    }
-
-    fn may_become(self, next: State) -> bool {
-        use State::{
-            Created, Error, NotRunning, PendingError, PendingShutdown, Rebalancing, Running,
-        };
-        matches!(
-            (self, next),
-            (Created, Rebalancing | PendingShutdown | PendingError)
-                | (Rebalancing, Running | PendingShutdown | PendingError)
-                | (Running, Rebalancing | PendingShutdown | PendingError)
-                | (PendingShutdown, NotRunning | PendingError)
-                | (PendingError, Error)
-        )
-    }
-}
-
-impl fmt::Display for State {
-    /// As Kafka Streams writes it: `RUNNING`, `PENDING_SHUTDOWN`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            State::Created => "CREATED",
-            State::Rebalancing => "REBALANCING",
-            State::Running => "RUNNING",
-            State::PendingShutdown => "PENDING_SHUTDOWN",
-            State::NotRunning => "NOT_RUNNING",
-            State::PendingError => "PENDING_ERROR",
-            State::Error => "ERROR",
-        })
-    }
-}
+/// How long one wait for a change is at most; a wait without bound is made of these.
+const WAIT_SLICE: Duration = Duration::from_secs(3600);
 
 /// Called with the new and the old state, one change after the other, on a thread that changed it; it must not block.
 pub(crate) type StateListener = Arc<dyn Fn(State, State) + Send + Sync>;
-
-/// What one stream thread contributes to the state of the application.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ThreadState {
-    /// Waiting for an assignment or for tasks to be restored.
-    Rebalancing,
-    /// All its tasks, possibly none, are processed.
-    Running,
-    /// Done.
-    Dead,
-}
 
 /// The state shared by the threads of one application.
 pub(crate) struct Lifecycle {
     inner: Mutex<Inner>,
     stopping: AtomicBool,
-    /// Notified when the application is to stop.
+    /// Notified when the application is to stop, and at every change.
     stop: Condvar,
     listener: RwLock<Option<StateListener>>,
+    uncaught: RwLock<Option<UncaughtExceptionHandler>>,
     dropped_records: AtomicU64,
+    paused: AtomicBool,
+    /// How many stream threads share what is shared out among them.
+    thread_count: AtomicUsize,
+    /// Whether members leave the group when they stop.
+    leaves_group: AtomicBool,
+    /// Whether threads were left alone that took too long to stop.
+    overdue: AtomicBool,
 }
 
-struct Inner {
+pub(super) struct Inner {
     state: State,
-    threads: Vec<ThreadState>,
+    pub(super) threads: StreamThreads,
     failure: Option<Error>,
+    /// How long the user gives the application to stop, where that was said.
+    close_timeout: Option<Duration>,
+    /// Starts stream threads, once the application is far enough.
+    factory: Option<Arc<ThreadFactory>>,
     /// Changes the listener has not been told of, as (new, old).
     untold: VecDeque<(State, State)>,
     /// Whether a thread is telling the listener: it tells what is added meanwhile, so that changes arrive in order.
@@ -122,15 +68,22 @@ impl Lifecycle {
         Arc::new(Lifecycle {
             inner: Mutex::new(Inner {
                 state: State::Created,
-                threads: vec![ThreadState::Rebalancing; thread_count],
+                threads: StreamThreads::new(thread_count),
                 failure: None,
+                close_timeout: None,
+                factory: None,
                 untold: VecDeque::new(),
                 telling: false,
             }),
             stopping: AtomicBool::new(false),
             stop: Condvar::new(),
             listener: RwLock::new(None),
+            uncaught: RwLock::new(None),
             dropped_records: AtomicU64::new(0),
+            paused: AtomicBool::new(false),
+            thread_count: AtomicUsize::new(thread_count),
+            leaves_group: AtomicBool::new(true),
+            overdue: AtomicBool::new(false),
         })
     }
 
@@ -142,7 +95,27 @@ impl Lifecycle {
             .unwrap_or_else(PoisonError::into_inner) = Some(listener);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    /// Asks `handler` about errors that end a thread.
+    pub(crate) fn set_uncaught_handler(&self, handler: UncaughtExceptionHandler) {
+        *self
+            .uncaught
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(handler);
+    }
+
+    /// What the user wants to be done about an error that ended a thread; to stop the client where nobody was set to be asked.
+    pub(crate) fn ask_uncaught_handler(&self, error: &Error) -> StreamThreadExceptionResponse {
+        let handler = self
+            .uncaught
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        handler.map_or(StreamThreadExceptionResponse::ShutdownClient, |handler| {
+            handler(error)
+        })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         // What the lock guards is valid between any two statements, so a panic elsewhere does not spoil it.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -155,6 +128,7 @@ impl Lifecycle {
     /// Moves to `next` unless that is no step from where the application is; says whether it moved.
     pub(crate) fn set(&self, next: State) -> bool {
         let moved = self.lock().step(next);
+        self.stop.notify_all();
         self.tell_listener();
         moved
     }
@@ -186,28 +160,114 @@ impl Lifecycle {
         }
     }
 
-    /// Notes what a thread is doing; the application runs when all its threads do.
-    pub(crate) fn set_thread(&self, thread: usize, state: ThreadState) {
-        {
+    /// Changes what is known of the threads; the application runs when all of them do.
+    pub(super) fn change_threads<T>(&self, change: impl FnOnce(&mut StreamThreads) -> T) -> T {
+        let changed = {
             // What follows from the threads is decided and written under one lock: another thread's later word would
             // otherwise be overwritten by an earlier one, for ever.
             let mut inner = self.lock();
-            if inner.threads[thread] == state {
-                return;
-            }
-            inner.threads[thread] = state;
+            let changed = change(&mut inner.threads);
+            self.thread_count
+                .store(inner.threads.live_count(), Ordering::Relaxed);
             // A thread ends because the application stops or fails, which sets the state itself.
-            if state == ThreadState::Dead || self.is_stopping() {
-                return;
+            if !self.is_stopping()
+                && let Some(running) = inner.threads.all_run()
+            {
+                inner.step(if running {
+                    State::Running
+                } else {
+                    State::Rebalancing
+                });
             }
-            let running = inner.threads.iter().all(|&t| t == ThreadState::Running);
-            inner.step(if running {
-                State::Running
-            } else {
-                State::Rebalancing
-            });
-        }
+            changed
+        };
+        self.stop.notify_all();
         self.tell_listener();
+        changed
+    }
+
+    /// How many stream threads are at work.
+    pub(crate) fn thread_count(&self) -> usize {
+        self.thread_count.load(Ordering::Relaxed)
+    }
+
+    /// Stops processing, or goes on with it.
+    pub(crate) fn set_paused(&self, paused: bool) {
+        if self.paused.swap(paused, Ordering::AcqRel) != paused {
+            tracing::info!(paused, "processing is paused or goes on");
+        }
+    }
+
+    /// Whether nothing is to be processed for now.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// Sets who starts stream threads, or that there is nobody any more.
+    pub(crate) fn set_factory(&self, factory: Option<ThreadFactory>) {
+        self.lock().factory = factory.map(Arc::new);
+    }
+
+    /// Who starts stream threads.
+    pub(crate) fn factory(&self) -> Option<Arc<ThreadFactory>> {
+        self.lock().factory.clone()
+    }
+
+    /// Says how the application is to stop: whether its members leave the group, and how long it may take.
+    pub(crate) fn set_close(&self, leaves_group: bool, timeout: Option<Duration>) {
+        self.leaves_group.store(leaves_group, Ordering::Release);
+        self.lock().close_timeout = timeout;
+    }
+
+    /// Whether members leave the group when they stop.
+    pub(crate) fn leaves_group(&self) -> bool {
+        self.leaves_group.load(Ordering::Acquire)
+    }
+
+    /// How long the user gives the application to stop, where that was said.
+    pub(crate) fn close_timeout(&self) -> Option<Duration> {
+        self.lock().close_timeout
+    }
+
+    /// Notes that threads took too long to stop.
+    pub(crate) fn set_overdue(&self) {
+        self.overdue.store(true, Ordering::Release);
+    }
+
+    /// Whether threads took too long to stop.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.overdue.load(Ordering::Acquire)
+    }
+
+    /// Waits until `done` says so of what the lock guards, at most for `timeout`; returns whether it did.
+    pub(super) fn wait_until(
+        &self,
+        timeout: Option<Duration>,
+        mut done: impl FnMut(&mut Inner) -> bool,
+    ) -> bool {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut inner = self.lock();
+        loop {
+            if done(&mut inner) {
+                return true;
+            }
+            let rest = match deadline {
+                None => Duration::MAX,
+                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+            };
+            if rest.is_zero() {
+                return false;
+            }
+            let waited = self.stop.wait_timeout(inner, rest.min(WAIT_SLICE));
+            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Waits until the application has stopped, at most for `timeout`; returns whether it has. One that was never started has.
+    pub(crate) fn wait_for_end(&self, timeout: Option<Duration>) -> bool {
+        self.wait_until(timeout, |inner| {
+            inner.state == State::Created || inner.state.has_stopped()
+        })
     }
 
     /// Counts records that operators or handlers dropped.
@@ -287,7 +347,7 @@ mod tests {
         lifecycle.set_listener(listener);
         lifecycle.set(State::Rebalancing);
         std::thread::scope(|scope| {
-            for thread in 0..4 {
+            for thread in 1..=4 {
                 let lifecycle = &lifecycle;
                 scope.spawn(move || {
                     for _ in 0..200 {
@@ -314,14 +374,14 @@ mod tests {
         let lifecycle = Lifecycle::new(2);
         lifecycle.set_listener(listener);
         lifecycle.set(State::Rebalancing);
-        lifecycle.set_thread(0, ThreadState::Running);
-        assert_eq!(lifecycle.state(), State::Rebalancing);
         lifecycle.set_thread(1, ThreadState::Running);
+        assert_eq!(lifecycle.state(), State::Rebalancing);
+        lifecycle.set_thread(2, ThreadState::Running);
         assert_eq!(lifecycle.state(), State::Running);
-        lifecycle.set_thread(1, ThreadState::Rebalancing);
+        lifecycle.set_thread(2, ThreadState::Rebalancing);
         assert_eq!(lifecycle.state(), State::Rebalancing);
         lifecycle.set(State::PendingShutdown);
-        lifecycle.set_thread(1, ThreadState::Running);
+        lifecycle.set_thread(2, ThreadState::Running);
         assert_eq!(lifecycle.state(), State::PendingShutdown);
         lifecycle.set(State::NotRunning);
         assert!(!lifecycle.set(State::Running));

@@ -1,9 +1,11 @@
 //! A cluster in memory for this module's tests: topics, one group with sticky incremental assignment, transactions
 //! (`memory_transactions`), and refusals on demand. All its consumers read committed records.
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::record::{OwnedRecord, TopicPartition};
-use crate::runtime::broker::{Broker, CommittedOffset, ConsumerOptions, GroupEvent, NewTopic};
+use crate::runtime::broker::{
+    Broker, CommittedOffset, ConsumerOptions, GroupEvent, NewTopic, ProduceRecord,
+};
 use crate::runtime::memory_clients::{MemoryConsumer, MemoryProducer, MemoryReader};
 use crate::runtime::memory_transactions::{Entry, Transactions};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -21,8 +23,19 @@ pub(super) struct Cluster {
     pub(super) next_member: u32,
     pub(super) committed: BTreeMap<TopicPartition, CommittedOffset>,
     pub(super) commit_refusals: VecDeque<ErrorKind>,
-    pub(super) refuse_sends_to: Option<String>,
+    pub(super) send_faults: Vec<SendFault>,
     pub(super) transactions: Transactions,
+}
+
+/// A record that is not written.
+pub(super) struct SendFault {
+    topic: String,
+    /// Its key or its value.
+    bytes: Vec<u8>,
+    error: ErrorKind,
+    is_local: bool,
+    /// How often.
+    left: usize,
 }
 
 pub(super) struct Topic {
@@ -124,8 +137,22 @@ impl MemoryBroker {
         self.lock().commit_refusals.len()
     }
 
-    pub(crate) fn refuse_sends_to(&self, topic: &str) {
-        self.lock().refuse_sends_to = Some(topic.to_owned());
+    /// Records with this key or value are not written to the topic, the next `times` times; `is_local` says that the client refuses
+    /// them, else a broker does.
+    pub(crate) fn refuse_sends(
+        &self,
+        (topic, bytes): (&str, &[u8]),
+        error: ErrorKind,
+        is_local: bool,
+        times: usize,
+    ) {
+        self.lock().send_faults.push(SendFault {
+            topic: topic.to_owned(),
+            bytes: bytes.to_vec(),
+            error,
+            is_local,
+            left: times,
+        });
     }
 
     /// How many partitions of the task topic each member owns.
@@ -154,6 +181,17 @@ impl MemoryBroker {
 }
 
 impl Cluster {
+    /// Why a record is not written, if it is not, and whether its client refuses it.
+    pub(super) fn refusal(&mut self, record: &ProduceRecord<'_>) -> Option<(Error, bool)> {
+        let fault = self.send_faults.iter_mut().find(|fault| {
+            let is_meant = [record.key, record.value].contains(&Some(&*fault.bytes));
+            is_meant && *fault.topic == **record.topic && fault.left > 0
+        })?;
+        fault.left -= 1;
+        let error = Error::new(fault.error, format!("{} refuses this record", record.topic));
+        Some((error, fault.is_local))
+    }
+
     /// Takes everything from a member without telling it, and gives it to the others.
     pub(super) fn expel(&mut self, id: u32) {
         let member = self.members.get_mut(&id).unwrap();

@@ -3,8 +3,8 @@
 use crate::error::{Error, Result};
 use crate::record::{Headers, OwnedRecord, TopicPartition};
 use crate::runtime::broker::{
-    CommittedOffset, GroupConsumer, GroupEvent, Input, InputSlot, LogProducer, LogReader,
-    StartOffset,
+    CommittedOffset, FailedSend, GroupConsumer, GroupEvent, Input, InputSlot, LogProducer,
+    LogReader, StartOffset,
 };
 use crate::runtime::memory_broker::{Cluster, MemoryBroker};
 use crate::task::effects::ProduceRecord;
@@ -283,6 +283,10 @@ pub(crate) struct MemoryProducer {
     next_offsets: BTreeMap<TopicPartition, i64>,
     transactional_id: Option<String>,
     epoch: u32,
+    /// What was not written and nobody has taken.
+    failures: Vec<FailedSend>,
+    /// Whether what failed spoils the transaction.
+    is_spoilt: bool,
 }
 
 impl MemoryProducer {
@@ -292,6 +296,8 @@ impl MemoryProducer {
             next_offsets: BTreeMap::new(),
             transactional_id: transactional_id.map(str::to_owned),
             epoch: 0,
+            failures: Vec::new(),
+            is_spoilt: false,
         }
     }
 
@@ -329,18 +335,39 @@ impl LogProducer for MemoryProducer {
     }
 
     fn commit_transaction(&mut self) -> Result<()> {
+        if self.is_spoilt {
+            return Err(Error::fenced("a record of the transaction was not written"));
+        }
         self.transact(Cluster::commit_transaction)
     }
 
     fn abort_transaction(&mut self) -> Result<()> {
+        self.failures.clear();
+        self.is_spoilt = false;
         self.transact(Cluster::abort_transaction)
     }
 
     fn send(&mut self, records: &mut dyn Iterator<Item = ProduceRecord<'_>>) -> Result<()> {
+        self.send_tagged(&mut records.map(|record| (record, 0)))
+    }
+
+    fn send_tagged(
+        &mut self,
+        records: &mut dyn Iterator<Item = (ProduceRecord<'_>, u64)>,
+    ) -> Result<()> {
         let mut cluster = self.broker.lock();
-        for record in records {
-            if cluster.refuse_sends_to.as_deref() == Some(record.topic) {
-                return Err(Error::data(format!("{} refuses this record", record.topic)));
+        for (record, tag) in records {
+            if let Some((error, is_local)) = cluster.refusal(&record) {
+                self.is_spoilt |= !is_local;
+                self.failures.push(FailedSend {
+                    tag,
+                    topic: record.topic.to_string(),
+                    partition: record.partition,
+                    record: record.to_owned(),
+                    error,
+                    is_local,
+                });
+                continue;
             }
             let owned = OwnedRecord {
                 offset: 0,
@@ -361,8 +388,19 @@ impl LogProducer for MemoryProducer {
         Ok(())
     }
 
+    fn has_failures(&self) -> bool {
+        !self.failures.is_empty()
+    }
+
+    fn take_failures(&mut self) -> Vec<FailedSend> {
+        std::mem::take(&mut self.failures)
+    }
+
     fn flush(&mut self, _timeout: Duration) -> Result<()> {
-        Ok(())
+        match self.failures.first() {
+            None => Ok(()),
+            Some(failed) => Err(Error::new(failed.error.kind(), failed.error.message())),
+        }
     }
 
     fn next_offset(&self, partition: &TopicPartition) -> Option<i64> {

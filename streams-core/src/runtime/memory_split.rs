@@ -45,6 +45,12 @@ impl MemorySplit {
         }
     }
 
+    /// The part of each thread when there are others than at the start; `threads` is how many there were then and are now.
+    pub(crate) fn shared_anew(bytes_each: usize, threads: (usize, usize)) -> usize {
+        let (at_start, now) = threads;
+        bytes_each.saturating_mul(at_start) / now.max(1)
+    }
+
     /// Says how the memory is shared out.
     pub(crate) fn log(&self) {
         let MemorySplit {
@@ -101,6 +107,14 @@ mod tests {
         assert_eq!(all, 522 * MIB);
         assert_eq!(split.stores_bytes, 256 * MIB);
         assert_eq!(split.reader_bytes_each, 16 * MIB);
+    }
+
+    #[test]
+    fn threads_that_come_and_go_share_what_there_is() {
+        assert_eq!(MemorySplit::shared_anew(10, (2, 4)), 5);
+        assert_eq!(MemorySplit::shared_anew(10, (2, 1)), 20);
+        // The last one is on its way out.
+        assert_eq!(MemorySplit::shared_anew(10, (2, 0)), 20);
     }
 
     #[test]

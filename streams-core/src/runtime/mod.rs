@@ -3,9 +3,10 @@
 //! * `app`, `application`: [`KafkaStreams`], and one application from start to stop.
 //! * `partition_plan`, `internal_topics`, `assignment`: how many tasks there are, the topics they need, who runs which.
 //! * `worker`, `processing`, `commit`, `rebalance`, `open_task`, `thread_end`: a stream thread.
-//! * `thread_producer`, `exactly_once`: its transactions.
+//! * `thread_producer`, `exactly_once`: its transactions. `failed_sends`, `send_tags`: what could not be written.
 //! * `restore`, `restore_pool`, `global`: state that comes out of topics, beside the stream threads.
 //! * `members`, `standby_placement`, `standby`, `local_tasks`: copies of the state of tasks that run on other instances.
+//! * `lifecycle`, `stream_threads`, `uncaught`, `notices`: what the application is doing, and who decides what becomes of it.
 //! * `broker`: all of the above ask of a log. Only `app` names the Kafka client.
 
 #![cfg_attr(
@@ -18,6 +19,8 @@ pub mod broker;
 #[cfg(feature = "kafka")]
 mod app;
 mod application;
+#[cfg(feature = "kafka")]
+mod handle;
 mod jobs;
 mod settings;
 
@@ -30,9 +33,11 @@ mod topic_metadata;
 mod commit;
 mod dropped_records;
 mod exactly_once;
+mod failed_sends;
 mod open_task;
 mod processing;
 mod rebalance;
+mod send_tags;
 mod thread_end;
 mod thread_producer;
 mod worker;
@@ -58,7 +63,11 @@ mod task_layout;
 mod clock;
 mod lifecycle;
 mod memory_split;
+mod notices;
 mod shutdown;
+mod state;
+mod stream_threads;
+mod uncaught;
 
 #[cfg(test)]
 mod memory_broker;
@@ -72,7 +81,11 @@ mod test_topology;
 mod tests;
 
 #[cfg(feature = "kafka")]
-pub use app::{KafkaStreams, KafkaStreamsHandle};
+pub use app::KafkaStreams;
+#[cfg(feature = "kafka")]
+pub use handle::{CloseOptions, GroupMembershipOperation, KafkaStreamsHandle};
 pub use lifecycle::State;
 pub use restore_listener::{RestoreListener, RestoreProgress};
 pub use standby_listener::{StandbyUpdateListener, SuspendReason};
+pub use stream_threads::{ThreadMetadata, ThreadState};
+pub use uncaught::StreamThreadExceptionResponse;

@@ -235,9 +235,12 @@ impl<B: Broker> Worker<B> {
                 paused: false,
             });
         }
+        let used = |number| self.tasks.iter().any(|running| running.number == number);
+        let number = self.numbers.next(used);
         self.tasks.push(RunningTask {
             task,
             id,
+            number,
             inputs,
             changelogs,
             directory,

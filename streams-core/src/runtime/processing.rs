@@ -40,7 +40,7 @@ impl<B: Broker> Worker<B> {
                 self.records_per_turn = (self.records_per_turn + 1).min(RECORDS_PER_TURN_MAX);
             }
             let over = now.saturating_sub(started) > PROCESSING_TIME_MAX;
-            if processed == 0 || over || self.context.lifecycle.is_stopping() {
+            if processed == 0 || over || self.is_stopping() {
                 return Ok(processed_any);
             }
         }
@@ -64,7 +64,16 @@ impl<B: Broker> Worker<B> {
             let mut over = false;
             while !over && of_task < self.records_per_turn {
                 let wanted = self.records_per_slice.min(self.records_per_turn - of_task);
-                let done = running.task.process(wanted, now_ms)?;
+                let done = match running.task.process(wanted, now_ms) {
+                    Ok(done) => done,
+                    // It asked the brokers for something, halfway through a record.
+                    Err(error) if error.is_retriable() && !self.is_stopping() => {
+                        let id = self.tasks[index].id;
+                        self.start_over_with(id, error)?;
+                        return Ok((processed, false));
+                    }
+                    Err(error) => return Err(error),
+                };
                 of_task += done;
                 let now = self.context.clock.elapsed();
                 if done > 0 {

@@ -110,7 +110,13 @@ impl<B: Broker> Worker<B> {
         let Some((index, number)) = found else {
             return Ok(());
         };
-        let start = self.reset_offset(self.tasks[index].id, number, partition)?;
+        let id = self.tasks[index].id;
+        let start = match self.reset_offset(id, number, partition) {
+            Ok(start) => start,
+            // It is asked again when the task has started over.
+            Err(error) if error.is_retriable() => return self.start_over_with(id, error),
+            Err(error) => return Err(error),
+        };
         tracing::warn!(
             thread = %self.name, task = %self.tasks[index].id, %partition, offset, start,
             "the offset to read next is no longer in the log; records were deleted before they were processed"

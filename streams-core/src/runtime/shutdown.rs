@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::runtime::lifecycle::Lifecycle;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use crate::runtime::uncaught::result_of;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,43 +11,45 @@ use tokio::sync::oneshot;
 
 const JOIN_POLL: Duration = Duration::from_millis(5);
 
-/// The threads of an application, joined at its end.
-#[derive(Default)]
-pub(crate) struct Threads(Vec<(String, JoinHandle<()>)>);
+/// The threads of an application, joined at its end. Clones are the same threads.
+#[derive(Clone, Default)]
+pub(crate) struct Threads(Arc<Mutex<Vec<Named>>>);
+
+/// A thread and its name.
+type Named = (String, JoinHandle<()>);
 
 impl Threads {
     /// Starts a thread.
-    pub(crate) fn spawn(
-        &mut self,
-        name: String,
-        body: impl FnOnce() + Send + 'static,
-    ) -> Result<()> {
+    pub(crate) fn spawn(&self, name: String, body: impl FnOnce() + Send + 'static) -> Result<()> {
         let handle = thread::Builder::new()
             .name(name.clone())
             .spawn(body)
             .map_err(|error| {
                 Error::fatal(format!("thread {name} could not be started: {error}"))
             })?;
-        self.0.push((name, handle));
+        let mut threads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.retain(|(_, handle)| !handle.is_finished());
+        threads.push((name, handle));
         Ok(())
     }
 
     /// Waits until all have ended; after `timeout` the names of those that have not are the error, and they are left alone.
     pub(crate) fn join(self, timeout: Duration) -> Result<()> {
         let deadline = Instant::now() + timeout;
-        let mut running = self.0;
         loop {
+            let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             running.retain(|(_, handle)| !handle.is_finished());
             if running.is_empty() {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                let names: Vec<String> = running.into_iter().map(|(name, _)| name).collect();
+                let names: Vec<String> = running.drain(..).map(|(name, _)| name).collect();
                 return Err(Error::fatal(format!(
                     "the threads {names:?} did not stop within {} s; end the process, what they had not committed is processed again at the next start",
                     timeout.as_secs()
                 )));
             }
+            drop(running);
             thread::sleep(JOIN_POLL);
         }
     }
@@ -55,13 +57,8 @@ impl Threads {
 
 /// Runs the body of a thread; an error or a panic stops the application with an error that names the thread.
 pub(crate) fn catch(name: &str, lifecycle: &Lifecycle, body: impl FnOnce() -> Result<()>) {
-    let error = match catch_unwind(AssertUnwindSafe(body)) {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => error.context(format!("thread {name}")),
-        Err(panic) => Error::fatal(format!(
-            "thread {name} panicked: {}",
-            crate::error::panic_text(&*panic)
-        )),
+    let Err(error) = result_of(name, body) else {
+        return;
     };
     tracing::error!(thread = name, %error, "the application stops");
     lifecycle.fail(error);
@@ -192,7 +189,7 @@ mod tests {
     #[test]
     fn threads_that_do_not_end_are_named() {
         let (release, released) = channel::<()>();
-        let mut threads = Threads::default();
+        let threads = Threads::default();
         threads.spawn("quick".to_owned(), || {}).unwrap();
         threads
             .spawn("stuck".to_owned(), move || {

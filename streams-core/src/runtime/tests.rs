@@ -1,6 +1,8 @@
 //! Whole applications on a cluster in memory: start, stop, restore, share, lose and refuse.
 
 mod exactly_once;
+mod failed_sends;
+mod lifecycle;
 mod standby;
 
 use crate::config::StreamsConfig;
@@ -23,6 +25,19 @@ use std::time::{Duration, Instant};
 const IN: &str = "in";
 const OUT: &str = "out";
 const CHANGELOG: &str = "app-counts-changelog";
+
+fn config(state_dir: &Path, set: &[(&str, &str)]) -> StreamsConfig {
+    let state_dir = state_dir.display().to_string();
+    let common = [
+        ("state.dir", state_dir.as_str()),
+        ("commit.interval.ms", "20"),
+        ("poll.ms", "2"),
+    ];
+    let all = common.iter().chain(set);
+    all.fold(StreamsConfig::new("app"), |config, (name, value)| {
+        config.set(name, *value).unwrap()
+    })
+}
 
 /// One instance of the application, on its own threads.
 struct Instance {
@@ -52,26 +67,55 @@ impl Instance {
         set: &[(&str, &str)],
         watch: Option<&Arc<standby::Watch>>,
     ) -> Self {
-        let mut config = StreamsConfig::new("app")
-            .set("state.dir", state_dir.display())
-            .unwrap()
-            .set("commit.interval.ms", 20)
-            .unwrap()
-            .set("poll.ms", 2)
-            .unwrap();
-        for (name, value) in set {
-            config = config.set(name, value).unwrap();
-        }
+        let config = config(state_dir, set);
         let mut settings = RuntimeSettings::new(&config).unwrap();
         settings.member_interval = Duration::from_millis(40);
-        let settings = Arc::new(settings);
+        let handlers = ExceptionHandlers::new(&config);
         let lifecycle = Lifecycle::new(settings.thread_count);
+        Self::start_all(
+            topology,
+            broker,
+            (Arc::new(settings), handlers),
+            lifecycle,
+            watch,
+        )
+    }
+
+    fn start_with(
+        topology: Topology,
+        broker: &MemoryBroker,
+        config: &StreamsConfig,
+        settings: Arc<RuntimeSettings>,
+        lifecycle: Arc<Lifecycle>,
+    ) -> Self {
+        let handlers = ExceptionHandlers::new(config);
+        Self::start_all(topology, broker, (settings, handlers), lifecycle, None)
+    }
+
+    fn start_with_handlers(
+        topology: Topology,
+        broker: &MemoryBroker,
+        config: &StreamsConfig,
+        handlers: ExceptionHandlers,
+    ) -> Self {
+        let settings = Arc::new(RuntimeSettings::new(config).unwrap());
+        let lifecycle = Lifecycle::new(settings.thread_count);
+        Self::start_all(topology, broker, (settings, handlers), lifecycle, None)
+    }
+
+    fn start_all(
+        topology: Topology,
+        broker: &MemoryBroker,
+        (settings, handlers): (Arc<RuntimeSettings>, ExceptionHandlers),
+        lifecycle: Arc<Lifecycle>,
+        watch: Option<&Arc<standby::Watch>>,
+    ) -> Self {
         let application = Application {
             broker: Arc::new(broker.clone()),
             topology,
             task_options: TaskOptions {
                 application_id: Arc::clone(&settings.application_id),
-                handlers: ExceptionHandlers::new(&config),
+                handlers,
                 max_task_idle: None,
                 cache_enabled: false,
                 outer_join_emit_interval: crate::task::OUTER_JOIN_EMIT_INTERVAL,
@@ -245,7 +289,7 @@ fn refused_commits_are_tried_again() {
 #[test]
 fn a_refused_record_stops_the_application_before_its_offset_is_committed() {
     let (broker, dir) = (cluster(1), tempfile::tempdir().unwrap());
-    broker.refuse_sends_to(OUT);
+    broker.refuse_sends((OUT, &1i64.to_be_bytes()), ErrorKind::Data, true, 1);
     let instance = Instance::start(&broker, dir.path(), &[]);
     broker.produce(IN, 0, "a", "x");
     let error = instance.error().to_string();

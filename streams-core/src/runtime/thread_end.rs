@@ -2,7 +2,6 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::broker::{Broker, GroupConsumer};
-use crate::runtime::lifecycle::ThreadState;
 use crate::runtime::worker::{Worker, send_effects};
 use crate::task::TaskId;
 use std::collections::BTreeSet;
@@ -23,10 +22,13 @@ impl<B: Broker> Worker<B> {
         }
         // What a failed commit left, and what was restored meanwhile.
         self.drop_everything();
-        let left = self.consumer.close();
-        self.context
-            .lifecycle
-            .set_thread(self.number - 1, ThreadState::Dead);
+        // A thread that is removed alone leaves its tasks to others.
+        let leaves = self.context.lifecycle.leaves_group() || !self.context.lifecycle.is_stopping();
+        let left = if leaves {
+            self.consumer.close()
+        } else {
+            self.consumer.close_and_stay()
+        };
         if let Err(error) = left {
             tracing::warn!(thread = %self.name, %error, "the group was not left cleanly; it notices after session.timeout.ms");
         }
@@ -36,7 +38,7 @@ impl<B: Broker> Worker<B> {
     /// Closes everything without a commit, because of an error. The error comes back, unless the stop was its cause.
     pub(super) fn end_after(mut self, error: Error) -> Result<()> {
         // The stop interrupts what waits for the brokers: that is no failure, the next start processes it again.
-        let interrupted = error.is_retriable() && self.context.lifecycle.is_stopping();
+        let interrupted = error.is_retriable() && self.is_stopping();
         self.send_dead_letters(&error);
         if interrupted {
             tracing::warn!(thread = %self.name, %error, "stopping without a last commit");
@@ -53,7 +55,8 @@ impl<B: Broker> Worker<B> {
             return;
         }
         let mut sent = Ok(());
-        for running in &mut self.tasks {
+        // Those of the task that failed: what others have produced since their last commit is produced again.
+        for running in self.tasks.iter_mut().filter(|r| r.task.has_failed()) {
             sent = sent.and(send_effects(&mut self.producer, running));
         }
         if let Err(error) = sent.and_then(|()| self.producer.flush(DEAD_LETTER_WAIT)) {
@@ -64,9 +67,6 @@ impl<B: Broker> Worker<B> {
     /// Closes everything without a commit and leaves the group, so that other instances take over at once.
     fn close_after_failure(mut self) {
         self.drop_everything();
-        self.context
-            .lifecycle
-            .set_thread(self.number - 1, ThreadState::Dead);
         if let Err(error) = self.consumer.close() {
             tracing::warn!(thread = %self.name, %error, "the group was not left cleanly; it notices after session.timeout.ms");
         }

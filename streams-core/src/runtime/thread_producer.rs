@@ -4,12 +4,19 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::TopicPartition;
-use crate::runtime::broker::{Broker, CommittedOffset, GroupConsumer, LogProducer, ProduceRecord};
+use crate::runtime::broker::{
+    Broker, CommittedOffset, FailedSend, GroupConsumer, LogProducer, ProduceRecord,
+};
+use crate::runtime::send_tags::LeftOut;
+use crate::task::TaskId;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long the thread waits at once for its transactional id, before it serves its group again.
 const INIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long one record may take where each is written before the next is sent; longer than a broker takes to answer.
+const ONE_RECORD_WAIT: Duration = Duration::from_secs(30);
 
 /// A producer, made anew when it can no longer go on with transactions.
 pub(crate) struct ThreadProducer<B: Broker> {
@@ -18,6 +25,10 @@ pub(crate) struct ThreadProducer<B: Broker> {
     transactional_id: Option<String>,
     producer: B::Producer,
     stage: Stage,
+    /// Whether each record is written before the next is sent, until the next commit.
+    one_by_one: bool,
+    /// What is not sent again until the next commit.
+    left_out: Vec<LeftOut>,
 }
 
 /// Who a member of the group is.
@@ -55,6 +66,8 @@ impl<B: Broker> ThreadProducer<B> {
             transactional_id,
             producer,
             stage,
+            one_by_one: false,
+            left_out: Vec::new(),
         })
     }
 
@@ -107,17 +120,87 @@ impl<B: Broker> ThreadProducer<B> {
         Ok(false)
     }
 
-    /// Sends records, beginning a transaction with the first.
+    /// Sends records of a task, beginning a transaction with the first. Records that fail wait to be
+    /// [taken](Self::take_failures).
     ///
     /// # Errors
-    /// As [`LogProducer::send`].
+    /// When the producer cannot go on.
     pub(crate) fn send(
         &mut self,
-        records: &mut dyn Iterator<Item = ProduceRecord<'_>>,
+        task: TaskId,
+        records: &mut dyn Iterator<Item = (ProduceRecord<'_>, u64)>,
     ) -> Result<()> {
         self.begin()?;
-        let sent = self.producer.send(records);
-        self.watch(sent)
+        let sent = if self.one_by_one || !self.left_out.is_empty() {
+            self.send_carefully(task, records)
+        } else {
+            self.producer.send_tagged(records)
+        };
+        match sent {
+            // Their sender is asked about them, and decides about the transaction.
+            Err(_) if self.producer.has_failures() => Ok(()),
+            sent => self.watch(sent),
+        }
+    }
+
+    #[cold]
+    fn send_carefully(
+        &mut self,
+        task: TaskId,
+        records: &mut dyn Iterator<Item = (ProduceRecord<'_>, u64)>,
+    ) -> Result<()> {
+        for (record, tag) in records {
+            let left_out = self.left_out.iter().find(|left_out| {
+                left_out.task == task
+                    && *left_out.topic == **record.topic
+                    && left_out.partition == record.partition
+                    && left_out.key.as_deref() == record.key
+                    && left_out.value.as_deref() == record.value
+            });
+            if let Some(left_out) = left_out {
+                let letters = left_out.dead_letters.records();
+                self.producer
+                    .send_tagged(&mut letters.map(|letter| (letter, tag)))?;
+                continue;
+            }
+            self.producer
+                .send_tagged(&mut std::iter::once((record, tag)))?;
+            if self.one_by_one {
+                self.producer.flush(ONE_RECORD_WAIT)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes each record before the next is sent, until the next commit: then one that the brokers refuse takes no others along.
+    pub(crate) fn send_one_by_one(&mut self) {
+        self.one_by_one = true;
+    }
+
+    /// Whether each record is written before the next is sent.
+    pub(crate) fn is_one_by_one(&self) -> bool {
+        self.one_by_one
+    }
+
+    /// Does not send this record again until the next commit.
+    pub(crate) fn leave_out(&mut self, record: LeftOut) {
+        self.left_out.push(record);
+    }
+
+    /// Everything is committed: whatever was done because of records that failed is over.
+    pub(crate) fn forget_failures(&mut self) {
+        self.one_by_one = false;
+        self.left_out.clear();
+    }
+
+    /// Whether records have failed that were not taken; cheap to ask.
+    pub(crate) fn has_failures(&self) -> bool {
+        self.producer.has_failures()
+    }
+
+    /// The records that failed since this was last asked.
+    pub(crate) fn take_failures(&mut self) -> Vec<FailedSend> {
+        self.producer.take_failures()
     }
 
     fn begin(&mut self) -> Result<()> {
@@ -130,12 +213,16 @@ impl<B: Broker> ThreadProducer<B> {
         Ok(())
     }
 
-    /// Waits until everything is written. A commit of a transaction does so itself.
+    /// Waits until everything is written.
     ///
     /// # Errors
     /// As [`LogProducer::flush`].
     pub(crate) fn flush(&mut self, timeout: Duration) -> Result<()> {
-        self.producer.flush(timeout)
+        let flushed = self.producer.flush(timeout);
+        if self.producer.has_failures() {
+            return flushed;
+        }
+        self.watch(flushed)
     }
 
     /// Commits what was sent since the last commit together with these offsets of the group's member `group`.

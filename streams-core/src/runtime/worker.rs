@@ -4,26 +4,32 @@
 //! several workers one after the other. What it does with records is in `processing`,
 //! rebalances are in `rebalance`, commits in `commit`, its end in `thread_end`.
 
-use crate::error::Result;
+use crate::error::{Error, Result, panic_text};
 use crate::record::TopicPartition;
 use crate::runtime::assignment::TaskTable;
 use crate::runtime::broker::{Broker, ConsumerOptions, GroupConsumer, InputSlot};
 use crate::runtime::clock::Clock;
 use crate::runtime::commit::{CommitState, PurgeList};
 use crate::runtime::exactly_once::Failing;
+use crate::runtime::failed_sends::Retrying;
 use crate::runtime::lifecycle::{Lifecycle, ThreadState};
 use crate::runtime::local_tasks::{LocalTasks, ThreadTasks};
+use crate::runtime::notices::Notices;
 use crate::runtime::open_task::PendingTask;
 use crate::runtime::restore_pool::RestorePool;
 use crate::runtime::restore_request::RestoreOutcome;
+use crate::runtime::send_tags::{TaskNumbers, tag};
 use crate::runtime::settings::RuntimeSettings;
 use crate::runtime::state_directory::TaskDirectory;
+use crate::runtime::stream_threads::thread_name;
 use crate::runtime::thread_producer::ThreadProducer;
 use crate::runtime::topic_metadata::CachedTopicMetadata;
 use crate::task::{GlobalStores, Task, TaskId, TaskOptions};
 use crate::topology::Topology;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use uuid::Uuid;
@@ -49,8 +55,16 @@ pub(crate) struct WorkerContext<B: Broker> {
     pub(crate) restore: Arc<RestorePool>,
     pub(crate) local_tasks: Arc<LocalTasks>,
     pub(crate) purge: Arc<PurgeList>,
+    pub(crate) notices: Arc<Notices<B>>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl<B: Broker> WorkerContext<B> {
+    /// The name of a stream thread.
+    pub(crate) fn thread_name(&self, number: usize) -> String {
+        thread_name(&self.client_id, number)
+    }
 }
 
 /// One stream thread: a member of the group, its producer, and the tasks it was given.
@@ -73,6 +87,12 @@ pub(crate) struct Worker<B: Broker> {
     pub(crate) restored: Receiver<RestoreOutcome>,
     pub(crate) restored_sender: Sender<RestoreOutcome>,
     pub(crate) commit: CommitState,
+    /// The numbers of tasks in the tags of what they send.
+    pub(crate) numbers: TaskNumbers,
+    /// The tasks that start over at the end of this turn.
+    pub(crate) restarts: BTreeSet<TaskId>,
+    /// The tasks that have started over and not committed since.
+    pub(crate) retrying: Retrying,
     /// Since when transactions fail, if they do.
     pub(crate) failing: Option<Failing>,
     /// Whether the group has told what this member gets, be it nothing.
@@ -90,12 +110,18 @@ pub(crate) struct Worker<B: Broker> {
     pub(super) dropped_logged_at: Duration,
     /// Whether the last turn processed anything: then the next poll does not wait.
     busy: bool,
+    /// Whether this thread is to end while the application goes on.
+    removed: Arc<AtomicBool>,
+    /// The tasks the application was last told of.
+    told_tasks: Vec<TaskId>,
 }
 
 /// A task that is processed.
 pub(crate) struct RunningTask<R: crate::record::FetchedRecord> {
     pub(crate) task: Task<R>,
     pub(crate) id: TaskId,
+    /// What tells it from others in the tags of what it sends.
+    pub(crate) number: u16,
     /// By input number of the task.
     pub(crate) inputs: Vec<TaskInput>,
     /// By store number: the changelog and the next offset this task may take its state to reflect.
@@ -137,7 +163,7 @@ pub(crate) enum Changelog {
 impl<B: Broker> Worker<B> {
     /// Joins the group and makes a producer. `number` counts from 1.
     pub(crate) fn new(context: Arc<WorkerContext<B>>, number: usize) -> Result<Self> {
-        let name = format!("{}-StreamThread-{number}", context.client_id);
+        let name = context.thread_name(number);
         let consumer = join_group(&context, &name, number)?;
         let settings = &context.settings;
         // Kafka Streams' `ActiveTaskCreator`.
@@ -156,6 +182,7 @@ impl<B: Broker> Worker<B> {
         let now = context.clock.elapsed();
         let commit = CommitState::new(now);
         let given = context.local_tasks.thread();
+        let removed = context.lifecycle.removal(number);
         Ok(Worker {
             context,
             number,
@@ -171,6 +198,9 @@ impl<B: Broker> Worker<B> {
             restored,
             restored_sender,
             commit,
+            numbers: TaskNumbers::default(),
+            restarts: BTreeSet::new(),
+            retrying: Retrying::new(),
             failing: None,
             joined: false,
             joining_since: now,
@@ -180,14 +210,25 @@ impl<B: Broker> Worker<B> {
             first_task: 0,
             dropped_logged_at: now,
             busy: false,
+            removed,
+            told_tasks: Vec::new(),
         })
     }
 
-    /// Runs until the application stops, then commits, closes and leaves the group.
+    /// Whether this thread is to end, with the application or alone.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.context.lifecycle.is_stopping() || self.removed.load(Ordering::Acquire)
+    }
+
+    /// Runs until it is to end, then commits, closes and leaves the group.
     pub(crate) fn run(mut self) -> Result<()> {
         tracing::info!(thread = %self.name, "started");
-        while !self.context.lifecycle.is_stopping() {
-            if let Err(error) = self.run_once() {
+        while !self.is_stopping() {
+            // After a panic, too, tasks are closed and the group is left, so that others can take over.
+            let turn = catch_unwind(AssertUnwindSafe(|| self.run_once())).unwrap_or_else(|panic| {
+                Err(Error::fatal(format!("panicked: {}", panic_text(&*panic))))
+            });
+            if let Err(error) = turn {
                 return self.end_after(error);
             }
         }
@@ -196,8 +237,14 @@ impl<B: Broker> Worker<B> {
 
     /// One turn: what the log has, then processing in rounds, then a commit when it is due.
     pub(crate) fn run_once(&mut self) -> Result<()> {
-        match self.turn() {
+        let mut result = self.turn();
+        if result.is_err() && self.producer.has_failures() {
+            // They are the better explanation, and somebody may want to go on after them.
+            result = self.handle_failed_sends().and(result);
+        }
+        match result {
             Err(error) if self.producer.has_failed() => self.start_over(error),
+            Err(error) if !self.restarts.is_empty() => self.restart_tasks(&error),
             result => result,
         }
     }
@@ -214,14 +261,19 @@ impl<B: Broker> Worker<B> {
         }
         self.poll()?;
         self.take_restored()?;
-        self.open_pending()?;
-        let processed = if self.commit.is_blocked() {
+        let is_paused = self.context.lifecycle.is_paused();
+        if !is_paused {
+            self.open_pending()?;
+        }
+        let processed = if is_paused || self.commit.is_blocked() {
             // The group may have given these tasks to somebody else: nothing more is done before it says so or takes a commit.
+            // What was processed before a pause is committed.
             self.commit_if_due()?;
             false
         } else {
             self.process()?
         };
+        self.handle_failed_sends()?;
         self.busy = processed;
         self.balance_buffers()?;
         self.note_dropped_records();
@@ -300,7 +352,13 @@ impl<B: Broker> Worker<B> {
         } else {
             ThreadState::Rebalancing
         };
-        self.context.lifecycle.set_thread(self.number - 1, state);
+        let lifecycle = &self.context.lifecycle;
+        let tasks = || self.tasks.iter().map(|running| running.id);
+        if !tasks().eq(self.told_tasks.iter().copied()) {
+            self.told_tasks = tasks().collect();
+            lifecycle.set_tasks(self.number, self.told_tasks.clone());
+        }
+        lifecycle.set_thread(self.number, state);
     }
 }
 
@@ -334,9 +392,15 @@ pub(crate) fn send_effects<B: Broker>(
     if effects.is_empty() {
         return Ok(());
     }
-    producer
-        .send(&mut effects.records())
-        .map_err(|error| error.context(format!("task {}", running.id)))?;
+    let (id, number) = (running.id, running.number);
+    let mut records = effects
+        .records_with_origins()
+        .map(|(record, origin)| (record, tag(number, origin)));
+    let sent = producer
+        .send(id, &mut records)
+        .map_err(|error| error.context(format!("task {id}")));
+    drop(records);
+    // Also after an error: what is done again is made again.
     effects.clear();
-    Ok(())
+    sent
 }

@@ -1,6 +1,9 @@
 //! What a task asks of the world: records to produce. The worker carries them out; the task itself sends nothing.
 
 use crate::record::Headers;
+#[cfg(any(test, feature = "kafka"))]
+use crate::record::OwnedRecord;
+use crate::task::stores::Origin;
 use std::sync::Arc;
 
 /// Records to produce, in order, with all their bytes in one buffer that is used again after each [`Effects::clear`].
@@ -8,6 +11,8 @@ use std::sync::Arc;
 pub struct Effects {
     bytes: Vec<u8>,
     records: Vec<EffectRecord>,
+    /// What the records made next come from.
+    pub(crate) origin: Origin,
 }
 
 #[derive(Debug)]
@@ -18,6 +23,7 @@ struct EffectRecord {
     key: Span,
     value: Span,
     headers: Headers,
+    origin: Origin,
 }
 
 /// A piece of the buffer, or null.
@@ -55,6 +61,20 @@ pub struct ProduceRecord<'a> {
     pub headers: &'a Headers,
 }
 
+#[cfg(any(test, feature = "kafka"))]
+impl ProduceRecord<'_> {
+    /// A copy; its timestamp is -1 where the producer is to assign it.
+    pub(crate) fn to_owned(self) -> OwnedRecord {
+        OwnedRecord {
+            offset: -1,
+            timestamp: self.timestamp.unwrap_or(-1),
+            key: self.key.map(<[u8]>::to_vec),
+            value: self.value.map(<[u8]>::to_vec),
+            headers: self.headers.clone(),
+        }
+    }
+}
+
 impl Effects {
     /// The partition of a record without a key: the producer spreads these.
     pub const ANY_PARTITION: i32 = -1;
@@ -74,6 +94,12 @@ impl Effects {
             value: record.value.get(&self.bytes),
             headers: &record.headers,
         })
+    }
+
+    /// The records to produce with what each comes from, in the order the task made them.
+    pub(crate) fn records_with_origins(&self) -> impl Iterator<Item = (ProduceRecord<'_>, Origin)> {
+        let origins = self.records.iter().map(|record| record.origin);
+        self.records().zip(origins)
     }
 
     /// Whether there is nothing to do.
@@ -116,6 +142,7 @@ impl Effects {
             key,
             value,
             headers: headers.clone(),
+            origin: self.origin,
         });
     }
 
@@ -189,6 +216,7 @@ impl RecordWriter<'_> {
             key: self.key,
             value: self.value,
             headers: headers.clone(),
+            origin: self.effects.origin,
         });
     }
 

@@ -2,16 +2,16 @@
 
 use super::context::Context;
 use super::effects::Effects;
-use super::stores::SourceRecord;
+use super::stores::{Origin, SourceRecord};
 use crate::error::{Error, Result};
 use crate::exception_handlers::{
     DeadLetter, ErrorHandlerContext, FailedRecord, HandlerResponse, HandlerResult,
-    ProductionResult, UnwritableRecord,
+    ProductionResult, UnsentRecord, UnwritableRecord,
 };
 use crate::operators::children::catch;
 use crate::operators::sink::NO_HEADERS;
 use crate::partitioner::partition_for_key;
-use crate::record::{FetchedRecord, Headers};
+use crate::record::{FetchedRecord, Headers, OwnedRecord};
 use std::sync::Arc;
 
 impl Context {
@@ -82,6 +82,45 @@ impl Context {
         }
         self.produce_dead_letters(response.dead_letters, true)?;
         Ok(resumes)
+    }
+
+    /// Asks what to do about a record that was not written, made of the record at `source`.
+    ///
+    /// # Errors
+    /// When the handler failed itself.
+    pub(super) fn production_failed(
+        &mut self,
+        error: &Error,
+        node: &str,
+        (origin, source): (Origin, Option<&OwnedRecord>),
+        record: &UnsentRecord<'_>,
+    ) -> Result<ProductionResult> {
+        let handler = self.handlers.production.clone();
+        let response = {
+            let input = origin.input;
+            let topic = input.and_then(|input| self.input_topics.get(input as usize));
+            let context = ErrorHandlerContext {
+                topic: topic.map(|topic| &**topic),
+                partition: topic.map_or(-1, |_| self.id.partition),
+                offset: origin.offset,
+                headers: source.map_or(record.headers, |source| &source.headers),
+                processor_node_id: node,
+                task_id: self.id,
+                timestamp: origin.timestamp,
+                source_raw_key: source.and_then(|source| source.key.as_deref()),
+                source_raw_value: source.and_then(|source| source.value.as_deref()),
+                dead_letter_topic: self.handlers.dead_letter_topic.as_deref(),
+            };
+            ask(|| handler.handle_error(&context, record, error), error)?
+        };
+        let result = response.result();
+        let stops = result == ProductionResult::Fail
+            || result == ProductionResult::Retry && !error.is_retriable();
+        if !stops && result == ProductionResult::Resume {
+            self.dropped_records += 1;
+        }
+        self.produce_dead_letters(response.dead_letters, !stops)?;
+        Ok(result)
     }
 
     /// Asks what to do about a record that cannot be read.

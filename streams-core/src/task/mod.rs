@@ -22,9 +22,9 @@ pub(crate) use context::TopicMetadata;
 pub(crate) use globals::GlobalStores;
 
 use crate::error::{Error, Result};
-use crate::exception_handlers::ExceptionHandlers;
+use crate::exception_handlers::{ExceptionHandlers, ProductionResult, UnsentRecord};
 use crate::operators::{Flush, Punctuate};
-use crate::record::FetchedRecord;
+use crate::record::{FetchedRecord, OwnedRecord};
 use crate::runtime::broker::CommittedOffset;
 use crate::topology::store::{StateArguments, window_order};
 use crate::topology::{NodeKind, Scope, SubTopology, Topology};
@@ -90,6 +90,8 @@ pub(crate) struct Task<R> {
     /// What was last given out to be committed, to leave out what has not changed.
     committed: Vec<Option<CommittedOffset>>,
     initialized: bool,
+    /// Whether it can no longer be used; what it has to produce are dead letters then.
+    failed: bool,
 }
 
 impl<R: FetchedRecord> Task<R> {
@@ -204,6 +206,7 @@ impl<R: FetchedRecord> Task<R> {
             commit_needed: false,
             committed,
             initialized: false,
+            failed: false,
         })
     }
 
@@ -274,6 +277,33 @@ impl<R: FetchedRecord> Task<R> {
     /// What is to be produced; to be cleared by whoever has taken it. After a failure it is nothing but dead letters.
     pub(crate) fn effects(&mut self) -> &mut Effects {
         &mut self.context.io.effects
+    }
+
+    /// Whether it can no longer be used after an error.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Asks what to do about a record of this task that was not written; to stop makes the task unusable.
+    ///
+    /// # Errors
+    /// When the handler failed itself.
+    pub(crate) fn production_failed(
+        &mut self,
+        error: &Error,
+        node: &str,
+        source: (Origin, Option<&OwnedRecord>),
+        record: &UnsentRecord<'_>,
+    ) -> Result<ProductionResult> {
+        let result = self
+            .context
+            .production_failed(error, node, source, record)?;
+        let retries = result == ProductionResult::Retry && error.is_retriable();
+        if result != ProductionResult::Resume && !retries {
+            self.context.io.effects = std::mem::take(&mut self.context.last_letters);
+            self.failed = true;
+        }
+        Ok(result)
     }
 
     /// Whether there is anything to commit.

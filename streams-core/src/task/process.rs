@@ -156,6 +156,7 @@ impl<R: FetchedRecord> Task<R> {
     #[cold]
     pub(super) fn fail(&mut self, error: Error) -> Error {
         self.context.io.effects = std::mem::take(&mut self.context.last_letters);
+        self.failed = true;
         error.context(format_args!("task {}", self.context.id))
     }
 
@@ -200,6 +201,7 @@ impl<R: FetchedRecord> Task<R> {
                 offset: -1,
                 timestamp: time_ms,
             };
+            self.context.io.effects.origin = self.context.origin;
             self.context.io.source = None;
             let node = self.punctuates[due.node].clone();
             let punctuated = catch(|| {

@@ -237,6 +237,7 @@ impl<R: FetchedRecord> InputQueue<R> {
         context.origin.input = Some(index);
         context.origin.offset = offset;
         context.origin.timestamp = timestamp;
+        context.io.effects.origin = context.origin;
         if context.keep_source {
             context.keep_source(record.key(), record.value());
         }

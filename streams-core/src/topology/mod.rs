@@ -115,6 +115,32 @@ impl Topology {
         &self.inner.sub_topologies
     }
 
+    /// The name of the first node of a sub-topology that writes to a topic: a sink of that topic, the user of a store whose
+    /// changelog it is, or else a sink that chooses its topic for each record.
+    pub(crate) fn writer_of(
+        &self,
+        sub_topology: u32,
+        topic: &str,
+        application_id: &str,
+    ) -> Option<&str> {
+        let parts = self.parts();
+        let sub_topology = parts.sub_topologies.iter().find(|s| s.id == sub_topology)?;
+        let writes = |id: &&NodeId| match &parts.nodes[**id].kind {
+            NodeKind::Sink {
+                topic: Some(name), ..
+            } => *name.full_name(application_id) == *topic,
+            _ => parts.nodes[**id].stores.iter().any(|store| {
+                let name = &parts.stores[*store].name;
+                topic.strip_prefix(application_id) == Some(&format!("-{name}-changelog"))
+            }),
+        };
+        let chooses =
+            |id: &&NodeId| matches!(parts.nodes[**id].kind, NodeKind::Sink { topic: None, .. });
+        let nodes = || sub_topology.nodes.iter();
+        let found = nodes().find(writes).or_else(|| nodes().find(chooses))?;
+        Some(&parts.nodes[*found].name)
+    }
+
     pub(crate) fn global_stores(&self) -> &[GlobalStoreDefinition] {
         &self.inner.global_stores
     }

@@ -228,10 +228,48 @@ pub(in crate::kafka) struct TopicKey(pub(super) usize);
 impl Topic {
     /// A handle of that topic.
     pub(in crate::kafka) fn new(client: &Arc<Client>, name: &str) -> Result<Topic, Refusal> {
-        let name_c = CString::new(name).map_err(|_| Refusal::of(RDKafkaErrorCode::InvalidTopic))?;
-        // SAFETY: client and name are live; librdkafka copies the name.
-        let rkt =
-            unsafe { sys::rd_kafka_topic_new(client.ptr(), name_c.as_ptr(), std::ptr::null_mut()) };
+        Self::with_config(client, name, std::ptr::null_mut())
+    }
+
+    /// A handle of that topic which carries a pointer, for callbacks; the client must not have one of that topic yet.
+    pub(super) fn with_opaque(
+        client: &Arc<Client>,
+        name: &str,
+        opaque: *mut c_void,
+    ) -> Result<Topic, Refusal> {
+        // SAFETY: the client is live; the configuration is a copy of its own that the topic takes over.
+        let config = unsafe {
+            let config = sys::rd_kafka_default_topic_conf_dup(client.ptr());
+            sys::rd_kafka_topic_conf_set_opaque(config, opaque);
+            config
+        };
+        let topic = Self::with_config(client, name, config)?;
+        // SAFETY: the topic is live.
+        if unsafe { sys::rd_kafka_topic_opaque(topic.ptr()) } != opaque {
+            // One that exists keeps its configuration.
+            return Err(Refusal::of(RDKafkaErrorCode::Conflict));
+        }
+        Ok(topic)
+    }
+
+    fn with_config(
+        client: &Arc<Client>,
+        name: &str,
+        config: *mut sys::rd_kafka_topic_conf_t,
+    ) -> Result<Topic, Refusal> {
+        let name_c = CString::new(name).map_err(|_| Refusal::of(RDKafkaErrorCode::InvalidTopic));
+        let name_c = match name_c {
+            Ok(name) => name,
+            Err(refusal) => {
+                if !config.is_null() {
+                    // SAFETY: nobody has taken it over.
+                    unsafe { sys::rd_kafka_topic_conf_destroy(config) }
+                }
+                return Err(refusal);
+            }
+        };
+        // SAFETY: client and name are live; librdkafka copies the name and takes the configuration over, also when it fails.
+        let rkt = unsafe { sys::rd_kafka_topic_new(client.ptr(), name_c.as_ptr(), config) };
         match NonNull::new(rkt) {
             Some(rkt) => Ok(Topic {
                 rkt,

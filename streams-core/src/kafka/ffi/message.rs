@@ -108,36 +108,48 @@ impl Message {
 
     /// Shows every header to `each`, in order.
     pub(in crate::kafka) fn headers(&self, mut each: impl FnMut(&str, Option<&[u8]>)) {
-        let mut headers: *mut sys::rd_kafka_headers_t = std::ptr::null_mut();
-        // SAFETY: the message is live and not shared between threads; the headers belong to it and live as long.
-        let code = unsafe { sys::rd_kafka_message_headers(self.raw(), &raw mut headers) };
+        // SAFETY: the message is live and not shared between threads.
+        unsafe { each_header(self.raw(), &mut each) }
+    }
+}
+
+/// Shows every header of a message, in order.
+///
+/// # Safety
+/// The message is live and not used by another thread.
+pub(super) unsafe fn each_header(
+    message: *const sys::rd_kafka_message_t,
+    each: &mut dyn FnMut(&str, Option<&[u8]>),
+) {
+    let mut headers: *mut sys::rd_kafka_headers_t = std::ptr::null_mut();
+    // SAFETY: the message is live and not shared between threads; the headers belong to it and live as long.
+    let code = unsafe { sys::rd_kafka_message_headers(message, &raw mut headers) };
+    if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+        return;
+    }
+    for index in 0.. {
+        let mut name: *const c_char = std::ptr::null();
+        let mut value: *const c_void = std::ptr::null();
+        let mut value_len = 0usize;
+        // SAFETY: as above; the call fails with NOENT behind the last header and then sets nothing.
+        let code = unsafe {
+            sys::rd_kafka_header_get_all(
+                headers,
+                index,
+                &raw mut name,
+                &raw mut value,
+                &raw mut value_len,
+            )
+        };
         if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
             return;
         }
-        for index in 0.. {
-            let mut name: *const c_char = std::ptr::null();
-            let mut value: *const c_void = std::ptr::null();
-            let mut value_len = 0usize;
-            // SAFETY: as above; the call fails with NOENT behind the last header and then sets nothing.
-            let code = unsafe {
-                sys::rd_kafka_header_get_all(
-                    headers,
-                    index,
-                    &raw mut name,
-                    &raw mut value,
-                    &raw mut value_len,
-                )
-            };
-            if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-                return;
-            }
-            // SAFETY: name and value are the header's, which live as long as the message.
-            unsafe {
-                each(
-                    &CStr::from_ptr(name).to_string_lossy(),
-                    bytes(value, value_len),
-                )
-            }
+        // SAFETY: name and value are the header's, which live as long as the message.
+        unsafe {
+            each(
+                &CStr::from_ptr(name).to_string_lossy(),
+                bytes(value, value_len),
+            )
         }
     }
 }
@@ -145,7 +157,7 @@ impl Message {
 /// # Safety
 /// A non-null `start` points to `len` bytes that live as long as the result is used.
 #[inline]
-unsafe fn bytes<'a>(start: *const c_void, len: usize) -> Option<&'a [u8]> {
+pub(super) unsafe fn bytes<'a>(start: *const c_void, len: usize) -> Option<&'a [u8]> {
     // SAFETY: the caller's promise.
     (!start.is_null()).then(|| unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) })
 }

@@ -30,7 +30,12 @@ pub(in crate::kafka) struct Outgoing<'a> {
     pub(in crate::kafka) value: Option<&'a [u8]>,
     /// The headers.
     pub(in crate::kafka) headers: &'a Headers,
+    /// What its failure is reported with.
+    pub(in crate::kafka) tag: u64,
 }
+
+// Tags travel as pointers.
+const _: () = assert!(size_of::<usize>() == size_of::<u64>());
 
 /// The topic, partition, flags, timestamp, opaque, key, value and headers of a record.
 const ARGUMENT_COUNT_MAX: usize = 8;
@@ -59,8 +64,8 @@ fn bytes_argument(vtype: sys::rd_kafka_vtype_t, bytes: Option<&[u8]>) -> sys::rd
 impl ProduceTopic {
     /// A topic to produce to.
     pub(in crate::kafka) fn new(client: &Arc<Client>, name: &str) -> Result<Self, Refusal> {
-        let topic = Topic::new(client, name)?;
         let offsets = client.signals().register();
+        let topic = Topic::with_opaque(client, name, Arc::as_ptr(&offsets) as *mut c_void)?;
         Ok(ProduceTopic { topic, offsets })
     }
 
@@ -111,7 +116,8 @@ impl ProduceTopic {
             argument(
                 RD_KAFKA_VTYPE_OPAQUE,
                 Argument {
-                    ptr: Arc::as_ptr(&self.offsets) as *mut c_void,
+                    // No address: the number itself comes back.
+                    ptr: std::ptr::without_provenance_mut(record.tag as usize),
                 },
             ),
             bytes_argument(RD_KAFKA_VTYPE_KEY, record.key),
@@ -119,7 +125,7 @@ impl ProduceTopic {
             argument(RD_KAFKA_VTYPE_HEADERS, Argument { headers }),
         ];
         // SAFETY: topic and client are live, every argument's type says which part of its union is set, and key and
-        // value are copied. The opaque pointer is kept by the client's `Signals`. librdkafka takes the headers over
+        // value are copied. The opaque pointer is never followed. librdkafka takes the headers over
         // when it accepts the record; else they stay ours.
         let result = Refusal::check(unsafe {
             sys::rd_kafka_produceva(

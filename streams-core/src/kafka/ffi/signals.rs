@@ -1,19 +1,21 @@
 //! What a client tells besides its records: log lines, complaints, and the reports of deliveries.
 
+use super::message::{bytes, each_header};
 use super::string;
+use crate::record::OwnedRecord;
 use rdkafka::bindings as sys;
 use rdkafka::types::RDKafkaErrorCode;
 use std::ffi::{c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What librdkafka's callbacks leave behind; it is their opaque pointer.
 #[derive(Debug, Default)]
 pub(in crate::kafka) struct Signals {
     trouble: Mutex<Option<String>>,
-    failure: Mutex<Option<DeliveryFailure>>,
-    failure_count: AtomicU64,
+    failures: Mutex<Vec<DeliveryFailure>>,
+    has_failures: AtomicBool,
     offsets: Mutex<Vec<Arc<PartitionOffsets>>>,
 }
 
@@ -28,6 +30,10 @@ pub(in crate::kafka) struct DeliveryFailure {
     pub(in crate::kafka) topic: String,
     /// The partition it was for.
     pub(in crate::kafka) partition: i32,
+    /// What it was sent with.
+    pub(in crate::kafka) tag: u64,
+    /// The record itself.
+    pub(in crate::kafka) record: OwnedRecord,
 }
 
 /// Behind the last acknowledged record of each partition of one topic.
@@ -79,14 +85,24 @@ impl Signals {
         lock(&self.trouble).clone()
     }
 
-    /// How many records failed so far; cheap to ask.
-    pub(in crate::kafka) fn failure_count(&self) -> u64 {
-        self.failure_count.load(Ordering::Relaxed)
+    /// Whether records failed that nobody has taken; cheap to ask.
+    pub(in crate::kafka) fn has_failures(&self) -> bool {
+        self.has_failures.load(Ordering::Acquire)
     }
 
-    /// The first failure since this was last asked.
-    pub(in crate::kafka) fn take_failure(&self) -> Option<DeliveryFailure> {
-        lock(&self.failure).take()
+    /// What `look` says of the first failure that nobody has taken.
+    pub(in crate::kafka) fn first_failure<T>(
+        &self,
+        look: impl FnOnce(&DeliveryFailure) -> T,
+    ) -> Option<T> {
+        lock(&self.failures).first().map(look)
+    }
+
+    /// The failures since this was last asked.
+    pub(in crate::kafka) fn take_failures(&self) -> Vec<DeliveryFailure> {
+        let mut failures = lock(&self.failures);
+        self.has_failures.store(false, Ordering::Release);
+        std::mem::take(&mut *failures)
     }
 
     /// Makes a place for acknowledged offsets that is kept as long as these signals are.
@@ -98,8 +114,9 @@ impl Signals {
 
     #[cold]
     fn note_failure(&self, failure: DeliveryFailure) {
-        self.failure_count.fetch_add(1, Ordering::Relaxed);
-        lock(&self.failure).get_or_insert(failure);
+        let mut failures = lock(&self.failures);
+        failures.push(failure);
+        self.has_failures.store(true, Ordering::Release);
     }
 
     /// librdkafka's delivery report callback; runs in the thread that polls or flushes the producer.
@@ -108,33 +125,41 @@ impl Signals {
         message: *const sys::rd_kafka_message_t,
         opaque: *mut c_void,
     ) {
-        // SAFETY: librdkafka passes a live message and the `Signals` of this client, which outlive it. The message's own
-        // pointer is that of the topic's `PartitionOffsets`, which those `Signals` keep.
+        // SAFETY: librdkafka passes a live message and the `Signals` of this client, which outlive it. The pointer of its topic
+        // is that of the topic's `PartitionOffsets`, which those `Signals` keep.
         let (signals, message, offsets) = unsafe {
             let message = &*message;
             (
                 &*opaque.cast::<Signals>(),
                 message,
-                &*message._private.cast::<PartitionOffsets>(),
+                &*sys::rd_kafka_topic_opaque(message.rkt).cast::<PartitionOffsets>(),
             )
         };
         if message.err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
             offsets.acknowledge(message.partition, message.offset);
             return;
         }
-        // SAFETY: the message is live and so are the texts of it and of its topic.
-        let (text, topic) = unsafe {
-            (
-                string(sys::rd_kafka_message_produce_errstr(message)),
-                string(sys::rd_kafka_topic_name(message.rkt)),
-            )
+        // SAFETY: the message is live, and so are its key, value and headers and the texts of it and of its topic.
+        let failure = unsafe {
+            let mut record = OwnedRecord {
+                timestamp: sys::rd_kafka_message_timestamp(message, std::ptr::null_mut()),
+                key: bytes(message.key, message.key_len).map(<[u8]>::to_vec),
+                value: bytes(message.payload, message.len).map(<[u8]>::to_vec),
+                ..OwnedRecord::default()
+            };
+            each_header(message, &mut |name, value| {
+                record.headers.add(name, value);
+            });
+            DeliveryFailure {
+                code: message.err.into(),
+                text: string(sys::rd_kafka_message_produce_errstr(message)),
+                topic: string(sys::rd_kafka_topic_name(message.rkt)),
+                partition: message.partition,
+                tag: message._private.addr() as u64,
+                record,
+            }
         };
-        signals.note_failure(DeliveryFailure {
-            code: message.err.into(),
-            text,
-            topic,
-            partition: message.partition,
-        });
+        signals.note_failure(failure);
     }
 
     /// librdkafka's error callback; runs in the thread that polls or flushes the producer.
@@ -206,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_failure_is_kept() {
+    fn failures_are_kept_until_they_are_taken() {
         let signals = Signals::default();
         for topic in ["first", "second"] {
             signals.note_failure(DeliveryFailure {
@@ -214,16 +239,15 @@ mod tests {
                 text: String::new(),
                 topic: topic.into(),
                 partition: 0,
+                tag: 0,
+                record: OwnedRecord::default(),
             });
         }
-        assert_eq!(signals.failure_count(), 2);
-        assert_eq!(
-            signals
-                .take_failure()
-                .map(|failure| failure.topic)
-                .as_deref(),
-            Some("first")
-        );
-        assert!(signals.take_failure().is_none());
+        assert!(signals.has_failures());
+        let first = signals.first_failure(|failure| failure.topic.clone());
+        assert_eq!(first.as_deref(), Some("first"));
+        assert_eq!(signals.take_failures().len(), 2);
+        assert!(!signals.has_failures());
+        assert!(signals.take_failures().is_empty());
     }
 }

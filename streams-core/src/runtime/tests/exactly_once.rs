@@ -212,7 +212,7 @@ fn starting_over_gives_the_results_of_an_uninterrupted_run() {
 #[test]
 fn a_refused_record_ends_the_application_and_the_transaction() {
     let (broker, dir) = (cluster(1), tempfile::tempdir().unwrap());
-    broker.refuse_sends_to(OUT);
+    broker.refuse_sends((OUT, &1i64.to_be_bytes()), ErrorKind::Data, true, 1);
     let instance = start(&broker, dir.path());
     broker.produce(IN, 0, "a", "x");
     let error = instance.error().to_string();
