@@ -42,7 +42,7 @@
 //! | `memory.max.bytes` | `268435456` | One budget for block cache, memtables, record caches and client queues. | Not in Java. |
 //! | `metadata.max.age.ms` | `300000` | Time after which topics and partitions are looked up again. | |
 //! | `metrics.recording.level` | `INFO` | Detail of the metrics: `INFO`, `DEBUG` or `TRACE`. | |
-//! | `num.standby.replicas` | `0` | Copies of each task's state kept on other instances. | |
+//! | `num.standby.replicas` | `0` | Copies of each task's state kept up to date on other instances, see [below](#standby-copies). | |
 //! | `num.stream.threads` | `1` | Threads that process records. | |
 //! | `poll.ms` | `100` | How long a thread without work waits for records. | |
 //! | `processing.exception.handler` | `LogAndFail` | What happens when an operator fails on a record: `LogAndFail` or `LogAndContinue`. | As `deserialization.exception.handler`. |
@@ -106,6 +106,25 @@
 //!
 //! The brokers must be of version 2.5 or later, and by their defaults a cluster needs three of them for transactions
 //! (`transaction.state.log.replication.factor` and `transaction.state.log.min.isr`).
+//!
+//! # Standby copies
+//!
+//! With `num.standby.replicas` each task's stores are kept up to date on so many other instances, from their changelogs, as far
+//! as there are instances. An instance that is given a task of which it has a copy goes on with that, stores in memory too, and
+//! restores only what the copy had not read yet. Copies are shared out evenly, stay where they are when instances come and go,
+//! and are moved one by one: an instance lets go of its copy when another one has caught up. With exactly-once they never have
+//! what is not committed. They need the disk and memory of one more task each, and a consumer per instance.
+//!
+//! ```
+//! use streams_core::StreamsConfig;
+//!
+//! let config = StreamsConfig::new("counts").set("num.standby.replicas", 1)?;
+//! assert_eq!(config.num_standby_replicas(), 1);
+//! # Ok::<(), streams_core::Error>(())
+//! ```
+//!
+//! [`StandbyUpdateListener`](crate::StandbyUpdateListener) and [`RestoreListener`](crate::RestoreListener) tell how copies and
+//! restorations go, as does the log: `standby copy has caught up`, `standby copy is promoted`, `restoring`.
 //!
 //! # Environment
 //!

@@ -19,7 +19,7 @@ use crate::support::process::Program;
 use crate::support::wait;
 
 /// A machine with all cores busy needs many times what is usual.
-const DEADLINE: Duration = Duration::from_secs(180);
+pub(super) const DEADLINE: Duration = Duration::from_secs(180);
 const PARTITIONS: i32 = 2;
 const VALUES: usize = 20;
 /// How long the group waits for a member that is silent: the least a broker allows.
@@ -28,14 +28,14 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 const READY: &str = "all tasks are processed";
 
 /// Topics, an application and its state directories.
-struct World {
+pub(super) struct World {
     name: String,
     bootstrap: String,
     directory: TempDir,
 }
 
 impl World {
-    fn new(name: &str) -> World {
+    pub(super) fn new(name: &str) -> World {
         let world = World {
             name: unique(name),
             bootstrap: RealKafka::shared().bootstrap().to_owned(),
@@ -74,7 +74,7 @@ impl World {
     }
 
     /// Starts an instance; its name is that of its state directory.
-    fn start(&self, instance: &str, environment: &[(&str, &str)]) -> Program {
+    pub(super) fn start(&self, instance: &str, environment: &[(&str, &str)]) -> Program {
         let state = self.directory.path().join(instance).display().to_string();
         let session_ms = SESSION_TIMEOUT.as_millis().to_string();
         let mut all = vec![
@@ -104,7 +104,7 @@ impl World {
     }
 
     /// Every count of each value that readers of committed records see, in order.
-    fn counts(&self) -> BTreeMap<String, Vec<i64>> {
+    pub(super) fn counts(&self) -> BTreeMap<String, Vec<i64>> {
         let mut counts: BTreeMap<String, Vec<i64>> = BTreeMap::new();
         for (_, record) in self.read(&self.output(), "read_committed") {
             let count = record.value.as_deref().and_then(|b| b.try_into().ok());
@@ -116,7 +116,7 @@ impl World {
 
     /// Waits until as many results are committed as there are records, and expects that they are those of a plain fold.
     #[track_caller]
-    fn check(&self, sent: usize) {
+    pub(super) fn check(&self, sent: usize) {
         wait::until("a result of every record", DEADLINE, || {
             self.counts().values().map(Vec::len).sum::<usize>() >= sent
         });
@@ -139,13 +139,13 @@ fn text(bytes: Option<Vec<u8>>) -> String {
 }
 
 /// Sends values as long as it is not stopped, a hundred at a time.
-struct Load {
+pub(super) struct Load {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<usize>,
 }
 
 impl Load {
-    fn start(world: &World) -> Load {
+    pub(super) fn start(world: &World) -> Load {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let (broker, topic) = (world.broker(), Arc::<str>::from(world.input()));
@@ -176,19 +176,19 @@ impl Load {
     }
 
     /// Stops, and says how many records were sent.
-    fn stop(self) -> usize {
+    pub(super) fn stop(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the load is sent")
     }
 }
 
-fn wait_until_ready(program: &Program) {
+pub(super) fn wait_until_ready(program: &Program) {
     wait::until("an instance with all its tasks", DEADLINE, || {
         program.stderr().contains(READY)
     });
 }
 
-fn stop(program: &Program) {
+pub(super) fn stop(program: &Program) {
     program.terminate();
     let code = program.wait_for_exit(Duration::from_secs(35));
     assert_eq!(code, 0, "it did not stop in order:\n{}", program.stderr());

@@ -5,6 +5,7 @@ mod graphite;
 mod hand_over;
 mod kafka;
 mod processes;
+mod standby;
 #[path = "../support/mod.rs"]
 #[allow(
     dead_code,

@@ -7,7 +7,7 @@ use super::settings::SETTINGS;
 const REPLACED: &[(&str, &str)] = &[
     (
         "acceptable.recovery.lag",
-        "tasks stay where their state is by the group's sticky assignment; set num.standby.replicas",
+        "a standby copy counts as caught up within 10000 records; set num.standby.replicas",
     ),
     (
         "allow.os.group.write.access",

@@ -14,7 +14,7 @@ use crate::runtime::memory_split::MemorySplit;
 use crate::runtime::restore_listener::RestoreListener;
 use crate::runtime::settings::RuntimeSettings;
 use crate::runtime::shutdown::SignalWatch;
-use crate::runtime::standby_listener::StandbyUpdateListener;
+use crate::runtime::standby::listener::StandbyUpdateListener;
 use crate::runtime::uncaught::StreamThreadExceptionResponse;
 use crate::task::TaskOptions;
 use crate::topology::Topology;
@@ -52,7 +52,8 @@ use tokio::sync::oneshot;
 /// moment. Repartition and changelog topics are created with Kafka Streams' names and configuration, and checked when they
 /// exist. One more is this library's own: `<application.id>-tasks`, with one partition for each task. The group subscribes
 /// to that topic alone, which keeps the inputs of a task together and moves as few tasks as possible when instances come
-/// and go; the offsets committed are those of the real input partitions. It is compacted and holds no data of yours.
+/// and go; the offsets committed are those of the real input partitions. It is compacted and holds no data of yours: with
+/// `num.standby.replicas` the instances tell each other there, every three seconds, which tasks and copies they have.
 pub struct KafkaStreams {
     topology: Topology,
     broker: KafkaBroker,
@@ -176,7 +177,7 @@ impl KafkaStreams {
         self
     }
 
-    /// Tells `listener` how the standby copies follow their changelogs (`num.standby.replicas`).
+    /// Tells `listener` how the [standby copies](StreamsConfig#standby-copies) of this instance follow their changelogs.
     #[must_use]
     pub fn with_standby_update_listener(mut self, listener: impl StandbyUpdateListener) -> Self {
         self.standby_listener = Some(Arc::new(listener));

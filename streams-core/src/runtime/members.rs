@@ -11,7 +11,7 @@ use crate::runtime::broker::{
 };
 use crate::runtime::clock::Clock;
 use crate::runtime::member_record::{Member, TaskCopy, decode_key, encode_key};
-use crate::runtime::standby_placement::{ACCEPTABLE_LAG, Members};
+use crate::runtime::standby::placement::{ACCEPTABLE_LAG, Members};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,7 +5,7 @@
 //! * `worker`, `processing`, `commit`, `rebalance`, `open_task`, `thread_end`: a stream thread.
 //! * `thread_producer`, `exactly_once`: its transactions. `failed_sends`, `send_tags`: what could not be written.
 //! * `restore`, `restore_pool`, `global`: state that comes out of topics, beside the stream threads.
-//! * `members`, `standby_placement`, `standby`, `local_tasks`: copies of the state of tasks that run on other instances.
+//! * `members`, `standby`, `local_tasks`: copies of the state of tasks that run on other instances.
 //! * `lifecycle`, `stream_threads`, `uncaught`, `notices`: what the application is doing, and who decides what becomes of it.
 //! * `broker`: all of the above ask of a log. Only `app` names the Kafka client.
 
@@ -55,9 +55,6 @@ mod local_tasks;
 mod member_record;
 mod members;
 mod standby;
-mod standby_listener;
-mod standby_open;
-mod standby_placement;
 mod task_layout;
 
 mod clock;
@@ -86,6 +83,6 @@ pub use app::KafkaStreams;
 pub use handle::{CloseOptions, GroupMembershipOperation, KafkaStreamsHandle};
 pub use lifecycle::State;
 pub use restore_listener::{RestoreListener, RestoreProgress};
-pub use standby_listener::{StandbyUpdateListener, SuspendReason};
+pub use standby::listener::{StandbyUpdateListener, SuspendReason};
 pub use stream_threads::{ThreadMetadata, ThreadState};
 pub use uncaught::StreamThreadExceptionResponse;

@@ -1,27 +1,24 @@
 //! The first step of a standby copy: its stores opened, and its changelogs read from where they stand.
 
+use super::update::QUESTION_TIMEOUT;
+use super::{CatchingUp, StandbyCopy, StandbyTasks};
 use crate::error::Result;
 use crate::record::TopicPartition;
 use crate::runtime::broker::{Broker, Input, LogReader, StartOffset};
 use crate::runtime::restore_open::{logged, open_stores};
 use crate::runtime::restore_request::OpenStores;
 use crate::runtime::restoring_store::RestoringStore;
-use crate::runtime::standby::{StandbyCopy, StandbyTasks};
 use crate::task::TaskId;
 
 impl<B: Broker> StandbyTasks<B> {
     /// Opens the copies that wait and whose folders are free.
     pub(super) fn open_waiting(&mut self) -> Result<()> {
-        for task in std::mem::take(&mut self.waiting) {
-            match self.open(task) {
-                Ok(true) => {}
-                Ok(false) => {
-                    self.waiting.insert(task);
-                }
-                Err(error) => {
-                    self.waiting.insert(task);
-                    return Err(error.context(format!("opening a standby copy of task {task}")));
-                }
+        for task in self.waiting.clone() {
+            let is_open = self
+                .open(task)
+                .map_err(|error| error.context(format!("opening a standby copy of task {task}")))?;
+            if is_open {
+                self.waiting.remove(&task);
             }
         }
         Ok(())
@@ -36,8 +33,7 @@ impl<B: Broker> StandbyTasks<B> {
         let stores = worker.stores_to_restore(task, &inputs, &committed)?;
         let logged = logged(&stores);
         let partitions: Vec<TopicPartition> = logged.iter().map(|(_, p)| p.clone()).collect();
-        let timeout = self.context.restore.request_timeout;
-        let bounds = self.reader()?.offsets(&partitions, timeout)?;
+        let bounds = self.reader()?.offsets(&partitions, QUESTION_TIMEOUT)?;
 
         let now = self.now();
         let (directory, open) = match self.returned.remove(&task) {
@@ -92,7 +88,15 @@ impl<B: Broker> StandbyTasks<B> {
             stores: opened,
             directory,
         };
-        let copy = StandbyCopy { open, changelogs };
+        let catching_up = Some(CatchingUp {
+            ends: changelogs.iter().map(|store| store.end).collect(),
+            since: now,
+        });
+        let copy = StandbyCopy {
+            open,
+            changelogs,
+            catching_up,
+        };
         tracing::info!(%task, lag = copy.lag(), "standby copy is kept up to date from now on");
         self.copies.insert(task, copy);
         self.look_at_committed_soon();
