@@ -2,6 +2,7 @@
 //! counted from one on, nothing left out and nothing twice.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -57,15 +58,28 @@ impl World {
         world
     }
 
-    fn input(&self) -> String {
+    pub(super) fn input(&self) -> String {
         format!("{}-in", self.name)
     }
 
-    fn output(&self) -> String {
+    pub(super) fn output(&self) -> String {
         format!("{}-out", self.name)
     }
 
-    fn broker(&self) -> KafkaBroker {
+    pub(super) fn application_id(&self) -> String {
+        self.name.clone()
+    }
+
+    pub(super) fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// Where an instance keeps its state.
+    pub(super) fn state_dir(&self, instance: &str) -> PathBuf {
+        self.directory.path().join(instance)
+    }
+
+    pub(super) fn broker(&self) -> KafkaBroker {
         let settings = KafkaSettings {
             common: [("bootstrap.servers".to_owned(), self.bootstrap.clone())].into(),
             ..KafkaSettings::default()
@@ -75,7 +89,7 @@ impl World {
 
     /// Starts an instance; its name is that of its state directory.
     pub(super) fn start(&self, instance: &str, environment: &[(&str, &str)]) -> Program {
-        let state = self.directory.path().join(instance).display().to_string();
+        let state = self.state_dir(instance).display().to_string();
         let session_ms = SESSION_TIMEOUT.as_millis().to_string();
         let mut all = vec![
             ("KAFKA_BOOTSTRAP_SERVERS", self.bootstrap.as_str()),
@@ -93,7 +107,7 @@ impl World {
         Program::start("examples/count", &arguments, &all)
     }
 
-    fn read(&self, topic: &str, isolation: &str) -> Vec<(i32, OwnedRecord)> {
+    pub(super) fn read(&self, topic: &str, isolation: &str) -> Vec<(i32, OwnedRecord)> {
         let config = StreamsConfig::new("exactly-once-tests")
             .set("bootstrap.servers", &self.bootstrap)
             .and_then(|config| config.set("isolation.level", isolation))
