@@ -1,15 +1,20 @@
 //! The database of a task: RocksDB, a simulated one, or an error that says that this build has none.
 
 #![cfg_attr(
-    not(any(feature = "rocksdb", feature = "simulation")),
-    allow(unused_variables, reason = "there is no database to hand them to")
+    not(all(feature = "rocksdb", feature = "simulation")),
+    allow(
+        unused_variables,
+        reason = "there may be no database to hand them to, or none that is simulated"
+    )
 )]
 
 use std::path::Path;
 
+#[cfg(not(feature = "rocksdb"))]
+use crate::StoreError;
 use crate::table::RowSink;
 use crate::task_store::{TaskStore, Transactional};
-use crate::{Result, StoreError, StoreResources, StoreSpec, directory};
+use crate::{Result, StoreResources, StoreSpec, directory};
 
 /// The database of one task.
 pub(crate) enum Database {
