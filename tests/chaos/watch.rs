@@ -10,7 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use crate::clients::{OUTPUTS, OWNERS, PARTITIONS, PAYMENTS, reader};
+use crate::clients::{OUTPUTS, OWNERS, PARTITIONS, PAYMENTS, RECEIPTS, reader};
 
 /// What is not told is no gap: less than this passes between two commits of an application that nothing befalls.
 const GAP_MIN: Duration = Duration::from_millis(500);
@@ -143,9 +143,11 @@ fn read(
     }
 }
 
-/// The inputs as they are in the log: payments in the order of their partitions with the times they bear, and the owners.
+/// The inputs as they are in the log: payments in the order of their partitions with the times they bear, how often there is
+/// each receipt, and the owners. What sends them sends some twice when a broker dies before it has answered.
 pub struct Inputs {
     pub payments: Vec<(String, i64)>,
+    pub receipts: HashMap<String, usize>,
     pub owners: HashMap<String, String>,
 }
 
@@ -153,7 +155,7 @@ impl Inputs {
     /// Reads all of them.
     pub fn read(bootstrap: &str) -> Inputs {
         let consumer = reader(bootstrap);
-        let topics = [PAYMENTS, OWNERS];
+        let topics = [PAYMENTS, RECEIPTS, OWNERS];
         let mut missing: i64 = 0;
         for topic in topics {
             for partition in 0..PARTITIONS {
@@ -168,6 +170,7 @@ impl Inputs {
             .expect("topics can be read");
         let mut inputs = Inputs {
             payments: Vec::new(),
+            receipts: HashMap::new(),
             owners: HashMap::new(),
         };
         let deadline = Instant::now() + READ_TIMEOUT;
@@ -180,6 +183,8 @@ impl Inputs {
             if message.topic() == PAYMENTS {
                 let timestamp = message.timestamp().to_millis().unwrap_or(0);
                 inputs.payments.push((text(message.payload()), timestamp));
+            } else if message.topic() == RECEIPTS {
+                *inputs.receipts.entry(text(message.payload())).or_default() += 1;
             } else {
                 let (account, owner) = (text(message.key()), text(message.payload()));
                 inputs.owners.insert(account, owner);
