@@ -119,6 +119,16 @@ mod task_topic {
     fn members_come_and_go_in_a_consumer_group() {
         placement::members_come_and_go(RealKafka::shared().bootstrap(), "consumer");
     }
+
+    #[test]
+    fn one_of_eight_restarts_in_a_classic_group() {
+        placement::one_of_eight_restarts(RealKafka::shared().bootstrap(), "classic");
+    }
+
+    #[test]
+    fn one_of_eight_restarts_in_a_consumer_group() {
+        placement::one_of_eight_restarts(RealKafka::shared().bootstrap(), "consumer");
+    }
 }
 
 /// What only the embedded broker can show, or only it can show quickly.

@@ -31,14 +31,21 @@ const READY: &str = "all tasks are processed";
 /// Topics, an application and its state directories.
 pub(super) struct World {
     name: String,
+    /// `group.protocol`.
+    protocol: &'static str,
     bootstrap: String,
     directory: TempDir,
 }
 
 impl World {
     pub(super) fn new(name: &str) -> World {
+        World::in_group(name, "classic")
+    }
+
+    fn in_group(name: &str, protocol: &'static str) -> World {
         let world = World {
             name: unique(name),
+            protocol,
             bootstrap: RealKafka::shared().bootstrap().to_owned(),
             directory: tempfile::Builder::new()
                 .prefix("state-")
@@ -97,11 +104,17 @@ impl World {
             // Every count is a record.
             ("STREAMS_STATESTORE_CACHE_MAX_BYTES", "0"),
             ("STREAMS_COMMIT_INTERVAL_MS", "300"),
-            ("STREAMS_CONSUMER_SESSION_TIMEOUT_MS", session_ms.as_str()),
-            ("STREAMS_CONSUMER_HEARTBEAT_INTERVAL_MS", "1000"),
+            ("STREAMS_GROUP_PROTOCOL", self.protocol),
             ("STREAMS_STATE_DIR", state.as_str()),
             ("RUST_LOG", "info"),
         ];
+        // In the other protocol the broker decides on these.
+        if self.protocol == "classic" {
+            all.extend([
+                ("STREAMS_CONSUMER_SESSION_TIMEOUT_MS", session_ms.as_str()),
+                ("STREAMS_CONSUMER_HEARTBEAT_INTERVAL_MS", "1000"),
+            ]);
+        }
         all.extend(environment);
         let arguments = [self.name.as_str(), &self.input(), &self.output()];
         Program::start("examples/count", &arguments, &all)
@@ -210,7 +223,16 @@ pub(super) fn stop(program: &Program) {
 
 #[test]
 fn an_application_that_is_killed_again_and_again_counts_everything_once() {
-    let world = World::new("killed");
+    killed_again_and_again("killed", "classic");
+}
+
+#[test]
+fn so_does_one_in_a_consumer_group() {
+    killed_again_and_again("killed-consumer", "consumer");
+}
+
+fn killed_again_and_again(name: &str, protocol: &'static str) {
+    let world = World::in_group(name, protocol);
     let load = Load::start(&world);
     for round in 0..4 {
         let program = world.start("only", &[]);
@@ -237,8 +259,8 @@ fn an_application_that_is_killed_again_and_again_counts_everything_once() {
 }
 
 /// Stops an instance (SIGSTOP) until another has taken its work over, and lets it go on.
-fn zombie(name: &str, transaction_timeout: Duration) {
-    let world = World::new(name);
+fn zombie(name: &str, protocol: &'static str, transaction_timeout: Duration) {
+    let world = World::in_group(name, protocol);
     let timeout_ms = transaction_timeout.as_millis().to_string();
     // Between two commits nearly always a transaction is open.
     let environment = [
@@ -279,11 +301,20 @@ fn zombie(name: &str, transaction_timeout: Duration) {
 #[test]
 fn a_zombie_is_refused_by_the_group() {
     // Its transaction is open still when it goes on.
-    zombie("zombie-of-the-group", Duration::from_secs(60));
+    zombie("zombie-of-the-group", "classic", Duration::from_secs(60));
 }
 
 #[test]
 fn a_zombie_is_refused_by_the_transaction_coordinator() {
     // The brokers have aborted its transaction before it goes on.
-    zombie("zombie-producer", Duration::from_secs(3));
+    zombie("zombie-producer", "classic", Duration::from_secs(3));
+}
+
+#[test]
+fn a_zombie_is_refused_by_a_consumer_group() {
+    zombie(
+        "zombie-of-a-consumer-group",
+        "consumer",
+        Duration::from_secs(60),
+    );
 }

@@ -26,9 +26,11 @@ pub struct Seen {
     pub foreign: usize,
     /// Assignments of a task somebody still owned.
     pub overlaps: usize,
+    /// How often each task was given to somebody.
+    pub assignments: HashMap<i32, usize>,
     /// When each partition last delivered, and its longest silence.
     pub last: HashMap<(usize, i32), Instant>,
-    pub gap_max: Duration,
+    pub gaps: HashMap<(usize, i32), Duration>,
     /// Tasks that were lost without a commit.
     pub lost: HashSet<i32>,
     pub commits: usize,
@@ -40,6 +42,8 @@ pub struct Shared {
     pub broker: KafkaBroker,
     pub name: String,
     pub group: String,
+    /// Whether members keep their place while they are away for a moment.
+    pub is_static: bool,
     pub started: Instant,
     pub seen: Mutex<Seen>,
 }
@@ -125,7 +129,7 @@ fn run(shared: &Shared, id: usize, stop: &AtomicBool, stall_ms: &AtomicUsize) {
         .consumer(&ConsumerOptions {
             group_id: shared.group.clone(),
             client_id: format!("member-{id}"),
-            instance_id: None,
+            instance_id: shared.is_static.then(|| format!("member-{id}")),
             auto_offset_reset: "earliest".into(),
         })
         .unwrap();
@@ -171,7 +175,8 @@ fn run(shared: &Shared, id: usize, stop: &AtomicBool, stall_ms: &AtomicUsize) {
                     .entry((input, partition, record.offset()))
                     .or_default() += 1;
                 if let Some(last) = seen.last.insert((input, partition), now) {
-                    seen.gap_max = seen.gap_max.max(now - last);
+                    let longest = seen.gaps.entry((input, partition)).or_default();
+                    *longest = (*longest).max(now - last);
                 }
                 next.insert(
                     TopicPartition::new(shared.topic(input), partition),
@@ -185,6 +190,7 @@ fn run(shared: &Shared, id: usize, stop: &AtomicBool, stall_ms: &AtomicUsize) {
                 {
                     let mut seen = shared.seen.lock().unwrap();
                     for task in &tasks {
+                        *seen.assignments.entry(task.partition).or_default() += 1;
                         if seen.owners.insert(task.partition, id).is_some() {
                             seen.overlaps += 1;
                         }

@@ -3,9 +3,10 @@
 
 mod members;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use streams_core::kafka::{KafkaBroker, KafkaSettings};
@@ -16,79 +17,117 @@ use crate::clients::unique;
 use members::{Member, Shared};
 
 const TASK_COUNT: i32 = 12;
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long an input may deliver nothing whose task stays where it is: a machine that is busy stops for a moment by itself.
+const UNTOUCHED_GAP_MAX: Duration = Duration::from_secs(2);
+
+/// A group under load; `protocol` is `classic` or `consumer`.
+struct Scene {
+    shared: Arc<Shared>,
+    stop: Arc<AtomicBool>,
+    load: JoinHandle<HashMap<(usize, i32), i64>>,
+}
+
+impl Scene {
+    fn new(bootstrap: &str, protocol: &str, is_static: bool) -> Scene {
+        let mut settings = KafkaSettings::default();
+        for (name, value) in [
+            ("bootstrap.servers", bootstrap),
+            ("group.protocol", protocol),
+            ("max.poll.interval.ms", "8000"),
+            ("linger.ms", "5"),
+        ] {
+            settings.common.insert(name.into(), value.into());
+        }
+        if protocol == "classic" {
+            settings
+                .consumer
+                .insert("session.timeout.ms".into(), "6000".into());
+            settings
+                .consumer
+                .insert("heartbeat.interval.ms".into(), "500".into());
+        }
+        let shared = Arc::new(Shared {
+            broker: KafkaBroker::new(settings).unwrap(),
+            name: unique(&format!("proof-{protocol}")),
+            group: unique(&format!("group-{protocol}")),
+            is_static,
+            started: Instant::now(),
+            seen: Mutex::default(),
+        });
+        let topics: Vec<NewTopic> = ["a", "b", "tasks"]
+            .iter()
+            .map(|suffix| NewTopic {
+                name: format!("{}-{suffix}", shared.name),
+                partition_count: TASK_COUNT,
+                replication_factor: 1,
+                config: Default::default(),
+            })
+            .collect();
+        shared.broker.create_topics(&topics, TIMEOUT).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let load = start_load(&shared, &stop);
+        Scene { shared, stop, load }
+    }
+
+    /// Stops the load, waits until everything is read, and says how far each log goes.
+    fn end(self) -> HashMap<(usize, i32), i64> {
+        self.stop.store(true, Ordering::Relaxed);
+        let ends = self.load.join().unwrap();
+        let produced: i64 = ends.values().sum();
+        let deadline = Instant::now() + TIMEOUT;
+        while (self.shared.seen.lock().unwrap().counts.len() as i64) < produced {
+            if Instant::now() > deadline {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        ends
+    }
+}
+
+/// Writes to every partition of both inputs until it is stopped, and says how far each log goes then.
+fn start_load(
+    shared: &Arc<Shared>,
+    stop: &Arc<AtomicBool>,
+) -> JoinHandle<HashMap<(usize, i32), i64>> {
+    let (shared, stop) = (shared.clone(), stop.clone());
+    std::thread::spawn(move || {
+        let mut producer = shared.broker.producer("load", None).unwrap();
+        let names: [Arc<str>; 2] = [shared.topic(0).into(), shared.topic(1).into()];
+        let headers = Headers::new();
+        while !stop.load(Ordering::Relaxed) {
+            for (input, topic) in names.iter().enumerate() {
+                for partition in 0..TASK_COUNT {
+                    let key = format!("{input}/{partition}");
+                    let record = ProduceRecord {
+                        topic,
+                        partition,
+                        timestamp: None,
+                        key: Some(key.as_bytes()),
+                        value: Some(b"value"),
+                        headers: &headers,
+                    };
+                    producer.send(&mut std::iter::repeat_n(record, 5)).unwrap();
+                }
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        producer.flush(TIMEOUT).unwrap();
+        (0..2)
+            .flat_map(|input| (0..TASK_COUNT).map(move |partition| (input, partition)))
+            .map(|(input, partition)| {
+                let name = TopicPartition::new(shared.topic(input), partition);
+                ((input, partition), producer.next_offset(&name).unwrap_or(0))
+            })
+            .collect::<HashMap<_, _>>()
+    })
+}
 
 /// Runs the whole script; `protocol` is `classic` or `consumer`.
 pub fn members_come_and_go(bootstrap: &str, protocol: &str) {
-    let mut settings = KafkaSettings::default();
-    for (name, value) in [
-        ("bootstrap.servers", bootstrap),
-        ("group.protocol", protocol),
-        ("max.poll.interval.ms", "8000"),
-        ("linger.ms", "5"),
-    ] {
-        settings.common.insert(name.into(), value.into());
-    }
-    if protocol == "classic" {
-        settings
-            .consumer
-            .insert("session.timeout.ms".into(), "6000".into());
-        settings
-            .consumer
-            .insert("heartbeat.interval.ms".into(), "500".into());
-    }
-    let shared = Arc::new(Shared {
-        broker: KafkaBroker::new(settings).unwrap(),
-        name: unique(&format!("proof-{protocol}")),
-        group: unique(&format!("group-{protocol}")),
-        started: Instant::now(),
-        seen: Mutex::default(),
-    });
-    let topics: Vec<NewTopic> = ["a", "b", "tasks"]
-        .iter()
-        .map(|suffix| NewTopic {
-            name: format!("{}-{suffix}", shared.name),
-            partition_count: TASK_COUNT,
-            replication_factor: 1,
-            config: Default::default(),
-        })
-        .collect();
-    shared.broker.create_topics(&topics, TIMEOUT).unwrap();
-
-    let stop = Arc::new(AtomicBool::new(false));
-    let load = {
-        let (shared, stop) = (shared.clone(), stop.clone());
-        std::thread::spawn(move || {
-            let mut producer = shared.broker.producer("load", None).unwrap();
-            let names: [Arc<str>; 2] = [shared.topic(0).into(), shared.topic(1).into()];
-            let headers = Headers::new();
-            while !stop.load(Ordering::Relaxed) {
-                for (input, topic) in names.iter().enumerate() {
-                    for partition in 0..TASK_COUNT {
-                        let key = format!("{input}/{partition}");
-                        let record = ProduceRecord {
-                            topic,
-                            partition,
-                            timestamp: None,
-                            key: Some(key.as_bytes()),
-                            value: Some(b"value"),
-                            headers: &headers,
-                        };
-                        producer.send(&mut std::iter::repeat_n(record, 5)).unwrap();
-                    }
-                }
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            producer.flush(TIMEOUT).unwrap();
-            (0..2)
-                .flat_map(|input| (0..TASK_COUNT).map(move |partition| (input, partition)))
-                .map(|(input, partition)| {
-                    let name = TopicPartition::new(shared.topic(input), partition);
-                    ((input, partition), producer.next_offset(&name).unwrap_or(0))
-                })
-                .collect::<HashMap<_, _>>()
-        })
-    };
+    let scene = Scene::new(bootstrap, protocol, false);
+    let shared = scene.shared.clone();
     let at = |seconds: u64| {
         std::thread::sleep(
             (shared.started + Duration::from_secs(seconds))
@@ -112,16 +151,8 @@ pub fn members_come_and_go(bootstrap: &str, protocol: &str) {
     at(42);
     let fifth = Member::start(&shared, 5);
     at(46);
-    stop.store(true, Ordering::Relaxed);
-    let ends = load.join().unwrap();
+    let ends = scene.end();
     let produced: i64 = ends.values().sum();
-    let deadline = Instant::now() + TIMEOUT;
-    while (shared.seen.lock().unwrap().counts.len() as i64) < produced {
-        if Instant::now() > deadline {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
     for member in [third, fourth, fifth] {
         member.leave();
     }
@@ -145,7 +176,7 @@ pub fn members_come_and_go(bootstrap: &str, protocol: &str) {
         seen.overlaps,
         seen.commits,
         seen.refused_commits.len(),
-        seen.gap_max,
+        seen.gaps.values().max(),
     );
     let lost: Vec<_> = ends
         .iter()
@@ -155,4 +186,83 @@ pub fn members_come_and_go(bootstrap: &str, protocol: &str) {
         .collect();
     assert!(lost.is_empty(), "lost {lost:?}");
     assert_eq!(seen.foreign, 0);
+}
+
+/// Eight static members, one of which is stopped and started again: it gets back what it had, nobody else is given anything,
+/// and what the others read goes on without a pause.
+pub fn one_of_eight_restarts(bootstrap: &str, protocol: &str) {
+    let scene = Scene::new(bootstrap, protocol, true);
+    let shared = scene.shared.clone();
+    let mut members: Vec<Member> = (0..8).map(|id| Member::start(&shared, id)).collect();
+    let owners = || shared.seen.lock().unwrap().owners.clone();
+    let deadline = Instant::now() + TIMEOUT;
+    let mut before = owners();
+    let mut since = Instant::now();
+    while before.len() < TASK_COUNT as usize || since.elapsed() < Duration::from_secs(3) {
+        assert!(
+            Instant::now() < deadline,
+            "{:?}",
+            shared.seen.lock().unwrap().log
+        );
+        std::thread::sleep(Duration::from_millis(50));
+        let now = owners();
+        if now != before {
+            (before, since) = (now, Instant::now());
+        }
+    }
+    let of_each: HashSet<usize> = before.values().copied().collect();
+    assert_eq!(of_each.len(), 8, "{before:?}");
+    {
+        let mut seen = shared.seen.lock().unwrap();
+        seen.gaps.clear();
+        seen.assignments.clear();
+    }
+
+    let restarted = 3;
+    let member = members.remove(restarted);
+    member.leave();
+    // As long as a process takes to start again.
+    std::thread::sleep(Duration::from_secs(2));
+    members.push(Member::start(&shared, restarted));
+    let deadline = Instant::now() + TIMEOUT;
+    while owners().len() < TASK_COUNT as usize {
+        assert!(
+            Instant::now() < deadline,
+            "{:?}",
+            shared.seen.lock().unwrap().log
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::thread::sleep(Duration::from_secs(5));
+
+    assert_eq!(owners(), before);
+    let ends = scene.end();
+    for member in members {
+        member.leave();
+    }
+    let seen = shared.seen.lock().unwrap();
+    let mut given: Vec<i32> = seen.assignments.keys().copied().collect();
+    given.sort_unstable();
+    let mut its: Vec<i32> = before
+        .iter()
+        .filter(|(_, owner)| **owner == restarted)
+        .map(|(task, _)| *task)
+        .collect();
+    its.sort_unstable();
+    assert_eq!(given, its, "{:?}", seen.log);
+    let untouched = seen
+        .gaps
+        .iter()
+        .filter(|((_, task), _)| !its.contains(task))
+        .map(|(_, gap)| *gap)
+        .max();
+    let all = seen.gaps.values().max();
+    println!(
+        "{protocol}: one of eight restarted; tasks {its:?} came back to it, longest silence of the others {untouched:?}, of all {all:?}"
+    );
+    assert!(untouched < Some(UNTOUCHED_GAP_MAX), "{untouched:?}");
+    let produced: i64 = ends.values().sum();
+    assert_eq!(seen.counts.len() as i64, produced);
+    assert!(seen.counts.values().all(|count| *count == 1));
+    assert_eq!((seen.foreign, seen.overlaps), (0, 0));
 }
