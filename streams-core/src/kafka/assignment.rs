@@ -79,10 +79,11 @@ impl Assignment {
         if is_eager(&fetcher.client) {
             fetcher.client.unassign()?;
             self.stopping.extend(std::mem::take(&mut self.parked));
-            self.stopping
-                .extend(std::mem::take(&mut self.inputs).into_keys());
+            let inputs: Vec<TopicPartition> =
+                std::mem::take(&mut self.inputs).into_keys().collect();
+            self.stopping.extend(inputs.iter().cloned());
             fetcher.inputs.clear();
-            return Ok(());
+            return self.await_stop(&fetcher.client, &inputs.iter().collect::<Vec<_>>());
         }
         let assigned: Vec<&TopicPartition> = partitions
             .iter()
@@ -90,11 +91,14 @@ impl Assignment {
             .collect();
         // An empty list is an answer too.
         self.unassign(&fetcher.client, &assigned)?;
+        let mut read = Vec::new();
         for partition in assigned {
             fetcher.inputs.remove(partition);
-            self.inputs.remove(partition);
+            if self.inputs.remove(partition).is_some() {
+                read.push(partition);
+            }
         }
-        Ok(())
+        self.await_stop(&fetcher.client, &read)
     }
 
     /// Starts reading inputs at these offsets.
@@ -159,6 +163,7 @@ impl Assignment {
         let is_eager = is_eager(&fetcher.client);
         if !is_eager {
             self.unassign(&fetcher.client, &known)?;
+            self.await_stop(&fetcher.client, &known)?;
         }
         let mut still_ours = Vec::new();
         for partition in known {
@@ -258,6 +263,21 @@ impl Assignment {
         for partition in partitions {
             self.parked.remove(*partition);
             self.stopping.insert((*partition).clone());
+        }
+        Ok(())
+    }
+
+    /// Waits until partitions that have been read, and are unassigned now, have stopped. A poll that takes a record of one
+    /// while it stops can note its position behind librdkafka's forgetting it, and that position would then be taken for the
+    /// next assignment's, whose records it skips or repeats when it is committed.
+    fn await_stop(
+        &mut self,
+        client: &Client,
+        partitions: &[&TopicPartition],
+    ) -> Result<(), Refusal> {
+        client.wait_until_stopped(&list(partitions.iter().copied()), STOP_MAX)?;
+        for partition in partitions {
+            self.stopping.remove(*partition);
         }
         Ok(())
     }

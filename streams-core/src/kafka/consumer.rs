@@ -380,8 +380,8 @@ impl Drop for KafkaConsumer {
 pub(super) fn position(client: &Client, partition: &TopicPartition, start: i64) -> i64 {
     let positions = client.positions(&list([partition])).unwrap_or_default();
     match positions.first() {
-        Some(position) if position.offset >= 0 => position.offset,
-        _ => start,
+        Some(position) => position.offset.max(start),
+        None => start,
     }
 }
 

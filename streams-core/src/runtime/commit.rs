@@ -219,8 +219,17 @@ impl<B: Broker> Worker<B> {
                     of_task.push((number, CommittedOffset { offset, metadata }));
                 }
             }
-            for (input, offset) in &of_task {
-                if let Some(partition) = &running.inputs[*input].partition {
+            for (number, offset) in &of_task {
+                let input = &running.inputs[*number];
+                if let Some(partition) = &input.partition {
+                    if let Some(before) = input.committed
+                        && offset.offset < before
+                    {
+                        return Err(Error::fatal(format!(
+                            "task {}: the offset to commit of {partition}, {}, is before {before}, which is committed already",
+                            running.id, offset.offset
+                        )));
+                    }
                     offsets.push((partition.clone(), offset.clone()));
                 }
             }
@@ -305,7 +314,6 @@ impl<B: Broker> Worker<B> {
         let running = &mut self.tasks[index];
         for (number, offset) in offsets {
             let input = &mut running.inputs[*number];
-            debug_assert!(input.committed.is_none_or(|before| before <= offset.offset));
             input.committed = Some(offset.offset);
             if input.purged
                 && let Some(partition) = &input.partition

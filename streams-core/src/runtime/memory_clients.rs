@@ -338,6 +338,8 @@ impl LogProducer for MemoryProducer {
         if self.is_spoilt {
             return Err(Error::fenced("a record of the transaction was not written"));
         }
+        let commit_time = self.broker.lock().transactions.commit_time;
+        std::thread::sleep(commit_time);
         self.transact(Cluster::commit_transaction)
     }
 

@@ -6,6 +6,7 @@ use crate::record::{OwnedRecord, TopicPartition};
 use crate::runtime::broker::{CommittedOffset, GroupEvent};
 use crate::runtime::memory_broker::{Cluster, MemoryBroker};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 /// What is at one offset of a log.
 pub(super) enum Entry {
@@ -39,6 +40,8 @@ pub(super) struct Transactions {
     outcomes: Vec<Outcome>,
     producers: BTreeMap<String, ProducerState>,
     pub(super) faults: VecDeque<CommitFault>,
+    /// How long every commit takes.
+    pub(super) commit_time: Duration,
     /// How often offsets of an expelled member were refused.
     pub(super) zombies: usize,
 }
@@ -100,6 +103,11 @@ impl MemoryBroker {
     /// The next commits of transactions go wrong, each in one of these ways.
     pub(crate) fn fail_transactions(&self, faults: impl IntoIterator<Item = CommitFault>) {
         self.lock().transactions.faults.extend(faults);
+    }
+
+    /// Every commit of a transaction takes so long from now on.
+    pub(crate) fn slow_commits_down(&self, commit_time: Duration) {
+        self.lock().transactions.commit_time = commit_time;
     }
 
     pub(crate) fn pending_faults(&self) -> usize {

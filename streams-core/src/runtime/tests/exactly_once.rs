@@ -65,6 +65,22 @@ fn a_transaction_begins_when_there_is_something_to_commit() {
 }
 
 #[test]
+fn commits_that_take_longer_than_their_interval_leave_time_to_process() {
+    let (broker, dir) = (cluster(1), tempfile::tempdir().unwrap());
+    broker.slow_commits_down(Duration::from_millis(30));
+    for _ in 0..2000 {
+        broker.produce(IN, 0, "a", "x");
+    }
+    let instance = start(&broker, dir.path());
+    wait_for_counts(&broker, 2000);
+    instance.close();
+    assert_counted_once(&broker, &["a"], 2000);
+    // Were the next commit due when one is done, a record would be processed between two.
+    let transactions = broker.transaction_count();
+    assert!(transactions < 500, "{transactions}");
+}
+
+#[test]
 fn offsets_without_results_are_committed_in_a_transaction_too() {
     let (broker, dir) = (cluster(1), tempfile::tempdir().unwrap());
     let builder = StreamsBuilder::new();
