@@ -158,7 +158,7 @@ impl Instance {
         let config = set
             .iter()
             .try_fold(
-                StreamsConfig::new(&world.application_id()),
+                StreamsConfig::new(world.application_id()),
                 |config, (name, value)| config.set(name, value),
             )
             .and_then(|config| config.set("state.dir", world.state_dir(instance).display()))
