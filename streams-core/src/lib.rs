@@ -75,6 +75,8 @@ pub use task::TaskId;
 #[cfg(feature = "test-driver")]
 #[doc(hidden)]
 pub use testing::RecordPath;
+#[cfg(feature = "simulation")]
+pub use testing::simulation;
 #[cfg(feature = "test-driver")]
 pub use testing::{
     IntoPiped, LocalState, ProducedRecord, TestInputTopic, TestOutputTopic, TestRecord,

@@ -72,7 +72,15 @@ fn may_depend(package: &str, dependency: &str) -> bool {
             "streams-conformance" => dependency == "streams-core",
             // Gives the library's decoders bytes, and is asked by nobody.
             "streams-fuzz" => dependency == "streams-core",
-            _app => !["streams-tests", "streams-conformance", "streams-fuzz"].contains(&dependency),
+            // Runs applications in simulated worlds, and is asked by nobody.
+            "streams-simulation" => dependency == "streams-core",
+            _app => ![
+                "streams-tests",
+                "streams-conformance",
+                "streams-fuzz",
+                "streams-simulation",
+            ]
+            .contains(&dependency),
         }
 }
 
@@ -99,6 +107,8 @@ fn a_planted_dependency_is_found() {
         ("streams-core", "rocksdb", Value::Null, true),
         ("streams-tests", "serde_json", Value::Null, true),
         ("weather", "streams-conformance", Value::from("dev"), true),
+        ("weather", "streams-simulation", Value::from("dev"), true),
+        ("streams-simulation", "streams-state", Value::Null, true),
         ("streams-conformance", "streams-state", Value::Null, true),
         ("streams-conformance", "streams-core", Value::Null, false),
         ("streams-core", "streams-state", Value::Null, false),

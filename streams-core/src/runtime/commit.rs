@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::record::{FetchedRecord, TopicPartition};
 use crate::runtime::broker::{Broker, CommittedOffset, GroupConsumer};
 use crate::runtime::memory_split::MemorySplit;
+use crate::runtime::planted::{PlantedBug, is_planted};
 use crate::runtime::worker::{Changelog, RunningTask, Worker, send_effects};
 use crate::task::TaskId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -202,7 +203,10 @@ impl<B: Broker> Worker<B> {
         if chosen.is_empty() && !self.producer.in_transaction() {
             return Ok(Committed::Done);
         }
-        self.flush()?;
+        let flushes_late = is_planted(PlantedBug::CommitBeforeFlush);
+        if !flushes_late {
+            self.flush()?;
+        }
 
         let mut offsets = Vec::new();
         let mut committed = Vec::with_capacity(chosen.len());
@@ -235,6 +239,11 @@ impl<B: Broker> Worker<B> {
             }
             committed.push(of_task);
         }
+        if is_planted(PlantedBug::StateBeforeTransaction) {
+            for ((index, _), of_task) in chosen.iter().zip(&committed) {
+                self.commit_stores(*index, of_task)?;
+            }
+        }
         let refused = if transactional {
             self.commit_transaction(&offsets)?
         } else {
@@ -242,6 +251,9 @@ impl<B: Broker> Worker<B> {
         };
         if let Some(error) = refused {
             return Ok(Committed::Refused(error));
+        }
+        if !transactional && flushes_late {
+            self.flush()?;
         }
         tracing::debug!(thread = %self.name, tasks = chosen.len(), offsets = offsets.len(), "committed");
         for ((index, _), of_task) in chosen.iter().zip(committed) {

@@ -35,6 +35,7 @@ mod dropped_records;
 mod exactly_once;
 mod failed_sends;
 mod open_task;
+mod planted;
 mod processing;
 mod rebalance;
 mod send_tags;
@@ -65,6 +66,9 @@ mod shutdown;
 mod state;
 mod stream_threads;
 mod uncaught;
+
+#[cfg(feature = "simulation")]
+pub(crate) mod simulated;
 
 #[cfg(test)]
 mod memory_broker;

@@ -25,6 +25,9 @@ static LOCKED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 /// The locked directory `<state.dir>/<application.id>`, or nothing but an identity when no store is kept on disk.
 pub(crate) struct StateDirectory {
     root: Option<LockedDirectory>,
+    /// Where tasks are on a simulated disk.
+    #[cfg(feature = "simulation")]
+    simulated: Option<PathBuf>,
     process_id: Uuid,
     tasks: Mutex<TaskUse>,
 }
@@ -58,7 +61,20 @@ impl StateDirectory {
     pub(crate) fn in_memory() -> Arc<Self> {
         Arc::new(StateDirectory {
             root: None,
+            #[cfg(feature = "simulation")]
+            simulated: None,
             process_id: Uuid::new_v4(),
+            tasks: Mutex::default(),
+        })
+    }
+
+    /// The directory of a simulated process, of which there is only the name.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn simulated(path: PathBuf, process_id: Uuid) -> Arc<Self> {
+        Arc::new(StateDirectory {
+            root: None,
+            simulated: Some(path),
+            process_id,
             tasks: Mutex::default(),
         })
     }
@@ -69,6 +85,8 @@ impl StateDirectory {
         let process_id = read_process_id(&root.path)?;
         Ok(Arc::new(StateDirectory {
             root: Some(root),
+            #[cfg(feature = "simulation")]
+            simulated: None,
             process_id,
             tasks: Mutex::default(),
         }))
@@ -122,6 +140,10 @@ impl StateDirectory {
             let path = root.path.join(id.to_string());
             create(&path)?;
             directory.path = Some(path);
+        }
+        #[cfg(feature = "simulation")]
+        if let Some(root) = &self.simulated {
+            directory.path = Some(root.join(id.to_string()));
         }
         Ok(Some(directory))
     }

@@ -12,7 +12,7 @@ const DEAD_LETTER_WAIT: Duration = Duration::from_secs(10);
 
 impl<B: Broker> Worker<B> {
     /// Commits and closes every task and leaves the group.
-    pub(super) fn close(mut self) -> Result<()> {
+    pub(crate) fn close(mut self) -> Result<()> {
         tracing::info!(thread = %self.name, tasks = self.tasks.len(), "stopping");
         self.cancel_pending(&|_| true);
         let ids: BTreeSet<TaskId> = self.tasks.iter().map(|running| running.id).collect();
@@ -36,7 +36,7 @@ impl<B: Broker> Worker<B> {
     }
 
     /// Closes everything without a commit, because of an error. The error comes back, unless the stop was its cause.
-    pub(super) fn end_after(mut self, error: Error) -> Result<()> {
+    pub(crate) fn end_after(mut self, error: Error) -> Result<()> {
         // The stop interrupts what waits for the brokers: that is no failure, the next start processes it again.
         let interrupted = error.is_retriable() && self.is_stopping();
         self.send_dead_letters(&error);

@@ -120,6 +120,11 @@ impl<B: Broker> ThreadProducer<B> {
         Ok(false)
     }
 
+    /// Whether it has its transactional id, if it needs one.
+    pub(crate) fn is_ready(&self) -> bool {
+        !matches!(self.stage, Stage::New(_))
+    }
+
     /// Sends records of a task, beginning a transaction with the first. Records that fail wait to be
     /// [taken](Self::take_failures).
     ///

@@ -260,6 +260,12 @@ impl<B: Broker> Worker<B> {
             return Ok(());
         }
         self.poll()?;
+        if !self.producer.is_ready() {
+            // A transaction that ended with a revocation is for a new producer to settle, in the next turn.
+            self.busy = false;
+            self.note_state();
+            return Ok(());
+        }
         self.take_restored()?;
         let is_paused = self.context.lifecycle.is_paused();
         if !is_paused {

@@ -6,6 +6,8 @@ mod logs;
 mod pipe;
 mod read;
 mod record_path;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod state;
 mod tasks;
 mod topics;

@@ -284,11 +284,17 @@ impl RecordBatchBuilder {
     }
 
     /// Adds a record.
-    pub(crate) fn record(
+    pub(crate) fn record(self, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> Self {
+        self.record_with_headers(timestamp, key, value, &[0])
+    }
+
+    /// Adds a record with headers, encoded, their count first.
+    pub(crate) fn record_with_headers(
         mut self,
         timestamp: i64,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
+        headers: &[u8],
     ) -> Self {
         let base_timestamp = *self.base_timestamp.get_or_insert(timestamp);
         let record = Record {
@@ -296,7 +302,7 @@ impl RecordBatchBuilder {
             timestamp,
             key,
             value,
-            headers: &[0],
+            headers,
         };
         record.encode(&mut self.records, 0, base_timestamp);
         self.record_count += 1;

@@ -15,6 +15,10 @@ pub(crate) struct Record<'a> {
     pub(crate) headers: &'a [u8],
 }
 
+/// A header: its name and its value, which may be null.
+#[cfg(feature = "simulation")]
+pub(crate) type Header<'a> = (&'a str, Option<&'a [u8]>);
+
 impl Record<'_> {
     /// Appends the record to `out` in the format of magic 2, relative to the two bases of its batch.
     pub(crate) fn encode(&self, out: &mut BytesMut, base_offset: i64, base_timestamp: i64) {
@@ -37,12 +41,44 @@ impl Record<'_> {
         out.extend_from_slice(&body);
     }
 
+    /// The headers, or `None` when they are malformed.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn read_headers(&self) -> Option<Vec<Header<'_>>> {
+        let mut rest = self.headers;
+        let count = usize::try_from(take_varint(&mut rest)?).ok()?;
+        let mut headers = Vec::with_capacity(count.min(rest.len()));
+        for _ in 0..count {
+            let name = std::str::from_utf8(take_nullable(&mut rest)??).ok()?;
+            headers.push((name, take_nullable(&mut rest)?));
+        }
+        Some(headers)
+    }
+
     /// Roughly how many bytes the encoded record takes, never too few for the usual one.
     pub(crate) fn encoded_len_hint(&self) -> usize {
         32 + self.key.map_or(0, <[u8]>::len)
             + self.value.map_or(0, <[u8]>::len)
             + self.headers.len()
     }
+}
+
+/// Headers as they lie in a record, their count first.
+#[cfg(feature = "simulation")]
+pub(crate) fn encode_headers(headers: &[Header<'_>]) -> BytesMut {
+    let mut out = BytesMut::new();
+    put_varint(&mut out, headers.len() as i64);
+    for (name, value) in headers {
+        for field in [Some(name.as_bytes()), *value] {
+            match field {
+                None => put_varint(&mut out, -1),
+                Some(bytes) => {
+                    put_varint(&mut out, bytes.len() as i64);
+                    out.extend_from_slice(bytes);
+                }
+            }
+        }
+    }
+    out
 }
 
 /// The uncompressed records of a batch, or `None` when they cannot be decompressed.
@@ -190,6 +226,20 @@ mod tests {
                 (1_002, 120, Some(&b""[..]), None),
             ]
         );
+    }
+
+    #[test]
+    #[cfg(feature = "simulation")]
+    fn headers_round_trip() {
+        let headers = [("a", Some(&b"1"[..])), ("a", None), ("", Some(&b""[..]))];
+        let batch = RecordBatchBuilder::new()
+            .record_with_headers(0, None, None, &encode_headers(&headers))
+            .record(0, None, None)
+            .build();
+        let opened = open(&batch).unwrap();
+        let records = walk(&batch, &opened).unwrap();
+        assert_eq!(records[0].read_headers().unwrap(), headers);
+        assert_eq!(records[1].read_headers().unwrap(), []);
     }
 
     #[test]

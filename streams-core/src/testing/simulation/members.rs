@@ -1,0 +1,257 @@
+//! The members of the group, as their clients' background threads serve them: heartbeats, and what the group decides told to the
+//! application in the order in which librdkafka tells it (KIP-848).
+
+use super::world::{ProcessId, World};
+use crate::error::{Error, Result};
+use crate::record::TopicPartition;
+use crate::runtime::broker::GroupEvent;
+use kafka_protocol::ResponseError;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// How often a member lets the group hear of it.
+const HEARTBEAT_US: u64 = 500_000;
+/// How soon when it has something to say.
+const NEWS_US: u64 = 5_000;
+
+/// All members that clients serve, by number.
+#[derive(Default)]
+pub(super) struct Members(BTreeMap<u64, Member>);
+
+pub(super) struct Member {
+    pub(super) process: ProcessId,
+    client_id: String,
+    id: String,
+    /// 0 while it is no member.
+    epoch: i32,
+    topic: String,
+    /// What the application has accepted and not released.
+    owned: BTreeSet<i32>,
+    /// What the group wants it to have, once it has said so.
+    assigned: Option<BTreeSet<i32>>,
+    /// What the application has not been told yet.
+    events: VecDeque<GroupEvent>,
+    /// Whether an event is told or waits to be, and not answered.
+    is_deciding: bool,
+    /// Whether the group has removed it, and the application still has something.
+    is_lost: bool,
+    due_us: u64,
+    /// Until when the group hears nothing of it.
+    pub(super) cut_off_until_us: u64,
+}
+
+impl Members {
+    pub(super) fn join(&mut self, number: u64, process: ProcessId, client_id: &str, topic: &str) {
+        let member = Member {
+            process,
+            client_id: client_id.to_owned(),
+            id: format!("m{number}"),
+            epoch: 0,
+            topic: topic.to_owned(),
+            owned: BTreeSet::new(),
+            assigned: None,
+            events: VecDeque::new(),
+            is_deciding: false,
+            is_lost: false,
+            due_us: 0,
+            cut_off_until_us: 0,
+        };
+        self.0.insert(number, member);
+    }
+
+    pub(super) fn get(&mut self, number: u64) -> Option<&mut Member> {
+        self.0.get_mut(&number)
+    }
+
+    pub(super) fn remove(&mut self, number: u64) -> Option<Member> {
+        self.0.remove(&number)
+    }
+
+    /// The members of a process that died say nothing more.
+    pub(super) fn forget(&mut self, process: ProcessId) {
+        self.0.retain(|_, member| member.process != process);
+    }
+
+    pub(super) fn numbers(&self) -> Vec<u64> {
+        self.0.keys().copied().collect()
+    }
+
+    /// The next heartbeat of a process that `runs`: when, and whose.
+    pub(super) fn next_due(&self, runs: impl Fn(ProcessId) -> bool) -> Option<(u64, u64)> {
+        let running = self.0.iter().filter(|(_, member)| runs(member.process));
+        running
+            .map(|(number, member)| (member.due_us, *number))
+            .min()
+    }
+}
+
+impl Member {
+    fn partitions(&self, numbers: &BTreeSet<i32>) -> Vec<TopicPartition> {
+        let partition = |number: &i32| TopicPartition::new(self.topic.clone(), *number);
+        numbers.iter().map(partition).collect()
+    }
+
+    pub(super) fn id(&self) -> (&str, &str) {
+        (&self.id, &self.topic)
+    }
+
+    /// Decides what to tell the application next.
+    fn decide(&mut self) {
+        let Some(assigned) = &self.assigned else {
+            return;
+        };
+        if self.is_deciding || self.is_lost {
+            return;
+        }
+        let gone: BTreeSet<i32> = self.owned.difference(assigned).copied().collect();
+        let new: BTreeSet<i32> = assigned.difference(&self.owned).copied().collect();
+        let event = if !gone.is_empty() {
+            GroupEvent::Revoked(self.partitions(&gone))
+        } else if !new.is_empty() {
+            GroupEvent::Assigned(self.partitions(&new))
+        } else {
+            return;
+        };
+        self.events.push_back(event);
+        self.is_deciding = true;
+    }
+
+    /// The group no longer knows it.
+    fn lose(&mut self) {
+        self.epoch = 0;
+        self.assigned = None;
+        // What was not told yet is void; what was told and not answered is answered first.
+        if self.events.pop_front().is_some() {
+            self.is_deciding = false;
+        }
+        self.is_lost = !self.owned.is_empty();
+        if self.is_lost && !self.is_deciding {
+            self.tell_lost();
+        }
+    }
+
+    fn tell_lost(&mut self) {
+        let lost = self.partitions(&self.owned);
+        self.events.push_back(GroupEvent::Lost(lost));
+        self.is_deciding = true;
+    }
+
+    pub(super) fn poll(&mut self) -> Option<GroupEvent> {
+        self.events.pop_front()
+    }
+
+    pub(super) fn accept(&mut self, partitions: &[TopicPartition], now_us: u64) -> Result<()> {
+        if self.epoch == 0 {
+            self.is_deciding = false;
+            return Err(Error::fenced("the group has moved on"));
+        }
+        self.owned.extend(partitions.iter().map(|p| p.partition));
+        self.answered(now_us);
+        Ok(())
+    }
+
+    pub(super) fn release(&mut self, partitions: &[TopicPartition], now_us: u64) {
+        for partition in partitions {
+            self.owned.remove(&partition.partition);
+        }
+        self.answered(now_us);
+        if self.is_lost {
+            self.is_lost = !self.owned.is_empty();
+            if self.is_lost {
+                self.tell_lost();
+            }
+        }
+    }
+
+    fn answered(&mut self, now_us: u64) {
+        self.is_deciding = false;
+        self.due_us = self.due_us.min(now_us + NEWS_US);
+        self.decide();
+    }
+
+    pub(super) fn is_member(&self) -> bool {
+        self.epoch > 0
+    }
+
+    /// Who it is, for a commit.
+    pub(super) fn credentials(&self) -> Result<(String, i32)> {
+        if self.epoch == 0 {
+            return Err(Error::fenced("this consumer is not a member of its group"));
+        }
+        Ok((self.id.clone(), self.epoch))
+    }
+
+    /// Who it is, for a transaction: what the group has decided meanwhile comes first.
+    pub(super) fn group_metadata(&self) -> Result<(String, i32)> {
+        let credentials = self.credentials()?;
+        if self.events.is_empty() {
+            return Ok(credentials);
+        }
+        Err(Error::retriable(
+            "the group has decided something meanwhile",
+        ))
+    }
+}
+
+impl World {
+    /// A member lets the group hear of it, and hears what the group wants.
+    pub(super) fn heartbeat(&self, number: u64) {
+        let now_us = self.now_us();
+        let jitter_us = self.between(0, 20_000);
+        let is_lost = self.chance(self.faults.lost_answer);
+        let mut members = self.members.borrow_mut();
+        let Some(member) = members.get(number) else {
+            return;
+        };
+        member.due_us = now_us + HEARTBEAT_US + jitter_us;
+        // It joins anew when the application has given up what it had.
+        if member.is_lost || now_us < member.cut_off_until_us || self.is_out() {
+            return;
+        }
+        let answer = self.cluster.borrow_mut().heartbeat(
+            &self.setup.group,
+            (&member.id, member.epoch),
+            &member.client_id,
+            &member.topic,
+            &member.owned,
+            self.now_ms(),
+        );
+        if is_lost {
+            return;
+        }
+        match answer {
+            Ok(membership) => {
+                let has_news = member.epoch != membership.epoch
+                    || member.assigned.as_ref() != Some(&membership.assigned);
+                if has_news {
+                    let process = member.process;
+                    self.note(process, || {
+                        let (epoch, assigned) = (membership.epoch, &membership.assigned);
+                        format!("m{number} is to have {assigned:?} in epoch {epoch}")
+                    });
+                }
+                member.epoch = membership.epoch;
+                member.assigned = Some(membership.assigned);
+                member.decide();
+            }
+            Err(error @ (ResponseError::UnknownMemberId | ResponseError::FencedMemberEpoch)) => {
+                self.note(member.process, || format!("m{number} is out: {error}"));
+                member.lose();
+                member.due_us = now_us + NEWS_US;
+            }
+            Err(error) => self.violate(format!("a heartbeat was refused: {error}")),
+        }
+    }
+
+    /// The group removes a member, as an administrator or a time-out does.
+    pub(super) fn expel(&self, number: u64) {
+        let mut members = self.members.borrow_mut();
+        let Some(member) = members.get(number) else {
+            return;
+        };
+        self.note(0, || format!("the group removes m{number}"));
+        let (id, topic) = member.id();
+        self.cluster
+            .borrow_mut()
+            .leave(&self.setup.group, id, topic, self.now_ms());
+    }
+}
