@@ -331,7 +331,10 @@ impl<B: Broker> Worker<B> {
                 _ => {
                     let target = self.slots.get(&slot).copied();
                     if let Some((task, input)) = target {
-                        self.tasks[task].inputs[input].seen = true;
+                        let running = &mut self.tasks[task];
+                        running.inputs[input].seen = true;
+                        // When these are worked off, the log may have more.
+                        running.task.set_caught_up(input, false);
                     }
                     run = Some((slot, target));
                     target

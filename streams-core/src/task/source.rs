@@ -155,8 +155,6 @@ impl<R: FetchedRecord> InputQueue<R> {
     pub(crate) fn add(&mut self, record: R) {
         self.records.push_back(record);
         self.idle_until_ms = None;
-        // When the queue has been worked off, the log may have more.
-        self.caught_up = false;
     }
 
     /// Reads the next good record into the slot and returns its time, `None` when there is none. `skipped` says whether

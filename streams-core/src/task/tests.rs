@@ -173,21 +173,6 @@ fn with_an_idle_time_of_zero_known_records_are_waited_for() -> Result<()> {
     Ok(())
 }
 
-/// As with the lags that Kafka Streams keeps from its last poll: records that were added since make them old.
-#[test]
-fn a_queue_that_was_worked_off_may_have_more_in_the_log() -> Result<()> {
-    let (mut task, seen) = task(Some(0), false);
-    task.set_caught_up(1, true);
-    add(&mut task, 0, 0, &[1, 5]);
-    add(&mut task, 1, 0, &[2]);
-    assert_eq!(task.process(usize::MAX, 0)?, 2);
-    assert_eq!(taken(&seen), [(1, 1), (2, 2)]);
-    assert_eq!(task.process(usize::MAX, 0)?, 0);
-    task.set_caught_up(1, true);
-    assert_eq!(task.process(usize::MAX, 0)?, 1);
-    Ok(())
-}
-
 /// `PartitionGroupTest#shouldIdleAsSpecifiedWhenLagIsZero`.
 #[test]
 fn the_idle_time_begins_when_an_input_is_found_empty() -> Result<()> {
