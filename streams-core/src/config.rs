@@ -36,6 +36,7 @@
 //! | `ensure.explicit.internal.resource.naming` | `false` | Whether generated names of stores, changelogs and repartition topics are an error (KIP-1111); heeded by `StreamsBuilder::build_with`. | |
 //! | `errors.dead.letter.queue.topic.name` | none | Topic to which the handlers that come with this crate write source records of what fails (KIP-1034). | |
 //! | `group.protocol` | `classic` | Group protocol: `classic`, or `consumer` (KIP-848). | No `streams` (KIP-1071). |
+//! | `late.records.topic.name` | none | Topic to which source records are written that came too late for a window, a session or the history of a versioned table, and are dropped. | Not in Java. |
 //! | `log.summary.interval.ms` | `120000` | Time between summaries in the log, -1 for none. | |
 //! | `max.poll.records` | `1000` | Most records taken from the consumer at once. | |
 //! | `max.task.idle.ms` | `0` | How long a task waits for data of an input that has none buffered: 0 only for what the broker already has, -1 not at all. | |

@@ -4,6 +4,7 @@ mod exactly_once;
 mod graphite;
 mod hand_over;
 mod kafka;
+mod lifecycle;
 mod processes;
 mod standby;
 #[path = "../support/mod.rs"]

@@ -116,6 +116,43 @@ impl StreamsConfig {
         }
     }
 
+    /// `late.records.topic.name`: where records go that come too late. Without it they are counted and dropped, as in Kafka
+    /// Streams; with it each source record that a windowed aggregation or a versioned table drops is written there once, as it was
+    /// read, behind its own headers those of a [`DeadLetter`](crate::DeadLetter) that say why.
+    ///
+    /// A record that is late for some of its windows only counts in the others, and is written all the same. Joins of streams drop
+    /// no record for being late, and a suppression holds back results only.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use streams_core::serdes::Utf8;
+    /// use streams_core::{
+    ///     Consumed, DeadLetter, StreamsBuilder, StreamsConfig, TimeWindows, TopologyTestDriver,
+    /// };
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// builder
+    ///     .stream("readings", Consumed::with(Utf8, Utf8))
+    ///     .group_by_key()
+    ///     .windowed_by(TimeWindows::of_size_and_grace(Duration::from_secs(10), Duration::ZERO))
+    ///     .count();
+    /// let config = StreamsConfig::new("app").set("late.records.topic.name", "late-readings")?;
+    /// let mut driver = TopologyTestDriver::builder(&builder.build()?).config(config).build()?;
+    /// let readings = driver.input("readings", Utf8, Utf8);
+    /// let late = driver.output("late-readings", Utf8, Utf8);
+    ///
+    /// driver.pipe_at(&readings, "mosbach", "21.5", 12_000)?;
+    /// driver.pipe_at(&readings, "mosbach", "19.0", 3_000)?;
+    /// let record = driver.read_record(&late)?.expect("a late record");
+    /// assert_eq!(record.value, "19.0");
+    /// let why = String::from_utf8_lossy(record.headers.last(DeadLetter::MESSAGE).unwrap());
+    /// assert_eq!(why, "its window is closed: its time is 3000, that of the stream 12000");
+    /// # Ok::<(), streams_core::Error>(())
+    /// ```
+    pub fn late_records_topic(&self) -> Option<&str> {
+        self.text("late.records.topic.name")
+    }
+
     /// `log.summary.interval.ms`; `None` for no summaries.
     pub fn log_summary_interval(&self) -> Option<Duration> {
         self.duration_or_none("log.summary.interval.ms")

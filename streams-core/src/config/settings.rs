@@ -104,6 +104,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         Some("classic"),
         Allowed::Words(&["classic", "consumer"]),
     ),
+    setting("late.records.topic.name", None, Allowed::Topic),
     setting(
         "log.summary.interval.ms",
         Some("120000"),

@@ -28,7 +28,7 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// The header with the name of the error's type; `panic` for a panic.
+    /// The header with the name of the error's type; `panic` for a panic, `late` for a record that came too late.
     pub const EXCEPTION: &'static str = "__streams.errors.exception";
     /// The header with the error's message.
     pub const MESSAGE: &'static str = "__streams.errors.message";
@@ -91,6 +91,29 @@ impl DeadLetter {
             .add(Self::OFFSET, Some(offset.as_bytes()));
         DeadLetter {
             topic: topic.into(),
+            partition: None,
+            timestamp: (context.timestamp >= 0).then_some(context.timestamp),
+            key: context.source_raw_key.map(<[u8]>::to_vec),
+            value: context.source_raw_value.map(<[u8]>::to_vec),
+            headers,
+        }
+    }
+}
+
+impl DeadLetter {
+    /// The source record of one that came too late.
+    pub(crate) fn of_late(topic: &str, context: &ErrorHandlerContext<'_>, why: &str) -> Self {
+        let mut headers = context.headers.clone();
+        let partition = context.partition.to_string();
+        let offset = context.offset.to_string();
+        headers
+            .add(Self::EXCEPTION, Some(b"late"))
+            .add(Self::MESSAGE, Some(why.as_bytes()))
+            .add(Self::TOPIC, context.topic.map(str::as_bytes))
+            .add(Self::PARTITION, Some(partition.as_bytes()))
+            .add(Self::OFFSET, Some(offset.as_bytes()));
+        DeadLetter {
+            topic: topic.to_owned(),
             partition: None,
             timestamp: (context.timestamp >= 0).then_some(context.timestamp),
             key: context.source_raw_key.map(<[u8]>::to_vec),

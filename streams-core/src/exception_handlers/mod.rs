@@ -67,6 +67,8 @@ pub(crate) struct ExceptionHandlers {
     pub(crate) processing: Option<Arc<dyn ProcessingExceptionHandler>>,
     pub(crate) production: Arc<dyn ProductionExceptionHandler>,
     pub(crate) dead_letter_topic: Option<Arc<str>>,
+    /// Where records go that come too late.
+    pub(crate) late_topic: Option<Arc<str>>,
     /// `processing.exception.handler.global.enabled`.
     global_enabled: bool,
     /// False where nothing is produced, as for global stores: dead letters are lost then.
@@ -80,6 +82,7 @@ impl Default for ExceptionHandlers {
             processing: Some(Arc::new(LogAndFail)),
             production: Arc::new(DefaultProductionExceptionHandler),
             dead_letter_topic: None,
+            late_topic: None,
             global_enabled: false,
             produce: true,
         }
@@ -91,6 +94,7 @@ impl ExceptionHandlers {
     pub(crate) fn new(config: &StreamsConfig) -> Self {
         let mut handlers = ExceptionHandlers {
             dead_letter_topic: config.dead_letter_queue_topic().map(Into::into),
+            late_topic: config.late_records_topic().map(Into::into),
             global_enabled: config.processing_exception_handler_global_enabled(),
             ..ExceptionHandlers::default()
         };
@@ -116,6 +120,7 @@ impl ExceptionHandlers {
     /// Whether anybody may look at the bytes of a record that was read from a source. What is not looked at is not kept.
     pub(crate) fn keep_source(&self) -> bool {
         self.dead_letter_topic.is_some()
+            || self.late_topic.is_some()
             || self.production.needs_source()
             || self
                 .processing

@@ -129,3 +129,86 @@ fn a_handler_that_panics_stops_the_application() {
         "{text}"
     );
 }
+
+/// What the topic of late records has got: each value, with why it is there.
+fn late_records(
+    driver: &mut TopologyTestDriver,
+    late: &crate::TestOutputTopic<String, String>,
+) -> Vec<(String, String)> {
+    let mut records = Vec::new();
+    while let Some(record) = driver.read_record(late).unwrap() {
+        assert_eq!(
+            record.headers.last(DeadLetter::EXCEPTION),
+            Some(&b"late"[..])
+        );
+        assert_eq!(record.headers.last(DeadLetter::TOPIC), Some(&b"in"[..]));
+        let why = record.headers.last(DeadLetter::MESSAGE).unwrap();
+        records.push((record.value, String::from_utf8(why.to_vec()).unwrap()));
+    }
+    records
+}
+
+fn late_driver(build: impl FnOnce(&StreamsBuilder)) -> TopologyTestDriver {
+    let builder = StreamsBuilder::new();
+    build(&builder);
+    let config = crate::StreamsConfig::new("test").set("late.records.topic.name", "late");
+    TopologyTestDriver::builder(&builder.build().unwrap())
+        .config(config.unwrap())
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn what_is_late_for_windows_of_any_kind_goes_to_its_topic_once() {
+    use crate::{SessionWindows, SlidingWindows, TimeWindows};
+    use std::time::Duration;
+    const SIZE: Duration = Duration::from_millis(10);
+    let grouped = |builder: &StreamsBuilder| {
+        let stream = builder.stream::<String, String>("in", Consumed::with(Utf8, Utf8));
+        stream.group_by_key()
+    };
+    let hopping =
+        TimeWindows::of_size_and_grace(SIZE, Duration::ZERO).advance_by(Duration::from_millis(5));
+    let drivers = [
+        late_driver(|builder| {
+            let _ = grouped(builder).windowed_by(hopping).count();
+        }),
+        late_driver(|builder| {
+            let windows = SlidingWindows::of_time_difference_and_grace(SIZE, Duration::ZERO);
+            let _ = grouped(builder).windowed_by(windows).count();
+        }),
+        late_driver(|builder| {
+            let windows = SessionWindows::of_inactivity_gap_and_grace(SIZE, Duration::ZERO);
+            let _ = grouped(builder).windowed_by(windows).count();
+        }),
+    ];
+    for (mut driver, reason) in drivers.into_iter().zip([
+        "its window is closed",
+        "its windows are closed",
+        "its session is closed",
+    ]) {
+        let input = driver.input("in", Utf8, Utf8);
+        let late = driver.output("late", Utf8, Utf8);
+        driver.pipe_at(&input, "a", "first", 1000).unwrap();
+        driver.pipe_at(&input, "a", "late", 100).unwrap();
+        driver.pipe_at(&input, "b", "in time", 1000).unwrap();
+        let why = format!("{reason}: its time is 100, that of the stream 1000");
+        let records = late_records(&mut driver, &late);
+        assert_eq!(records, [("late".to_owned(), why)]);
+    }
+}
+
+#[test]
+fn the_late_are_dropped_without_a_topic_for_them() {
+    use crate::TimeWindows;
+    use std::time::Duration;
+    let builder = StreamsBuilder::new();
+    let windows = TimeWindows::of_size_and_grace(Duration::from_millis(10), Duration::ZERO);
+    let stream = builder.stream::<String, String>("in", Consumed::with(Utf8, Utf8));
+    let _ = stream.group_by_key().windowed_by(windows).count();
+    let mut driver = TopologyTestDriver::new(&builder.build().unwrap()).unwrap();
+    let input = driver.input("in", Utf8, Utf8);
+    driver.pipe_at(&input, "a", "first", 1000).unwrap();
+    driver.pipe_at(&input, "a", "late", 100).unwrap();
+    assert_eq!(driver.dropped_records(), 1);
+}

@@ -78,8 +78,7 @@ where
             end_ms = end_ms.max(session.end_ms);
         }
         if end_ms < close_ms {
-            context.drop_record("its session is closed");
-            return Ok(());
+            return context.drop_late("its session is closed", record.timestamp, record.headers);
         }
         let mut written: Vec<Written<A>> = Vec::new();
         if (start_ms, end_ms) != (timestamp, timestamp) {

@@ -100,8 +100,7 @@ where
         self.observed_ms = self.observed_ms.max(record.timestamp);
         let close_ms = self.observed_ms - self.windows.grace_ms();
         if record.timestamp.saturating_add(difference_ms) < close_ms {
-            context.drop_record("its windows are closed");
-            return Ok(());
+            return context.drop_late("its windows are closed", record.timestamp, record.headers);
         }
         let early = record.timestamp < difference_ms;
         if self.emit == EmitStrategy::OnWindowClose && !early {
@@ -301,8 +300,7 @@ impl<F, K: 'static, A: 'static> SlidingAggregate<F, K, A> {
         F: Fn(&K, &V, &mut Option<A>),
     {
         if self.window(start_ms).end_ms < close_ms {
-            context.drop_record("its window is closed");
-            return Ok(());
+            return context.drop_late("its window is closed", record.timestamp, record.headers);
         }
         let timestamp = match before.value.as_ref() {
             None => record.timestamp,

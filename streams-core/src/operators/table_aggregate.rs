@@ -50,10 +50,7 @@ where
             Some(Updated::Written {
                 placement: Placement::Expired,
                 ..
-            }) => {
-                context.drop_record(EXPIRED);
-                Ok(())
-            }
+            }) => context.drop_late(EXPIRED, record.timestamp, record.headers),
             Some(Updated::Written {
                 new,
                 old,

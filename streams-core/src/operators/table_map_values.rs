@@ -68,8 +68,7 @@ impl<K: 'static, V: 'static> TableOperator<K, V> for Materialize<K, V> {
             return Ok(());
         }
         if placement == Some(Placement::Expired) {
-            context.drop_record(EXPIRED);
-            return Ok(());
+            return context.drop_late(EXPIRED, change.timestamp, change.headers);
         }
         let stored = old.unwrap_or_default();
         let old = match self.sends_old_values {

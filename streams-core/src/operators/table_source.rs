@@ -85,8 +85,7 @@ impl<K: 'static, V: 'static> StreamOperator<K, Option<V>> for StoredTable<K, V> 
                 return Ok(());
             }
             Some(Placement::Expired) => {
-                context.drop_record(EXPIRED);
-                return Ok(());
+                return context.drop_late(EXPIRED, record.timestamp, record.headers);
             }
             Some(_) if state.is_cached() => return Ok(()),
             Some(placement) => placement,

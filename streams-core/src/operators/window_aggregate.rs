@@ -104,7 +104,7 @@ where
             Ok(())
         });
         for _ in 0..late {
-            context.drop_record("its window is closed");
+            context.drop_late("its window is closed", record.timestamp, record.headers)?;
         }
         match self.emit {
             EmitStrategy::OnWindowUpdate => self.forward_updates(record, written, context)?,

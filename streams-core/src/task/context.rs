@@ -48,6 +48,8 @@ pub struct Context {
     pub(crate) handlers: ExceptionHandlers,
     /// Whether a copy of each source record's bytes is kept for handlers.
     pub(crate) keep_source: bool,
+    /// The source record that was last found to be late.
+    pub(crate) last_late: Option<Origin>,
     /// What is to be produced if the task fails.
     pub(crate) last_letters: Effects,
     /// How long a stream-stream join waits between two searches for records that found no match.

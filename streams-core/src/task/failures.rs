@@ -233,6 +233,38 @@ impl Context {
         Ok(())
     }
 
+    /// Counts a record that comes too late, and writes its source record to the topic of late records where there is one: once,
+    /// however many windows it is late for.
+    ///
+    /// # Errors
+    /// When that topic does not exist.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn drop_late(
+        &mut self,
+        reason: &'static str,
+        timestamp: i64,
+        headers: &Headers,
+    ) -> Result<()> {
+        self.drop_record(reason);
+        let Some(topic) = self.handlers.late_topic.clone() else {
+            return Ok(());
+        };
+        if self.last_late == Some(self.origin) {
+            return Ok(());
+        }
+        self.last_late = Some(self.origin);
+        let why = format!(
+            "{reason}: its time is {timestamp}, that of the stream {}",
+            self.stream_time_ms
+        );
+        let letter = {
+            let context = self.error_context("", headers, timestamp);
+            DeadLetter::of_late(&topic, &context, &why)
+        };
+        self.produce_dead_letters(vec![letter], true)
+    }
+
     /// Copies the bytes of a source record for handlers, into the allocations of the one before unless the record cache
     /// holds that.
     #[inline(never)]

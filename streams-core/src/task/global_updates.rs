@@ -86,6 +86,7 @@ impl GlobalUpdates {
             dropped_records: 0,
             keep_source: handlers.keep_source(),
             handlers,
+            last_late: None,
             last_letters: Effects::new(),
             outer_join_emit_interval_ms: 0,
         };

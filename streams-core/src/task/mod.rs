@@ -191,6 +191,7 @@ impl<R: FetchedRecord> Task<R> {
                 dropped_records: 0,
                 handlers: options.handlers.clone(),
                 keep_source: options.handlers.keep_source(),
+                last_late: None,
                 last_letters: Effects::new(),
                 outer_join_emit_interval_ms: crate::stores::duration_ms(
                     options.outer_join_emit_interval,
