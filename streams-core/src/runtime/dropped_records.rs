@@ -1,7 +1,8 @@
 //! What the log and the application hear of records that tasks dropped.
 
 use crate::runtime::broker::Broker;
-use crate::runtime::worker::{RunningTask, Worker};
+use crate::runtime::running_task::RunningTask;
+use crate::runtime::worker::Worker;
 use std::time::Duration;
 
 /// How often the log says how many records a task has dropped.

@@ -8,10 +8,7 @@ use crate::runtime::uncaught::{StreamThreadExceptionResponse, UncaughtExceptionH
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, Instant};
-
-/// How long one wait for a change is at most; a wait without bound is made of these.
-const WAIT_SLICE: Duration = Duration::from_secs(3600);
+use std::time::Duration;
 
 /// Called with the new and the old state, one change after the other, on a thread that changed it; it must not block.
 pub(crate) type StateListener = Arc<dyn Fn(State, State) + Send + Sync>;
@@ -21,7 +18,7 @@ pub(crate) struct Lifecycle {
     inner: Mutex<Inner>,
     stopping: AtomicBool,
     /// Notified when the application is to stop, and at every change.
-    stop: Condvar,
+    pub(super) stop: Condvar,
     listener: RwLock<Option<StateListener>>,
     uncaught: RwLock<Option<UncaughtExceptionHandler>>,
     dropped_records: AtomicU64,
@@ -29,17 +26,17 @@ pub(crate) struct Lifecycle {
     /// How many stream threads share what is shared out among them.
     thread_count: AtomicUsize,
     /// Whether members leave the group when they stop.
-    leaves_group: AtomicBool,
+    pub(super) leaves_group: AtomicBool,
     /// Whether threads were left alone that took too long to stop.
-    overdue: AtomicBool,
+    pub(super) overdue: AtomicBool,
 }
 
 pub(super) struct Inner {
-    state: State,
+    pub(super) state: State,
     pub(super) threads: StreamThreads,
     failure: Option<Error>,
     /// How long the user gives the application to stop, where that was said.
-    close_timeout: Option<Duration>,
+    pub(super) close_timeout: Option<Duration>,
     /// Starts stream threads, once the application is far enough.
     factory: Option<Arc<ThreadFactory>>,
     /// Changes the listener has not been told of, as (new, old).
@@ -211,63 +208,6 @@ impl Lifecycle {
     /// Who starts stream threads.
     pub(crate) fn factory(&self) -> Option<Arc<ThreadFactory>> {
         self.lock().factory.clone()
-    }
-
-    /// Says how the application is to stop: whether its members leave the group, and how long it may take.
-    pub(crate) fn set_close(&self, leaves_group: bool, timeout: Option<Duration>) {
-        self.leaves_group.store(leaves_group, Ordering::Release);
-        self.lock().close_timeout = timeout;
-    }
-
-    /// Whether members leave the group when they stop.
-    pub(crate) fn leaves_group(&self) -> bool {
-        self.leaves_group.load(Ordering::Acquire)
-    }
-
-    /// How long the user gives the application to stop, where that was said.
-    pub(crate) fn close_timeout(&self) -> Option<Duration> {
-        self.lock().close_timeout
-    }
-
-    /// Notes that threads took too long to stop.
-    pub(crate) fn set_overdue(&self) {
-        self.overdue.store(true, Ordering::Release);
-    }
-
-    /// Whether threads took too long to stop.
-    pub(crate) fn is_overdue(&self) -> bool {
-        self.overdue.load(Ordering::Acquire)
-    }
-
-    /// Waits until `done` says so of what the lock guards, at most for `timeout`; returns whether it did.
-    pub(super) fn wait_until(
-        &self,
-        timeout: Option<Duration>,
-        mut done: impl FnMut(&mut Inner) -> bool,
-    ) -> bool {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut inner = self.lock();
-        loop {
-            if done(&mut inner) {
-                return true;
-            }
-            let rest = match deadline {
-                None => Duration::MAX,
-                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
-            };
-            if rest.is_zero() {
-                return false;
-            }
-            let waited = self.stop.wait_timeout(inner, rest.min(WAIT_SLICE));
-            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
-    /// Waits until the application has stopped, at most for `timeout`; returns whether it has. One that was never started has.
-    pub(crate) fn wait_for_end(&self, timeout: Option<Duration>) -> bool {
-        self.wait_until(timeout, |inner| {
-            inner.state == State::Created || inner.state.has_stopped()
-        })
     }
 
     /// Counts records that operators or handlers dropped.

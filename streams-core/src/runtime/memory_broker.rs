@@ -6,7 +6,8 @@ use crate::record::{OwnedRecord, TopicPartition};
 use crate::runtime::broker::{
     Broker, CommittedOffset, ConsumerOptions, GroupEvent, NewTopic, ProduceRecord,
 };
-use crate::runtime::memory_clients::{MemoryConsumer, MemoryProducer, MemoryReader};
+use crate::runtime::memory_clients::{MemoryConsumer, MemoryReader};
+use crate::runtime::memory_producer::MemoryProducer;
 use crate::runtime::memory_transactions::{Entry, Transactions};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};

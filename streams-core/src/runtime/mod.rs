@@ -15,6 +15,7 @@
 )]
 
 pub mod broker;
+mod log_producer;
 
 #[cfg(feature = "kafka")]
 mod app;
@@ -38,6 +39,7 @@ mod open_task;
 mod planted;
 mod processing;
 mod rebalance;
+mod running_task;
 mod send_tags;
 mod thread_end;
 mod thread_producer;
@@ -59,6 +61,7 @@ mod standby;
 mod task_layout;
 
 mod clock;
+mod closing;
 mod lifecycle;
 mod memory_split;
 mod notices;
@@ -74,6 +77,8 @@ pub(crate) mod simulated;
 mod memory_broker;
 #[cfg(test)]
 mod memory_clients;
+#[cfg(test)]
+mod memory_producer;
 #[cfg(test)]
 mod memory_transactions;
 #[cfg(test)]

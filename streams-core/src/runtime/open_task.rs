@@ -8,7 +8,8 @@ use crate::runtime::broker::{
 use crate::runtime::internal_topics::changelog_topic;
 use crate::runtime::rebalance::list;
 use crate::runtime::restore_request::{OpenStores, RestoreRequest};
-use crate::runtime::worker::{Changelog, RunningTask, TaskInput, Worker};
+use crate::runtime::running_task::{Changelog, RunningTask, TaskInput};
+use crate::runtime::worker::Worker;
 use crate::task::{Task, TaskId};
 use crate::topology::{OffsetReset, TopicName};
 use std::collections::{BTreeMap, BTreeSet};

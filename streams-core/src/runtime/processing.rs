@@ -2,7 +2,8 @@
 
 use crate::error::Result;
 use crate::runtime::broker::{Broker, GroupConsumer};
-use crate::runtime::worker::{Worker, send_effects};
+use crate::runtime::running_task::send_effects;
+use crate::runtime::worker::Worker;
 use std::sync::Arc;
 use std::time::Duration;
 

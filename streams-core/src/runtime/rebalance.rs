@@ -4,7 +4,8 @@ use crate::error::{Error, Result};
 use crate::record::TopicPartition;
 use crate::runtime::broker::{Broker, GroupConsumer, GroupEvent, Input, StartOffset};
 use crate::runtime::open_task::PendingTask;
-use crate::runtime::worker::{RunningTask, Worker, join_group};
+use crate::runtime::running_task::RunningTask;
+use crate::runtime::worker::{Worker, join_group};
 use crate::task::TaskId;
 use std::collections::BTreeSet;
 

@@ -2,7 +2,8 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::broker::{Broker, GroupConsumer};
-use crate::runtime::worker::{Worker, send_effects};
+use crate::runtime::running_task::send_effects;
+use crate::runtime::worker::Worker;
 use crate::task::TaskId;
 use std::collections::BTreeSet;
 use std::time::Duration;

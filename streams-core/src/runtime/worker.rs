@@ -5,7 +5,6 @@
 //! rebalances are in `rebalance`, commits in `commit`, its end in `thread_end`.
 
 use crate::error::{Error, Result, panic_text};
-use crate::record::TopicPartition;
 use crate::runtime::assignment::TaskTable;
 use crate::runtime::broker::{Broker, ConsumerOptions, GroupConsumer, InputSlot};
 use crate::runtime::clock::Clock;
@@ -18,13 +17,13 @@ use crate::runtime::notices::Notices;
 use crate::runtime::open_task::PendingTask;
 use crate::runtime::restore_pool::RestorePool;
 use crate::runtime::restore_request::RestoreOutcome;
-use crate::runtime::send_tags::{TaskNumbers, tag};
+use crate::runtime::running_task::RunningTask;
+use crate::runtime::send_tags::TaskNumbers;
 use crate::runtime::settings::RuntimeSettings;
-use crate::runtime::state_directory::TaskDirectory;
 use crate::runtime::stream_threads::thread_name;
 use crate::runtime::thread_producer::ThreadProducer;
 use crate::runtime::topic_metadata::CachedTopicMetadata;
-use crate::task::{GlobalStores, Task, TaskId, TaskOptions};
+use crate::task::{GlobalStores, TaskId, TaskOptions};
 use crate::topology::Topology;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -114,50 +113,6 @@ pub(crate) struct Worker<B: Broker> {
     removed: Arc<AtomicBool>,
     /// The tasks the application was last told of.
     told_tasks: Vec<TaskId>,
-}
-
-/// A task that is processed.
-pub(crate) struct RunningTask<R: crate::record::FetchedRecord> {
-    pub(crate) task: Task<R>,
-    pub(crate) id: TaskId,
-    /// What tells it from others in the tags of what it sends.
-    pub(crate) number: u16,
-    /// By input number of the task.
-    pub(crate) inputs: Vec<TaskInput>,
-    /// By store number: the changelog and the next offset this task may take its state to reflect.
-    pub(crate) changelogs: Vec<Changelog>,
-    pub(crate) directory: TaskDirectory,
-    /// How many of its dropped records the application has counted.
-    pub(crate) dropped_counted: u64,
-    /// How many of them the log has told of.
-    pub(crate) dropped_logged: u64,
-}
-
-/// One input of a running task.
-pub(crate) struct TaskInput {
-    /// `None` when the topic has fewer partitions than its sub-topology has tasks.
-    pub(crate) partition: Option<TopicPartition>,
-    pub(crate) slot: InputSlot,
-    /// Where reading began.
-    pub(crate) start: i64,
-    /// What was committed last.
-    pub(crate) committed: Option<i64>,
-    /// What was committed with it before this worker had the task.
-    pub(crate) metadata: String,
-    /// Whether a record of it has been delivered.
-    pub(crate) seen: bool,
-    pub(crate) paused: bool,
-    pub(crate) purged: bool,
-}
-
-/// Where the changes of one store go.
-pub(crate) enum Changelog {
-    /// Nowhere: logging is off.
-    None,
-    /// To a topic of their own; the position last committed with the store.
-    Topic(TopicPartition, Option<i64>),
-    /// They come from this input, whose topic serves as changelog.
-    Input(usize),
 }
 
 impl<B: Broker> Worker<B> {
@@ -390,26 +345,4 @@ pub(crate) fn join_group<B: Broker>(
     })?;
     consumer.subscribe(&[context.tasks.topic()])?;
     Ok(consumer)
-}
-
-/// Sends what a task asks for.
-pub(crate) fn send_effects<B: Broker>(
-    producer: &mut ThreadProducer<B>,
-    running: &mut RunningTask<B::Record>,
-) -> Result<()> {
-    let effects = running.task.effects();
-    if effects.is_empty() {
-        return Ok(());
-    }
-    let (id, number) = (running.id, running.number);
-    let mut records = effects
-        .records_with_origins()
-        .map(|(record, origin)| (record, tag(number, origin)));
-    let sent = producer
-        .send(id, &mut records)
-        .map_err(|error| error.context(format!("task {id}")));
-    drop(records);
-    // Also after an error: what is done again is made again.
-    effects.clear();
-    sent
 }

@@ -1,5 +1,6 @@
 //! What becomes of what cannot be read, processed or written: the task's handlers are asked, and their dead letters produced.
 
+use super::Task;
 use super::context::Context;
 use super::effects::Effects;
 use super::stores::{Origin, SourceRecord};
@@ -277,6 +278,30 @@ impl Context {
                 self.io.source = Some(Arc::new(source));
             }
         }
+    }
+}
+
+impl<R: FetchedRecord> Task<R> {
+    /// Asks what to do about a record of this task that was not written; to stop makes the task unusable.
+    ///
+    /// # Errors
+    /// When the handler failed itself.
+    pub(crate) fn production_failed(
+        &mut self,
+        error: &Error,
+        node: &str,
+        source: (Origin, Option<&OwnedRecord>),
+        record: &UnsentRecord<'_>,
+    ) -> Result<ProductionResult> {
+        let result = self
+            .context
+            .production_failed(error, node, source, record)?;
+        let retries = result == ProductionResult::Retry && error.is_retriable();
+        if result != ProductionResult::Resume && !retries {
+            self.context.io.effects = std::mem::take(&mut self.context.last_letters);
+            self.failed = true;
+        }
+        Ok(result)
     }
 }
 

@@ -22,9 +22,9 @@ pub(crate) use context::TopicMetadata;
 pub(crate) use globals::GlobalStores;
 
 use crate::error::{Error, Result};
-use crate::exception_handlers::{ExceptionHandlers, ProductionResult, UnsentRecord};
+use crate::exception_handlers::ExceptionHandlers;
 use crate::operators::{Flush, Punctuate};
-use crate::record::{FetchedRecord, OwnedRecord};
+use crate::record::FetchedRecord;
 use crate::runtime::broker::CommittedOffset;
 use crate::topology::store::{StateArguments, window_order};
 use crate::topology::{NodeKind, Scope, SubTopology, Topology};
@@ -283,28 +283,6 @@ impl<R: FetchedRecord> Task<R> {
     /// Whether it can no longer be used after an error.
     pub(crate) fn has_failed(&self) -> bool {
         self.failed
-    }
-
-    /// Asks what to do about a record of this task that was not written; to stop makes the task unusable.
-    ///
-    /// # Errors
-    /// When the handler failed itself.
-    pub(crate) fn production_failed(
-        &mut self,
-        error: &Error,
-        node: &str,
-        source: (Origin, Option<&OwnedRecord>),
-        record: &UnsentRecord<'_>,
-    ) -> Result<ProductionResult> {
-        let result = self
-            .context
-            .production_failed(error, node, source, record)?;
-        let retries = result == ProductionResult::Retry && error.is_retriable();
-        if result != ProductionResult::Resume && !retries {
-            self.context.io.effects = std::mem::take(&mut self.context.last_letters);
-            self.failed = true;
-        }
-        Ok(result)
     }
 
     /// Whether there is anything to commit.
