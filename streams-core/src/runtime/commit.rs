@@ -261,7 +261,15 @@ impl<B: Broker> Worker<B> {
             self.commit_stores(*index, &of_task)?;
             self.retrying.remove(&self.tasks[*index].id);
         }
-        self.producer.forget_failures();
+        // Others of this thread may commit before those that start over are opened again.
+        let has = |id: &TaskId| {
+            self.tasks.iter().any(|running| running.id == *id)
+                || self.pending.iter().any(|pending| pending.id == *id)
+        };
+        self.retrying.retain(|id, _| has(id));
+        if self.retrying.is_empty() {
+            self.producer.forget_failures();
+        }
         Ok(Committed::Done)
     }
 

@@ -14,6 +14,7 @@ use crate::runtime::rebalance::list;
 use crate::runtime::send_tags::{LeftOut, sent};
 use crate::runtime::worker::Worker;
 use crate::task::TaskId;
+use crate::task::effects::Effects;
 use crate::task::stores::Origin;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -36,6 +37,27 @@ impl<B: Broker> Worker<B> {
             return Ok(());
         }
         let mut sources = Sources::<B>::default();
+        // Whether a record that a broker refuses now was alone in its batch.
+        let alone = self.producer.is_one_by_one();
+        let decided = self.handle_failures(alone, &mut sources);
+        if alone || !self.producer.is_one_by_one() {
+            return decided;
+        }
+        // Those still under way are not alone either.
+        while let Err(error) = self.producer.flush(self.context.settings.task_timeout) {
+            if !self.producer.has_failures() {
+                return Err(error);
+            }
+            // The first error is the one to go by, but for one after which nothing goes on.
+            let handled = self.handle_failures(false, &mut sources);
+            if self.restarts.is_empty() && !self.producer.has_failed() {
+                return handled;
+            }
+        }
+        decided
+    }
+
+    fn handle_failures(&mut self, alone: bool, sources: &mut Sources<B>) -> Result<()> {
         let mut first = Ok(());
         for failed in self.producer.take_failures() {
             match failed.error.kind() {
@@ -44,6 +66,7 @@ impl<B: Broker> Worker<B> {
                     if kind == ErrorKind::Fenced && self.producer.is_transactional() {
                         self.producer.fail();
                     }
+                    self.restarts.clear();
                     return Err(failed.error);
                 }
             }
@@ -56,7 +79,12 @@ impl<B: Broker> Worker<B> {
             if self.restarts.contains(&self.tasks[index].id) || self.producer.has_failed() {
                 continue;
             }
-            let decided = self.decide_failed_send(index, failed, &mut sources);
+            let decided = self.decide_failed_send(index, failed, alone, sources);
+            if self.tasks[index].task.has_failed() {
+                // To stop goes before starting over.
+                self.restarts.clear();
+                return decided;
+            }
             if first.is_ok() {
                 first = decided;
             }
@@ -67,13 +95,15 @@ impl<B: Broker> Worker<B> {
     fn decide_failed_send(
         &mut self,
         index: usize,
-        failed: FailedSend,
+        mut failed: FailedSend,
+        alone: bool,
         sources: &mut Sources<B>,
     ) -> Result<()> {
         let id = self.tasks[index].id;
-        let error = failed.error.context(format_args!("task {id}"));
+        let error = std::mem::replace(&mut failed.error, Error::fatal(""));
+        let error = error.context(format_args!("task {id}"));
         let is_data = error.kind() == ErrorKind::Data;
-        if is_data && !failed.is_local && !self.producer.is_one_by_one() {
+        if is_data && !failed.is_local && !alone {
             tracing::warn!(
                 thread = %self.name, task = %id, %error,
                 "a batch was refused; its records are sent one by one to find out which of them it was"
@@ -82,6 +112,9 @@ impl<B: Broker> Worker<B> {
             return self.start_over_with(id, error);
         }
         let sent = sent(failed.tag);
+        if sent.is_dead_letter {
+            return self.give_up_dead_letter(index, failed, error);
+        }
         let place = sent.input.and_then(|input| {
             let partition = self.tasks[index].inputs.get(input)?.partition.clone()?;
             Some((partition, sent.offset?))
@@ -142,8 +175,37 @@ impl<B: Broker> Worker<B> {
         }
     }
 
+    /// Nobody is asked about a dead letter: its own dead letter could not be written either. One that will never be taken is
+    /// lost, which the log says; another is tried again.
+    fn give_up_dead_letter(
+        &mut self,
+        index: usize,
+        failed: FailedSend,
+        error: Error,
+    ) -> Result<()> {
+        let task = self.tasks[index].id;
+        if error.is_retriable() {
+            return self.start_over_with(task, error);
+        }
+        tracing::error!(thread = %self.name, %task, topic = failed.topic, %error, "a dead letter is lost");
+        if failed.is_local || !self.producer.is_transactional() {
+            return Ok(());
+        }
+        self.producer.leave_out(LeftOut {
+            task,
+            topic: failed.topic,
+            partition: failed.partition,
+            key: failed.record.key,
+            value: failed.record.value,
+            dead_letters: Effects::new(),
+        });
+        self.start_over_with(task, error)
+    }
+
     /// Has a task start over at the end of this turn; in a transaction it takes all others along.
     pub(crate) fn start_over_with(&mut self, id: TaskId, error: Error) -> Result<()> {
+        let now = self.context.clock.elapsed();
+        self.retrying.entry(id).or_insert(now);
         if self.producer.is_transactional() {
             self.producer.fail();
         } else {

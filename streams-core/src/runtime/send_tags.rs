@@ -2,7 +2,7 @@
 //! record's input and offset. It is all that is kept of millions of records under way.
 
 use crate::task::TaskId;
-use crate::task::effects::Effects;
+use crate::task::effects::{Effects, ProduceRecord};
 use crate::task::stores::Origin;
 
 const TASK_BITS: u32 = 12;
@@ -14,6 +14,8 @@ const INPUT_MASK: u64 = (1 << INPUT_BITS) - 1;
 const NO_INPUT: u64 = INPUT_MASK;
 /// No offset, or one beyond those that can be told apart: 17 trillion.
 const NO_OFFSET: u64 = OFFSET_MASK;
+/// In place of the offset of a dead letter.
+const DEAD_LETTER: u64 = OFFSET_MASK - 1;
 
 /// What a record came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,13 +26,19 @@ pub(crate) struct Sent {
     pub(crate) input: Option<usize>,
     /// The offset of the source record.
     pub(crate) offset: Option<i64>,
+    /// Whether it is a dead letter.
+    pub(crate) is_dead_letter: bool,
 }
 
 /// The tag of a record that task number `task` made of the record at `origin`.
 #[inline]
 pub(crate) fn tag(task: u16, origin: Origin) -> u64 {
     let input = origin.input.map_or(NO_INPUT, u64::from).min(NO_INPUT);
-    let offset = u64::try_from(origin.offset).map_or(NO_OFFSET, |offset| offset.min(NO_OFFSET));
+    let offset = match u64::try_from(origin.offset) {
+        Ok(offset) if offset < DEAD_LETTER => offset,
+        _ if origin == Origin::DEAD_LETTER => DEAD_LETTER,
+        _ => NO_OFFSET,
+    };
     (u64::from(task) << (INPUT_BITS + OFFSET_BITS)) | (input << OFFSET_BITS) | offset
 }
 
@@ -38,11 +46,12 @@ pub(crate) fn tag(task: u16, origin: Origin) -> u64 {
 pub(crate) fn sent(tag: u64) -> Sent {
     let input = (tag >> OFFSET_BITS) & INPUT_MASK;
     let offset = tag & OFFSET_MASK;
-    let is_known = input != NO_INPUT && offset != NO_OFFSET;
+    let is_known = input != NO_INPUT && offset < DEAD_LETTER;
     Sent {
         task: (tag >> (INPUT_BITS + OFFSET_BITS)) as u16,
         input: is_known.then_some(input as usize),
         offset: is_known.then_some(offset as i64),
+        is_dead_letter: offset == DEAD_LETTER,
     }
 }
 
@@ -74,6 +83,17 @@ pub(crate) struct LeftOut {
     pub(crate) dead_letters: Effects,
 }
 
+impl LeftOut {
+    /// Whether that is the record.
+    pub(crate) fn is(&self, task: TaskId, record: &ProduceRecord<'_>) -> bool {
+        self.task == task
+            && *self.topic == **record.topic
+            && self.partition == record.partition
+            && self.key.as_deref() == record.key
+            && self.value.as_deref() == record.value
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +110,7 @@ mod tests {
                 task,
                 input: Some(input as usize),
                 offset: Some(offset),
+                is_dead_letter: false,
             };
             assert_eq!(sent(tag(task, origin)), expected);
         }
@@ -106,6 +127,13 @@ mod tests {
             let sent = sent(tag(9, origin));
             assert_eq!((sent.task, sent.input, sent.offset), (9, None, None));
         }
+    }
+
+    #[test]
+    fn dead_letters_are_told_apart() {
+        let sent = sent(tag(9, Origin::DEAD_LETTER));
+        assert!(sent.is_dead_letter);
+        assert_eq!((sent.task, sent.input, sent.offset), (9, None, None));
     }
 
     #[test]

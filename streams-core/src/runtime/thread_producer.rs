@@ -7,7 +7,7 @@ use crate::record::TopicPartition;
 use crate::runtime::broker::{
     Broker, CommittedOffset, FailedSend, GroupConsumer, LogProducer, ProduceRecord,
 };
-use crate::runtime::send_tags::LeftOut;
+use crate::runtime::send_tags::{self, LeftOut, sent};
 use crate::task::TaskId;
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,17 +155,15 @@ impl<B: Broker> ThreadProducer<B> {
         records: &mut dyn Iterator<Item = (ProduceRecord<'_>, u64)>,
     ) -> Result<()> {
         for (record, tag) in records {
-            let left_out = self.left_out.iter().find(|left_out| {
-                left_out.task == task
-                    && *left_out.topic == **record.topic
-                    && left_out.partition == record.partition
-                    && left_out.key.as_deref() == record.key
-                    && left_out.value.as_deref() == record.value
-            });
+            let left_out = self.left_out.iter().find(|other| other.is(task, &record));
             if let Some(left_out) = left_out {
-                let letters = left_out.dead_letters.records();
-                self.producer
-                    .send_tagged(&mut letters.map(|letter| (letter, tag)))?;
+                let letters = left_out.dead_letters.records_with_origins();
+                let letters =
+                    letters.filter(|(letter, _)| !self.left_out.iter().any(|o| o.is(task, letter)));
+                let number = sent(tag).task;
+                self.producer.send_tagged(
+                    &mut letters.map(|(letter, origin)| (letter, send_tags::tag(number, origin))),
+                )?;
                 continue;
             }
             self.producer

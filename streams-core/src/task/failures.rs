@@ -222,6 +222,7 @@ impl Context {
                 true => &mut self.io.effects,
                 false => &mut self.last_letters,
             };
+            let at_hand = std::mem::replace(&mut effects.origin, Origin::DEAD_LETTER);
             effects.push(
                 &letter.topic.into(),
                 partition,
@@ -230,6 +231,7 @@ impl Context {
                 letter.value.as_deref(),
                 &letter.headers,
             );
+            effects.origin = at_hand;
         }
         Ok(())
     }

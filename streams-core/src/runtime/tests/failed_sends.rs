@@ -176,6 +176,29 @@ fn a_transaction_is_done_again_without_what_a_broker_refused_and_state_is_as_if_
 }
 
 #[test]
+fn a_dead_letter_that_is_refused_itself_is_lost_and_asks_nobody() {
+    for (guarantee, is_local) in [
+        (AT_LEAST_ONCE, true),
+        (EXACTLY_ONCE, true),
+        (EXACTLY_ONCE, false),
+    ] {
+        let (broker, dir) = (cluster(2), tempfile::tempdir().unwrap());
+        let handler = Answers::new(ProductionResult::Resume);
+        broker.refuse_sends((OUT, b"second"), ErrorKind::Data, is_local, usize::MAX);
+        broker.refuse_sends((DEAD, b"second"), ErrorKind::Data, is_local, usize::MAX);
+        let instance = start_topology(copy(), &broker, dir.path(), &[guarantee], Some(&handler));
+        for value in ["first", "second", "third"] {
+            broker.produce(IN, 1, "a", value);
+        }
+        wait_until("the commit", || broker.committed(IN, 1) == Some(3));
+        instance.close();
+        assert_eq!(handler.asked().len(), 1);
+        assert_eq!(texts(&broker, OUT), ["first", "third"]);
+        assert!(broker.records(DEAD).is_empty());
+    }
+}
+
+#[test]
 fn what_may_pass_is_tried_again_by_default() {
     for guarantee in [AT_LEAST_ONCE, EXACTLY_ONCE] {
         let (broker, dir) = (cluster(2), tempfile::tempdir().unwrap());

@@ -20,6 +20,15 @@ pub(crate) struct Origin {
     pub(crate) timestamp: i64,
 }
 
+impl Origin {
+    /// What a dead letter comes from, in the eyes of who sends it: nobody is asked about one that cannot be written.
+    pub(crate) const DEAD_LETTER: Origin = Origin {
+        input: None,
+        offset: -2,
+        timestamp: -1,
+    };
+}
+
 pub(crate) struct Entry<V> {
     pub(crate) key: Box<[u8]>,
     pub(crate) value: Rc<Option<V>>,
