@@ -88,7 +88,8 @@ impl LeftOut {
     pub(crate) fn is(&self, task: TaskId, record: &ProduceRecord<'_>) -> bool {
         self.task == task
             && *self.topic == **record.topic
-            && self.partition == record.partition
+            // Where the producer chooses the partition, it may choose another one this time.
+            && (self.partition == record.partition || record.partition == Effects::ANY_PARTITION)
             && self.key.as_deref() == record.key
             && self.value.as_deref() == record.value
     }

@@ -29,6 +29,8 @@ pub(crate) struct ThreadProducer<B: Broker> {
     one_by_one: bool,
     /// What is not sent again until the next commit.
     left_out: Vec<LeftOut>,
+    /// Whether a broker has refused records of this transaction: librdkafka then misses their sequence numbers in the next one.
+    is_spoilt: bool,
 }
 
 /// Who a member of the group is.
@@ -68,6 +70,7 @@ impl<B: Broker> ThreadProducer<B> {
             stage,
             one_by_one: false,
             left_out: Vec::new(),
+            is_spoilt: false,
         })
     }
 
@@ -178,6 +181,7 @@ impl<B: Broker> ThreadProducer<B> {
     /// Writes each record before the next is sent, until the next commit: then one that the brokers refuse takes no others along.
     pub(crate) fn send_one_by_one(&mut self) {
         self.one_by_one = true;
+        self.is_spoilt = self.is_transactional();
     }
 
     /// Whether each record is written before the next is sent.
@@ -188,6 +192,7 @@ impl<B: Broker> ThreadProducer<B> {
     /// Does not send this record again until the next commit.
     pub(crate) fn leave_out(&mut self, record: LeftOut) {
         self.left_out.push(record);
+        self.is_spoilt = self.is_transactional();
     }
 
     /// Everything is committed: whatever was done because of records that failed is over.
@@ -272,6 +277,7 @@ impl<B: Broker> ThreadProducer<B> {
             return Ok(());
         }
         match self.producer.abort_transaction() {
+            Ok(()) if self.is_spoilt => self.replace()?,
             Ok(()) => self.stage = Stage::Idle,
             Err(error) => {
                 tracing::warn!(id = self.id(), %error, "a transaction is left to the brokers to end; going on with a new producer");
@@ -285,6 +291,7 @@ impl<B: Broker> ThreadProducer<B> {
         let id = self.transactional_id.as_deref();
         self.producer = self.broker.producer(&self.client_id, id)?;
         self.stage = Stage::New(None);
+        self.is_spoilt = false;
         Ok(())
     }
 
