@@ -123,6 +123,8 @@ fn a_planted_dependency_is_found() {
             "streams-core",
             "weather",
             "streams-conformance",
+            "streams-fuzz",
+            "streams-simulation",
             "streams-tests",
         ];
         let packages = names.map(|name| {

@@ -104,7 +104,7 @@ impl World {
             .group_by_key()
             .count_with(Materialized::named("counts"))
             .to_stream()
-            .to(&self.topic("out"), Produced::new());
+            .to(self.topic("out"), Produced::new());
         builder.build().expect("a topology")
     }
 
@@ -114,7 +114,7 @@ impl World {
         builder
             .stream::<Option<String>, String>(&self.topic("in"), Consumed::new())
             .map_values(|value: &String| value.repeat(10))
-            .to(&self.topic("out"), Produced::new());
+            .to(self.topic("out"), Produced::new());
         builder.build().expect("a topology")
     }
 
@@ -351,12 +351,12 @@ fn one_instance_stops_all() {
     assert_eq!(told.count(), 1, "{errors:?}");
 }
 
+/// The kind of error, the length of the record's value and that of its source record's.
+type Asked = (ErrorKind, usize, Option<usize>);
+
 /// Answers always the same, and remembers about what it was asked.
 #[derive(Clone, Debug)]
-struct Answers(
-    ProductionResult,
-    Arc<Mutex<Vec<(ErrorKind, usize, Option<usize>)>>>,
-);
+struct Answers(ProductionResult, Arc<Mutex<Vec<Asked>>>);
 
 impl ProductionExceptionHandler for Answers {
     fn handle_error(
