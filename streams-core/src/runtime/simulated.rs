@@ -11,6 +11,7 @@ pub(crate) use crate::runtime::notices::Notices;
 pub(crate) use crate::runtime::partition_plan::{PartitionPlan, external_topics};
 pub(crate) use crate::runtime::restore::{RestoreContext, Restorer};
 pub(crate) use crate::runtime::restore_pool::{Next, RestorePool, RestoreWorker};
+pub(crate) use crate::runtime::restoring_store::RestoringStore;
 pub(crate) use crate::runtime::settings::RuntimeSettings;
 pub(crate) use crate::runtime::standby::{StandbyContext, StandbyTasks};
 pub(crate) use crate::runtime::state_directory::StateDirectory;

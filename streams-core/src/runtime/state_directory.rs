@@ -27,7 +27,7 @@ pub(crate) struct StateDirectory {
     root: Option<LockedDirectory>,
     /// Where tasks are on a simulated disk.
     #[cfg(feature = "simulation")]
-    simulated: Option<PathBuf>,
+    simulated: Option<(PathBuf, streams_state::SimulatedDisk)>,
     process_id: Uuid,
     tasks: Mutex<TaskUse>,
 }
@@ -70,10 +70,14 @@ impl StateDirectory {
 
     /// The directory of a simulated process, of which there is only the name.
     #[cfg(feature = "simulation")]
-    pub(crate) fn simulated(path: PathBuf, process_id: Uuid) -> Arc<Self> {
+    pub(crate) fn simulated(
+        path: PathBuf,
+        disk: &streams_state::SimulatedDisk,
+        process_id: Uuid,
+    ) -> Arc<Self> {
         Arc::new(StateDirectory {
             root: None,
-            simulated: Some(path),
+            simulated: Some((path, disk.clone())),
             process_id,
             tasks: Mutex::default(),
         })
@@ -142,7 +146,7 @@ impl StateDirectory {
             directory.path = Some(path);
         }
         #[cfg(feature = "simulation")]
-        if let Some(root) = &self.simulated {
+        if let Some((root, _)) = &self.simulated {
             directory.path = Some(root.join(id.to_string()));
         }
         Ok(Some(directory))
@@ -150,6 +154,15 @@ impl StateDirectory {
 
     /// The tasks that have a folder nobody uses at the moment; none when the directory cannot be read.
     pub(crate) fn kept_tasks(&self) -> BTreeSet<TaskId> {
+        #[cfg(feature = "simulation")]
+        if let Some((_, disk)) = &self.simulated {
+            let tasks = lock(&self.tasks);
+            let directories = disk.directories().into_iter();
+            return directories
+                .filter_map(|directory| parse_task_id(directory.file_name()?.to_str()?))
+                .filter(|task| !tasks.in_use.contains(task))
+                .collect();
+        }
         let Some(entries) = self.root.as_ref().and_then(|r| fs::read_dir(&r.path).ok()) else {
             return BTreeSet::new();
         };

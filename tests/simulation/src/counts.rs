@@ -23,7 +23,7 @@ pub(crate) fn counts_of_words(
         .to("out", Produced::new());
     let mut expected = BTreeMap::new();
     let mut input = Vec::new();
-    for number in 0..random.between(1, 150) {
+    for number in 0..random.between(1, 300) {
         let word = *random.pick(&WORDS);
         *expected.entry(word.to_owned()).or_insert(0) += 1;
         input.push(SimulatedRecord {

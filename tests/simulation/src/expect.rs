@@ -13,7 +13,8 @@ pub(crate) enum Strictness {
     Every,
     /// Once and in order, but results may be left out when a later one for the same key replaces them.
     Latest,
-    /// Nothing is lost; anything may come twice.
+    /// Nothing is lost: there is a result for each record, if not the right one. Without transactions nobody keeps a zombie from
+    /// writing what it believes a count to be over what its successor has counted, in Kafka Streams either.
     AtLeastOnce,
 }
 
@@ -53,7 +54,7 @@ pub(crate) fn check_counts(
         let is_right = match strictness {
             Strictness::Every => counts.iter().copied().eq(1..=*total),
             Strictness::Latest => counts.windows(2).all(|pair| pair[0] < pair[1]) && last == *total,
-            Strictness::AtLeastOnce => counts.iter().max().is_some_and(|most| most >= total),
+            Strictness::AtLeastOnce => counts.len() as i64 >= *total,
         };
         if !is_right {
             return Err(format!(
@@ -79,11 +80,12 @@ mod tests {
         use Strictness::{AtLeastOnce, Every, Latest};
         for (counts, every, latest, at_least_once) in [
             (&[1, 2, 3][..], true, true, true),
-            (&[1, 3], false, true, true),
+            (&[1, 3], false, true, false),
             (&[1, 2, 2, 3], false, false, true),
             (&[1, 2, 3, 4], false, false, true),
             (&[1, 2], false, false, false),
-            (&[3, 1], false, false, true),
+            (&[2, 1, 1], false, false, true),
+            (&[3, 1], false, false, false),
             (&[], false, false, false),
         ] {
             assert_eq!(check(counts, Every), every, "{counts:?}");

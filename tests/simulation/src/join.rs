@@ -26,7 +26,7 @@ pub(crate) fn stream_with_table(
     let mut rows: BTreeMap<&str, String> = BTreeMap::new();
     let mut expected: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut input = Vec::new();
-    for number in 0..random.between(1, 150) {
+    for number in 0..random.between(1, 300) {
         let index = random.below(KEYS.len() as u64) as usize;
         let key = KEYS[index];
         let (topic, value) = if random.below(3) == 0 {

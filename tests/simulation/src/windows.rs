@@ -33,7 +33,7 @@ pub(crate) fn counts_in_windows(
     let mut expected = BTreeMap::new();
     let mut input = Vec::new();
     let mut time = 10_000_i64;
-    for _ in 0..random.between(1, 150) {
+    for _ in 0..random.between(1, 300) {
         time += random.below(40) as i64;
         let timestamp = time - random.below(250) as i64;
         let index = random.below(KEYS.len() as u64) as usize;

@@ -196,6 +196,38 @@ impl Cluster {
         Ok(read)
     }
 
+    /// The records below an offset that are committed: none of a transaction that is open or was aborted.
+    pub(super) fn committed_records(
+        &self,
+        partition: &TopicPartition,
+        before: i64,
+    ) -> Vec<OwnedRecord> {
+        let Ok(log) = self.log(partition) else {
+            return Vec::new();
+        };
+        let open: BTreeMap<i64, i64> = log
+            .producers
+            .list()
+            .into_iter()
+            .filter_map(|(producer, state)| Some((producer, state.transaction_first_offset?)))
+            .collect();
+        let is_open = |batch: &RecordBatch| {
+            let first = open.get(&batch.producer_id);
+            batch.is_transactional() && first.is_some_and(|first| batch.base_offset >= *first)
+        };
+        let mut committed = Vec::new();
+        for batch in log.batches_from(0) {
+            if batch.is_control() || log.producers.is_aborted(batch) || is_open(batch) {
+                continue;
+            }
+            let opened = records::open(batch).expect("batches are not compressed");
+            let records = records::walk(batch, &opened).expect("batches are well formed");
+            let below = records.iter().filter(|record| record.offset < before);
+            committed.extend(below.map(owned));
+        }
+        committed
+    }
+
     pub(super) fn delete_before(&mut self, partition: &TopicPartition, offset: i64) -> Result<()> {
         let (log, _) = self
             .core

@@ -126,7 +126,7 @@ impl World {
         let broker = Arc::new(SimulatedBroker { process });
         let clock: Arc<dyn Clock> = Arc::new(SimulatedClock);
         let root = PathBuf::from(&*application_id);
-        let directory = StateDirectory::simulated(root, process_id);
+        let directory = StateDirectory::simulated(root, &disk, process_id);
         let resources = StoreResources::simulated(&disk);
         let (plan, tasks) = self.plan(&settings)?;
         let task_options = TaskOptions {
@@ -249,6 +249,7 @@ impl World {
             instances[dead.instance].disk.clone()
         };
         disk.crash(|unflushed| self.between(0, unflushed as u64) as usize);
+        self.check_stores(&disk);
         if self.chance(self.faults.lost_disk) {
             self.note(process, || "its disk is lost".to_owned());
             let empty = Instance::new(self, dead.instance);

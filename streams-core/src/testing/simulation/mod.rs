@@ -46,6 +46,7 @@ mod producer;
 mod random;
 mod run;
 mod scheduler;
+mod stores;
 
 mod world;
 

@@ -1,7 +1,8 @@
 //! Writing: an idempotent producer, and its transactions.
 
-use super::cluster::{NewRecord, batch};
+use super::cluster::{Cluster, NewRecord, batch};
 use super::consumer::list;
+use super::scheduler::Event;
 use super::world::{ProcessId, world};
 use crate::embedded::core::transactions::ProducerIdentity;
 use crate::error::{Error, ErrorKind, Result};
@@ -208,9 +209,21 @@ impl LogProducer for SimulatedProducer {
         }
         // Nobody but a successor finds out whether a commit without an answer was done.
         let is_lost = world.is_out() || world.chance(world.faults.lost_answer);
-        if is_lost && (world.is_out() || world.between(0, 1) == 0) {
-            world.note(process, || "the commit is lost".to_owned());
+        let fate = world.between(0, 2);
+        if is_lost && (world.is_out() || fate > 0) {
             self.is_unknown = true;
+            if fate == 1 {
+                world.note(process, || "the commit is late".to_owned());
+                let (id, producer) = (self.transactional_id()?, self.identity()?);
+                let arrive = move |cluster: &mut Cluster, now_ms| {
+                    // Whoever has the id by now keeps it out.
+                    let _ = cluster.end_transaction(&id, producer, true, now_ms);
+                };
+                let us = world.between(1_000, 5_000_000);
+                world.schedule(us, Event::Arrive(Box::new(arrive)));
+            } else {
+                world.note(process, || "the commit is lost".to_owned());
+            }
             return self.watch(Err(Error::retriable("the commit was not answered")));
         }
         let committed = self.end(true);

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 /// How long everything goes wrong, at most, after the last record of the input.
 const HARSH_TAIL_US: u64 = 3_000_000;
 /// How far apart the records of the input are, at most.
-const INPUT_EVERY_US: u64 = 120_000;
+const INPUT_EVERY_US: u64 = 250_000;
 /// How long everything may take to be processed once nothing goes wrong any more.
 const CALM_MAX_US: u64 = 180_000_000;
 /// How often that is looked at.

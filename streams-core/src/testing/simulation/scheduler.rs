@@ -1,6 +1,7 @@
 //! Who is next: actors at their times, heartbeats, and what happens to the world from outside.
 
 use super::broker::SimulatedBroker;
+use super::cluster::Cluster;
 use super::instance::JOBS_EVERY;
 use super::world::{Died, ProcessId, World};
 use crate::error::{Error, ErrorKind};
@@ -48,6 +49,8 @@ pub(super) enum Event {
     Chaos,
     /// A process that stood still goes on.
     Thaw(ProcessId),
+    /// A question that was long on its way arrives.
+    Arrive(Box<dyn FnOnce(&mut Cluster, i64)>),
     Tick,
 }
 
@@ -252,6 +255,10 @@ impl World {
                 if let Some(process) = self.processes.borrow_mut().get_mut(&process) {
                     process.held = process.held.saturating_sub(1);
                 }
+            }
+            Event::Arrive(question) => {
+                self.note(0, || "a late question arrives".to_owned());
+                self.tell(question);
             }
             Event::Tick => {
                 self.tell(|cluster, now_ms| cluster.tick(now_ms));
