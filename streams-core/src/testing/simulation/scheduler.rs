@@ -39,6 +39,9 @@ pub(super) enum Actor {
     Jobs(Box<Jobs<Broker>>, JobsDone),
 }
 
+/// What a cluster does with a request that arrives at a time (milliseconds).
+type Arrival = Box<dyn FnOnce(&mut Cluster, i64)>;
+
 /// What happens from outside.
 pub(super) enum Event {
     /// The next input is written.
@@ -50,7 +53,7 @@ pub(super) enum Event {
     /// A process that stood still goes on.
     Thaw(ProcessId),
     /// A question that was long on its way arrives.
-    Arrive(Box<dyn FnOnce(&mut Cluster, i64)>),
+    Arrive(Arrival),
     Tick,
 }
 
