@@ -26,7 +26,7 @@
 //!         topic: "in".to_owned(),
 //!         partition: number % 2,
 //!         timestamp: i64::from(number),
-//!         key: None,
+//!         key: Some(b"key".to_vec()),
 //!         value: Some(number.to_string().into_bytes()),
 //!     }));
 //!
