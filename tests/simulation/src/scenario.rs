@@ -53,14 +53,16 @@ impl Scenario {
         };
         let is_in_memory = random.below(5) == 0;
         let standbys = if instances > 1 { random.below(2) } else { 0 };
+        let protocol = *random.pick(&["classic", "consumer"]);
         let name = format!(
-            "{workload}, {guarantee}, {instances} instances of {threads} threads, {standbys} standby replicas{}{}",
+            "{workload}, {guarantee}, {protocol}, {instances} instances of {threads} threads, {standbys} standby replicas{}{}",
             if is_cached { ", cached" } else { "" },
             if is_in_memory { ", in memory" } else { "" }
         );
         let cache_bytes = if is_cached { 1_000_000 } else { 0 };
         let simulation = simulation
             .set("processing.guarantee", guarantee)?
+            .set("group.protocol", protocol)?
             .set("num.stream.threads", threads)?
             .set("num.standby.replicas", standbys)?
             .set("statestore.cache.max.bytes", cache_bytes)?

@@ -6,13 +6,15 @@ use crate::embedded::core::consumer_group::Heartbeat;
 use crate::embedded::core::log::PartitionLog;
 use crate::embedded::core::topic_config::{SETTINGS, TopicConfig};
 use crate::embedded::core::transactions::ProducerIdentity;
-use crate::embedded::core::{BrokerCore, CoreConfig, records};
+use crate::embedded::core::{BrokerCore, CoreConfig, RequestContext, RequestId, records};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Headers, OwnedRecord, TopicPartition};
 use crate::runtime::broker::CommittedOffset;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
-use kafka_protocol::messages::{ConsumerGroupHeartbeatRequest, GroupId, TopicName};
+use kafka_protocol::messages::{
+    ConsumerGroupHeartbeatRequest, GroupId, RequestKind, ResponseKind, TopicName,
+};
 use kafka_protocol::protocol::StrBytes;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +26,8 @@ const REBALANCE_TIMEOUT_MS: i32 = 60_000;
 /// The brokers.
 pub(super) struct Cluster {
     core: BrokerCore,
+    /// What was answered and nobody has asked for yet.
+    answers: BTreeMap<RequestId, ResponseKind>,
     /// What was committed last, as the run has seen it.
     committed: BTreeMap<TopicPartition, i64>,
 }
@@ -71,6 +75,7 @@ impl Cluster {
                 seed,
                 keeps_changes: false,
             }),
+            answers: BTreeMap::new(),
             committed: BTreeMap::new(),
         };
         // The first time it looks for old records is now, and the next time never.
@@ -351,6 +356,38 @@ impl Cluster {
 
     // --- Groups
 
+    pub(super) fn session_timeout_ms(&self) -> i32 {
+        i32::try_from(self.core.config.consumer_session_timeout_ms).unwrap_or(i32::MAX)
+    }
+
+    /// Asks for something that may be answered later.
+    pub(super) fn question(
+        &mut self,
+        request_id: RequestId,
+        client_id: &str,
+        version: i16,
+        request: RequestKind,
+        now_ms: i64,
+    ) {
+        let context = RequestContext {
+            request_id,
+            version,
+            client_id: client_id.to_owned(),
+            client_host: "simulated".to_owned(),
+        };
+        self.core.handle(&context, request, now_ms);
+    }
+
+    /// The answer, once there is one.
+    pub(super) fn answer(&mut self, request_id: RequestId) -> Option<ResponseKind> {
+        for (id, answer) in self.core.take_answers() {
+            if let Some(response) = answer.into_response() {
+                self.answers.insert(id, response);
+            }
+        }
+        self.answers.remove(&request_id)
+    }
+
     /// Joins, or says that the member is there and has these partitions of the topic.
     pub(super) fn heartbeat(
         &mut self,
@@ -422,7 +459,11 @@ impl Cluster {
         let state = core.groups.get_or_create(group);
         state
             .check_commit(member.0, None, member.1, now_ms)
-            .map_err(|error| refused(error, false))?;
+            .map_err(|error| match error {
+                // A rebalance that is under way makes the generation old for a moment.
+                ResponseError::IllegalGeneration => Error::retriable("an old generation"),
+                error => refused(error, false),
+            })?;
         for (partition, offset) in offsets {
             state.offsets.commit(
                 group,

@@ -151,11 +151,7 @@ impl SimulatedConsumer {
             && !world.is_out()
         {
             world.note(self.process, || format!("m{} leaves", self.number));
-            let (id, topic) = member.id();
-            world
-                .cluster
-                .borrow_mut()
-                .leave(&self.group, id, topic, world.now_ms());
+            world.leave(&member);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The members of the group, as their clients' background threads serve them: heartbeats, and what the group decides told to the
-//! application in the order in which librdkafka tells it (KIP-848).
+//! application in the order in which librdkafka tells it. What is here is for both protocols, and KIP-848; `classic` has the rest
+//! of the other one.
 
+use super::classic::Stage;
 use super::world::{ProcessId, World};
 use crate::error::{Error, Result};
 use crate::record::TopicPartition;
@@ -19,13 +21,13 @@ pub(super) struct Members(BTreeMap<u64, Member>);
 
 pub(super) struct Member {
     pub(super) process: ProcessId,
-    client_id: String,
-    id: String,
-    /// 0 while it is no member.
-    epoch: i32,
-    topic: String,
+    pub(super) client_id: String,
+    pub(super) id: String,
+    /// Or its generation; 0 while it is no member.
+    pub(super) epoch: i32,
+    pub(super) topic: String,
     /// What the application has accepted and not released.
-    owned: BTreeSet<i32>,
+    pub(super) owned: BTreeSet<i32>,
     /// What the group wants it to have, once it has said so.
     assigned: Option<BTreeSet<i32>>,
     /// What the application has not been told yet.
@@ -34,6 +36,10 @@ pub(super) struct Member {
     is_deciding: bool,
     /// Whether the group has removed it, and the application still has something.
     is_lost: bool,
+    /// Where it is in the classic protocol.
+    pub(super) stage: Stage,
+    /// Whether it has to join again when it has given up what it has to.
+    joins_again: bool,
     due_us: u64,
     /// Until when the group hears nothing of it.
     pub(super) cut_off_until_us: u64,
@@ -52,6 +58,8 @@ impl Members {
             events: VecDeque::new(),
             is_deciding: false,
             is_lost: false,
+            stage: Stage::Out,
+            joins_again: false,
             due_us: 0,
             cut_off_until_us: 0,
         };
@@ -90,8 +98,20 @@ impl Member {
         numbers.iter().map(partition).collect()
     }
 
-    pub(super) fn id(&self) -> (&str, &str) {
-        (&self.id, &self.topic)
+    pub(super) fn is_deciding(&self) -> bool {
+        self.is_deciding
+    }
+
+    /// Takes what the group gives it in the classic protocol, which is all that it is to have.
+    pub(super) fn assign(&mut self, assigned: BTreeSet<i32>) {
+        self.joins_again = self.owned.difference(&assigned).next().is_some();
+        self.assigned = Some(assigned);
+        self.decide();
+        if !self.is_deciding {
+            // It is told also when nothing is new.
+            self.events.push_back(GroupEvent::Assigned(Vec::new()));
+            self.is_deciding = true;
+        }
     }
 
     /// Decides what to tell the application next.
@@ -109,6 +129,9 @@ impl Member {
         } else if !new.is_empty() {
             GroupEvent::Assigned(self.partitions(&new))
         } else {
+            if std::mem::take(&mut self.joins_again) {
+                self.stage = Stage::Out;
+            }
             return;
         };
         self.events.push_back(event);
@@ -116,8 +139,9 @@ impl Member {
     }
 
     /// The group no longer knows it.
-    fn lose(&mut self) {
+    pub(super) fn lose(&mut self) {
         self.epoch = 0;
+        self.joins_again = false;
         self.assigned = None;
         // What was not told yet is void; what was told and not answered is answered first.
         if self.events.pop_front().is_some() {
@@ -207,6 +231,15 @@ impl World {
         if member.is_lost || now_us < member.cut_off_until_us || self.is_out() {
             return;
         }
+        if self.setup.is_classic {
+            if !is_lost {
+                self.classic_step(member, number);
+            }
+            if member.stage != Stage::In {
+                member.due_us = now_us + NEWS_US + jitter_us;
+            }
+            return;
+        }
         let answer = self.cluster.borrow_mut().heartbeat(
             &self.setup.group,
             (&member.id, member.epoch),
@@ -249,9 +282,17 @@ impl World {
             return;
         };
         self.note(0, || format!("the group removes m{number}"));
-        let (id, topic) = member.id();
-        self.cluster
-            .borrow_mut()
-            .leave(&self.setup.group, id, topic, self.now_ms());
+        self.leave(member);
+    }
+
+    /// A member is in the group no more.
+    pub(super) fn leave(&self, member: &Member) {
+        if self.setup.is_classic {
+            self.classic_leave(member);
+        } else {
+            let mut cluster = self.cluster.borrow_mut();
+            let group = &self.setup.group;
+            cluster.leave(group, &member.id, &member.topic, self.now_ms());
+        }
     }
 }

@@ -37,6 +37,7 @@
 //! ```
 
 mod broker;
+mod classic;
 mod cluster;
 mod consumer;
 mod faults;

@@ -4,7 +4,7 @@ use super::cluster::{Isolation, NewRecord, batch};
 use super::instance::Instance;
 use super::scheduler::Event;
 use super::world::{Setup, World};
-use crate::config::{ProcessingGuarantee, StreamsConfig};
+use crate::config::{ClientKind, ProcessingGuarantee, StreamsConfig};
 use crate::embedded::core::transactions::ProducerIdentity;
 use crate::error::Result;
 use crate::record::{Headers, OwnedRecord, TopicPartition};
@@ -124,6 +124,11 @@ impl Simulation {
         let setup = Setup {
             topology: self.topology.clone().configured(&self.config),
             exactly_once: self.config.processing_guarantee() == ProcessingGuarantee::ExactlyOnceV2,
+            is_classic: self
+                .config
+                .client_settings(ClientKind::MainConsumer)
+                .get("group.protocol")
+                .is_none_or(|protocol| protocol == "classic"),
             group: self.config.application_id().to_owned(),
             config: self.config.clone(),
             topics: self.topics.clone(),

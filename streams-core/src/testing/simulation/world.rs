@@ -51,6 +51,7 @@ pub(super) struct Setup {
     pub(super) topology: Topology,
     pub(super) config: StreamsConfig,
     pub(super) exactly_once: bool,
+    pub(super) is_classic: bool,
     pub(super) group: String,
     pub(super) topics: Vec<(String, i32)>,
     pub(super) input: Vec<SimulatedRecord>,
