@@ -32,6 +32,7 @@ impl App {
             ("STREAMS_PROCESSING_GUARANTEE", "exactly_once_v2".to_owned()),
             ("STREAMS_NUM_STREAM_THREADS", "2".to_owned()),
             ("STREAMS_REPLICATION_FACTOR", "3".to_owned()),
+            ("STREAMS_NUM_STANDBY_REPLICAS", "1".to_owned()),
             // Every update is a record.
             ("STREAMS_STATESTORE_CACHE_MAX_BYTES", "0".to_owned()),
             ("STREAMS_MEMORY_MAX_BYTES", (256 << 20).to_string()),
