@@ -11,9 +11,9 @@ use streams_core::kafka::{KafkaBroker, KafkaSettings};
 use streams_core::runtime::broker::{Broker, LogProducer, LogReader, NewTopic, ProduceRecord};
 use streams_core::topic_reader::TopicReader;
 use streams_core::{
-    CloseOptions, Consumed, DeadLetter, Error, ErrorHandlerContext, ErrorKind, Headers,
-    KafkaStreams, KafkaStreamsHandle, Materialized, OwnedRecord, Produced,
-    ProductionExceptionHandler, ProductionResponse, ProductionResult, Result, State,
+    CloseOptions, Consumed, DeadLetter, Error, ErrorHandlerContext, ErrorKind,
+    GroupMembershipOperation, Headers, KafkaStreams, KafkaStreamsHandle, Materialized, OwnedRecord,
+    Produced, ProductionExceptionHandler, ProductionResponse, ProductionResult, Result, State,
     StreamThreadExceptionResponse, StreamsBuilder, StreamsConfig, TopicPartition, Topology,
     UnsentRecord,
 };
@@ -266,6 +266,42 @@ fn an_application_is_paused_and_gets_and_loses_threads() {
             .join(&world.name)
             .exists()
     );
+}
+
+#[test]
+fn an_instance_that_stays_in_its_group_keeps_its_tasks_until_the_session_ends() {
+    const SESSION: Duration = Duration::from_secs(20);
+    for operation in [
+        GroupMembershipOperation::LeaveGroup,
+        GroupMembershipOperation::RemainInGroup,
+    ] {
+        let world = World::new("stays", &[]);
+        let session = SESSION.as_millis().to_string();
+        let set = [("consumer.session.timeout.ms", session.as_str())];
+        let [first, second] = ["first", "second"].map(|name| {
+            let topology = world.count(|_| {});
+            Running::start(KafkaStreams::new(topology, world.config(name, &set)).unwrap())
+        });
+        wait::until("half each", DEADLINE, || {
+            first.tasks() == [4] && second.tasks() == [4]
+        });
+        let options = CloseOptions::group_membership_operation(operation).with_timeout(DEADLINE);
+        assert!(first.handle.close_with(options), "it did not stop in time");
+        let closed = Instant::now();
+        first.thread.join().expect("no panic").expect("no error");
+        wait::until("all tasks", DEADLINE, || second.tasks() == [8]);
+        let waited = closed.elapsed();
+        match operation {
+            GroupMembershipOperation::LeaveGroup => assert!(waited < SESSION / 2, "{waited:?}"),
+            // Its last heartbeat is up to three seconds old when it stops.
+            GroupMembershipOperation::RemainInGroup => {
+                assert!(waited > SESSION / 2, "{waited:?}");
+            }
+        }
+        world.send(&["a", "b"]);
+        world.wait_for("a count", &[("a", 1), ("b", 1)]);
+        second.close();
+    }
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Pausing, threads that come, go and fail, and what a failure does to other instances.
 
 use super::{IN, Instance, OUT, cluster, config, counts, wait_until};
+use crate::processor::{
+    FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, ProcessorContext, PunctuationType, Schedule,
+};
 use crate::runtime::lifecycle::{Lifecycle, State, ThreadState};
 use crate::runtime::memory_broker::MemoryBroker;
 use crate::runtime::settings::RuntimeSettings;
@@ -67,6 +70,59 @@ fn tasks_that_come_during_a_pause_wait_for_its_end() {
     assert!(counts(&broker).is_empty());
     instance.lifecycle.set_paused(false);
     wait_until("one each", || all_are(&broker, 1));
+    instance.close();
+}
+
+/// Counts its calls by the wall clock.
+struct Ticker(Arc<AtomicUsize>);
+
+impl FixedKeyProcessor<String, String, String> for Ticker {
+    fn init(&mut self, context: &mut ProcessorContext<'_, String, String>) -> crate::Result<()> {
+        context.schedule(Duration::from_millis(5), PunctuationType::WallClock);
+        Ok(())
+    }
+
+    fn process(
+        &mut self,
+        record: FixedKeyRecord<'_, String, String>,
+        context: &mut FixedKeyContext<'_, '_, String, String>,
+    ) -> crate::Result<()> {
+        context.forward(record)
+    }
+
+    fn punctuate(
+        &mut self,
+        _: Schedule,
+        _: i64,
+        _: &mut FixedKeyContext<'_, '_, String, String>,
+    ) -> crate::Result<()> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[test]
+fn punctuations_rest_during_a_pause() {
+    let (broker, dir) = (cluster(1), tempfile::tempdir().unwrap());
+    let calls = Arc::new(AtomicUsize::new(0));
+    let builder = StreamsBuilder::new();
+    let counted = Arc::clone(&calls);
+    builder
+        .stream::<String, String>(IN, Consumed::new())
+        .process_values(move || Ticker(Arc::clone(&counted)), &[])
+        .to(OUT, Produced::new());
+    let topology = builder.build().unwrap();
+    let instance = Instance::start_topology(topology, &broker, dir.path(), &[]);
+    let seen = || calls.load(Ordering::Relaxed);
+    wait_until("calls", || seen() > 3);
+    instance.lifecycle.set_paused(true);
+    // The turn that was under way may have had one left.
+    std::thread::sleep(A_WHILE);
+    let before = seen();
+    std::thread::sleep(A_WHILE);
+    assert_eq!(seen(), before);
+    instance.lifecycle.set_paused(false);
+    wait_until("calls again", || seen() > before + 3);
     instance.close();
 }
 
