@@ -74,11 +74,14 @@ fn may_depend(package: &str, dependency: &str) -> bool {
             "streams-fuzz" => dependency == "streams-core",
             // Runs applications in simulated worlds, and is asked by nobody.
             "streams-simulation" => dependency == "streams-core",
+            // Measures applications of the library, and is asked by nobody.
+            "streams-bench" => dependency == "streams-core",
             _app => ![
                 "streams-tests",
                 "streams-conformance",
                 "streams-fuzz",
                 "streams-simulation",
+                "streams-bench",
             ]
             .contains(&dependency),
         }
@@ -109,6 +112,8 @@ fn a_planted_dependency_is_found() {
         ("weather", "streams-conformance", Value::from("dev"), true),
         ("weather", "streams-simulation", Value::from("dev"), true),
         ("streams-simulation", "streams-state", Value::Null, true),
+        ("streams-bench", "streams-state", Value::Null, true),
+        ("weather", "streams-bench", Value::from("dev"), true),
         ("streams-conformance", "streams-state", Value::Null, true),
         ("streams-conformance", "streams-core", Value::Null, false),
         ("streams-core", "streams-state", Value::Null, false),
@@ -125,6 +130,7 @@ fn a_planted_dependency_is_found() {
             "streams-conformance",
             "streams-fuzz",
             "streams-simulation",
+            "streams-bench",
             "streams-tests",
         ];
         let packages = names.map(|name| {

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::PathBuf;
 
 /// What a visitor sees at the top, next to hidden files.
-const TOP_LEVEL: [&str; 8] = [
+const TOP_LEVEL: [&str; 9] = [
     "Cargo.lock",
     "Cargo.toml",
     "README.md",
     "apps",
+    "bench",
     "dev",
     "streams-core",
     "streams-state",
