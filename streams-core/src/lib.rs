@@ -72,9 +72,6 @@ pub use runtime::{
 };
 pub use streams_state::StoreBackend;
 pub use task::TaskId;
-#[cfg(feature = "test-driver")]
-#[doc(hidden)]
-pub use testing::RecordPath;
 #[cfg(feature = "simulation")]
 pub use testing::simulation;
 #[cfg(feature = "test-driver")]
@@ -82,6 +79,9 @@ pub use testing::{
     IntoPiped, LocalState, ProducedRecord, TestInputTopic, TestOutputTopic, TestRecord,
     TopologyTestDriver, TopologyTestDriverBuilder,
 };
+#[cfg(feature = "test-driver")]
+#[doc(hidden)]
+pub use testing::{ProducedCounts, RecordPath};
 pub use timestamp_extractor::{
     ExtractorRecord, FailOnInvalidTimestamp, LogAndSkipOnInvalidTimestamp, TimestampExtractor,
     UsePartitionTimeOnInvalidTimestamp, WallclockTimestampExtractor,

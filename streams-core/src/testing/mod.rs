@@ -17,5 +17,5 @@ mod tests;
 
 pub use builder::TopologyTestDriverBuilder;
 pub use driver::{LocalState, TopologyTestDriver};
-pub use record_path::RecordPath;
+pub use record_path::{Produced as ProducedCounts, RecordPath};
 pub use topics::{IntoPiped, ProducedRecord, TestInputTopic, TestOutputTopic, TestRecord};
