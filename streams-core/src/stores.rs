@@ -280,8 +280,7 @@ pub(crate) fn indexed_window_parts<K: 'static, V: 'static>(
         kind: StoreKind::Window(spec),
         timestamped: true,
         state: Arc::new(move |arguments: &StateArguments| {
-            let state =
-                WindowState::new(key.clone(), value.clone(), scan_order, arguments).indexed();
+            let state = WindowState::new(key.clone(), value.clone(), scan_order, arguments);
             Box::new(state) as Box<dyn AnyState>
         }),
     }

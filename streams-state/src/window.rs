@@ -121,4 +121,14 @@ pub trait WindowStore: Send {
 
     /// The largest window start written or restored since the store was opened, in milliseconds.
     fn observed_time_ms(&self) -> Option<i64>;
+    /// No window in the store starts later than this, in milliseconds; it may be more than the latest start. A look-up of
+    /// a later one can be spared.
+    fn newest_start_ms(&self) -> i64 {
+        i64::MAX
+    }
+
+    /// The first window start that reads show, in milliseconds: older windows are past the retention.
+    fn first_visible_ms(&self) -> i64 {
+        0
+    }
 }

@@ -52,7 +52,6 @@ pub(crate) trait Aggregating<K, A>: Clone + Send + Sync + 'static {
 pub(crate) struct Place<KOut, A> {
     pub(crate) store: usize,
     pub(crate) store_name: Arc<str>,
-    pub(crate) value: BoxSerde<A>,
     pub(crate) initial: Initial<A>,
     pub(crate) sends_old_values: bool,
     pub(crate) children: TableChildren<KOut, A>,
@@ -131,7 +130,6 @@ where
         let place = Place {
             store: local,
             store_name: kept.name.clone(),
-            value: kept.value.clone(),
             initial: kept.initial.clone(),
             sends_old_values: scope.node(id).sends_old_values,
             children: scope.table_children(id)?,

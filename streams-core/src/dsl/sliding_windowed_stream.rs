@@ -295,12 +295,13 @@ impl<K: 'static, A: 'static> Aggregating<K, A> for OverSliding {
             emit: self.emit,
             aggregator,
             initial: place.initial,
-            value: place.value,
             store: place.store,
             store_name: place.store_name,
             sends_old_values: place.sends_old_values,
             observed_ms: -1,
             last_close_ms: None,
+            found: Vec::new(),
+            written: Vec::new(),
             children: place.children,
         }
     }

@@ -369,6 +369,7 @@ impl<K: 'static, A: 'static> Aggregating<K, A> for OverTime {
             store_name: place.store_name,
             sends_old_values: place.sends_old_values,
             times: Default::default(),
+            written: Vec::new(),
             children: place.children,
         }
     }

@@ -35,6 +35,7 @@ pub(crate) mod table_table_join;
 pub(crate) mod table_transform_values;
 pub(crate) mod to_stream;
 pub(crate) mod window_aggregate;
+mod window_results;
 
 pub(crate) use children::{StreamChildren, TableChildren};
 
@@ -104,6 +105,34 @@ impl<'a, K, V> Change<'a, K, V> {
 pub(crate) trait Flush {
     /// Writes and forwards everything held back.
     fn flush(&mut self, context: &mut Context) -> Result<()>;
+
+    /// Makes room in the record cache: writes, forwards and forgets what is least likely to change again, until the store
+    /// keeps no more than this share of what it holds. Operators that cannot leave that to the next commit.
+    fn evict(&mut self, _share: Share, _context: &mut Context) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A part of what the record cache holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share {
+    pub(crate) kept_bytes: usize,
+    pub(crate) held_bytes: usize,
+}
+
+impl Share {
+    /// What a full cache keeps: a tenth less than it may hold, so that it is not full again at once.
+    pub(crate) fn of_full_cache(max_bytes: usize, held_bytes: usize) -> Self {
+        Share {
+            kept_bytes: max_bytes - max_bytes / 10,
+            held_bytes,
+        }
+    }
+
+    /// That part of so many bytes.
+    pub(crate) fn of(self, bytes: usize) -> usize {
+        (bytes as u128 * self.kept_bytes as u128 / self.held_bytes.max(1) as u128) as usize
+    }
 }
 
 /// An operator that is called by time, and that may ask its task to wait.

@@ -9,16 +9,15 @@
 
 use super::aggregate::Initial;
 use super::children::catch;
-use super::{Change, Flush, StreamOperator, TableChildren};
+use super::window_results::WindowResults;
+use super::{Change, Flush, Share, StreamOperator, TableChildren};
 use crate::dsl::sliding_windows::SlidingWindows;
 use crate::dsl::windows::EmitStrategy;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::record::{Headers, Record};
-use crate::serdes::BoxSerde;
 use crate::task::context::Context;
-use crate::task::stores::{AnyState, WindowState};
+use crate::task::stores::{AnyState, FlushedWindow, Starts, Updated, WindowState};
 use crate::windowed::{Window, Windowed};
-use std::rc::Rc;
 use std::sync::Arc;
 use streams_state::Order;
 
@@ -30,59 +29,20 @@ pub(crate) struct SlidingAggregate<F, K, A> {
     /// Changes the aggregate of a key's window by a record's value.
     pub(crate) aggregator: Arc<F>,
     pub(crate) initial: Initial<A>,
-    /// A window begins with a copy of another one's aggregate, by way of its bytes.
-    pub(crate) value: BoxSerde<A>,
     pub(crate) store: usize,
     /// Under this name the time of the last emission travels with the committed offsets.
     pub(crate) store_name: Arc<str>,
     pub(crate) sends_old_values: bool,
     pub(crate) observed_ms: i64,
     pub(crate) last_close_ms: Option<i64>,
+    /// The windows around the record at hand, and what it has written without a cache.
+    pub(crate) found: Vec<(i64, i64)>,
+    pub(crate) written: Vec<FlushedWindow<A>>,
     pub(crate) children: TableChildren<Windowed<K>, A>,
 }
 
-/// An aggregate and the timestamp of its latest record.
-struct Aggregated<A> {
-    value: Rc<Option<A>>,
-    timestamp: i64,
-}
-
-impl<A> Clone for Aggregated<A> {
-    fn clone(&self) -> Self {
-        Aggregated {
-            value: self.value.clone(),
-            timestamp: self.timestamp,
-        }
-    }
-}
-
-/// A change to forward: the window's start, its new and old aggregate, the result's timestamp.
-type Written<A> = (i64, Rc<Option<A>>, Rc<Option<A>>, i64);
-
-/// What the windows around a record tell.
-struct Around<A> {
-    starts: Vec<i64>,
-    /// The window with the records behind this one.
-    right: Option<Aggregated<A>>,
-    /// The last window that ends before this record.
-    left: Option<Aggregated<A>>,
-    left_exists: bool,
-    right_exists: bool,
-    previous_timestamp: Option<i64>,
-}
-
-impl<A> Default for Around<A> {
-    fn default() -> Self {
-        Around {
-            starts: Vec::new(),
-            right: None,
-            left: None,
-            left_exists: false,
-            right_exists: false,
-            previous_timestamp: None,
-        }
-    }
-}
+/// A window that is there: its start, and the timestamp of its latest record.
+type Found = (i64, i64);
 
 impl<K, V, A, F> StreamOperator<K, V> for SlidingAggregate<F, K, A>
 where
@@ -106,20 +66,233 @@ where
         if self.emit == EmitStrategy::OnWindowClose && !early {
             self.emit_closed(record.headers, close_ms, context)?;
         }
-        let mut written = Vec::new();
+        let mut found = std::mem::take(&mut self.found);
+        let mut written = std::mem::take(&mut self.written);
+        written.clear();
         // Where the aggregator fails, the windows before have their results all the same.
-        let updated = catch(|| match early {
-            true => self.process_early(record, close_ms, &mut written, context),
-            false => self.process_reverse(record, close_ms, &mut written, context),
+        let updated = catch(|| {
+            let mut update = Update {
+                operator: self,
+                record,
+                close_ms,
+                written: &mut written,
+            };
+            match early {
+                true => update.process_early(&mut found, context),
+                false => update.process_reverse(&mut found, context),
+            }
         });
-        let (state, _) = context.state::<WindowState<K, A>>(self.store);
-        if self.emit == EmitStrategy::OnWindowClose || state.is_cached() || written.is_empty() {
-            return updated;
+        self.found = found;
+        let mut forwarded = Ok(());
+        if self.emit == EmitStrategy::OnWindowUpdate && !written.is_empty() {
+            forwarded = self
+                .results()
+                .forward_written(record, &mut written, context);
         }
-        let key = state.copy_key(record.key)?;
-        self.forward_updates(key, written, record.headers, context)?;
+        self.written = written;
+        forwarded?;
         updated
     }
+}
+
+/// A record on its way through its windows.
+struct Update<'a, 'r, F, K, V, A> {
+    operator: &'a SlidingAggregate<F, K, A>,
+    record: Record<'r, K, V>,
+    close_ms: i64,
+    written: &'a mut Vec<FlushedWindow<A>>,
+}
+
+impl<F, K: 'static, V, A: 'static> Update<'_, '_, F, K, V, A>
+where
+    F: Fn(&K, &V, &mut Option<A>),
+{
+    /// A record that has a full window before it: goes through its windows from the last to the first.
+    fn process_reverse(&mut self, found: &mut Vec<Found>, context: &mut Context) -> Result<()> {
+        let difference_ms = self.operator.windows.time_difference_ms();
+        let timestamp = self.record.timestamp;
+        let from_ms = (timestamp - 2 * difference_ms).max(0);
+        let (state, io) = context.state::<WindowState<K, A>>(self.operator.store);
+        state.windows(from_ms, timestamp + 1, Order::Backward, io, found)?;
+        let around = found
+            .iter()
+            .find(|(start_ms, _)| *start_ms <= timestamp && start_ms + difference_ms > timestamp);
+        let right = self.right(found, around.copied(), context)?;
+        let mut left = None;
+        let mut left_exists = false;
+        let mut previous_timestamp = None;
+        for (start_ms, latest) in found.iter().copied() {
+            let end_ms = start_ms + difference_ms;
+            if start_ms == timestamp + 1 {
+                continue;
+            }
+            if end_ms > timestamp {
+                self.update(start_ms, context)?;
+            } else if end_ms == timestamp {
+                left_exists = true;
+                self.update(start_ms, context)?;
+                if latest >= timestamp {
+                    // A record of that time was here before, so all its windows are.
+                    return Ok(());
+                }
+                previous_timestamp = Some(latest);
+            } else {
+                left = Some(start_ms);
+                previous_timestamp = Some(latest);
+                break;
+            }
+        }
+        if let Some(previous) = previous_timestamp {
+            let start_ms = previous + 1;
+            if !exists(found, start_ms) && start_ms + difference_ms >= timestamp {
+                self.create(start_ms, None, context)?;
+            }
+        }
+        if !left_exists {
+            // The last window that ends before this record, if its latest record is within reach.
+            let reached =
+                previous_timestamp.is_some_and(|previous| timestamp - difference_ms <= previous);
+            let left = left.filter(|_| reached);
+            self.create(timestamp - difference_ms, left, context)?;
+        }
+        self.put_right(right, context)
+    }
+
+    /// A record before the first full window: it goes into the one from 0 on.
+    fn process_early(&mut self, found: &mut Vec<Found>, context: &mut Context) -> Result<()> {
+        let timestamp = self.record.timestamp;
+        let (state, io) = context.state::<WindowState<K, A>>(self.operator.store);
+        state.windows(0, timestamp + 1, Order::Forward, io, found)?;
+        let combined = found
+            .first()
+            .copied()
+            .filter(|(start_ms, _)| *start_ms == 0);
+        let around = found
+            .iter()
+            .rfind(|(start_ms, _)| (1..=timestamp).contains(start_ms));
+        let right = self.right(found, around.copied().or(combined), context)?;
+        for (start_ms, _) in found.iter().copied() {
+            if (1..=timestamp).contains(&start_ms) {
+                self.update(start_ms, context)?;
+            }
+        }
+        self.put_right(right, context)?;
+        if let Some((_, previous)) = combined.filter(|(_, latest)| *latest < timestamp)
+            && !exists(found, previous + 1)
+        {
+            self.create(previous + 1, None, context)?;
+        }
+        match combined {
+            None => self.create(0, None, context),
+            Some(_) => self.update(0, context),
+        }
+    }
+
+    /// What the records behind this one are aggregated to, if there are any and no window has them alone: as `around`, a
+    /// window around this record, has it before this record is added.
+    fn right(
+        &self,
+        found: &[Found],
+        around: Option<Found>,
+        context: &mut Context,
+    ) -> Result<Option<(A, i64)>> {
+        let timestamp = self.record.timestamp;
+        match around {
+            Some((start_ms, latest)) if latest > timestamp && !exists(found, timestamp + 1) => {
+                let (state, io) = context.state::<WindowState<K, A>>(self.operator.store);
+                state.find(start_ms, io)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The window right behind a record takes over what those behind it are aggregated to.
+    fn put_right(&mut self, right: Option<(A, i64)>, context: &mut Context) -> Result<()> {
+        match right {
+            None => Ok(()),
+            Some((value, timestamp)) => {
+                let start_ms = self.record.timestamp + 1;
+                self.put(start_ms, Some(value), timestamp, None, context)
+            }
+        }
+    }
+
+    /// A new window with this record, and those of another window if there is one.
+    fn create(&mut self, start_ms: i64, of: Option<i64>, context: &mut Context) -> Result<()> {
+        if self.is_closed(start_ms) {
+            return self.drop_late(context);
+        }
+        let mut before = || match of {
+            None => Ok((self.operator.initial)()),
+            Some(start_ms) => {
+                let (state, io) = context.state::<WindowState<K, A>>(self.operator.store);
+                Ok::<_, Error>(state.find(start_ms, io)?.map(|(value, _)| value))
+            }
+        };
+        let mut value = before()?;
+        let old = match self.operator.sends_old_values {
+            true => before()?,
+            false => None,
+        };
+        (self.operator.aggregator)(self.record.key, self.record.value, &mut value);
+        self.put(start_ms, value, self.record.timestamp, old, context)
+    }
+
+    fn put(
+        &mut self,
+        start_ms: i64,
+        new: Option<A>,
+        timestamp: i64,
+        old: Option<A>,
+        context: &mut Context,
+    ) -> Result<()> {
+        let mut cause = context.cause(self.record.timestamp, self.record.headers);
+        cause.timestamp = timestamp;
+        let (state, io) = context.state::<WindowState<K, A>>(self.operator.store);
+        if let Updated::Written { new, .. } = state.put_window(start_ms, new, cause, io)? {
+            let mut written = FlushedWindow::written(start_ms, new, timestamp, cause);
+            written.old = old;
+            self.written.push(written);
+        }
+        Ok(())
+    }
+
+    /// Adds a record to a window that is still open.
+    fn update(&mut self, start_ms: i64, context: &mut Context) -> Result<()> {
+        if self.is_closed(start_ms) {
+            return self.drop_late(context);
+        }
+        let record = self.record;
+        let cause = context.cause(record.timestamp, record.headers);
+        let (state, io) = context.state::<WindowState<K, A>>(self.operator.store);
+        let aggregator = &self.operator.aggregator;
+        let change = |aggregate: &mut Option<A>| aggregator(record.key, record.value, aggregate);
+        let with_old = self.operator.sends_old_values;
+        state.update(
+            Starts::one(start_ms),
+            cause,
+            with_old,
+            io,
+            change,
+            self.written,
+        )
+    }
+
+    fn is_closed(&self, start_ms: i64) -> bool {
+        start_ms.saturating_add(self.operator.windows.time_difference_ms()) < self.close_ms
+    }
+
+    fn drop_late(&self, context: &mut Context) -> Result<()> {
+        context.drop_late(
+            "its window is closed",
+            self.record.timestamp,
+            self.record.headers,
+        )
+    }
+}
+
+fn exists(found: &[Found], start_ms: i64) -> bool {
+    found.iter().any(|(found_ms, _)| *found_ms == start_ms)
 }
 
 impl<F, K: 'static, A: 'static> SlidingAggregate<F, K, A> {
@@ -128,259 +301,13 @@ impl<F, K: 'static, A: 'static> SlidingAggregate<F, K, A> {
         Window::new(start_ms, end_ms)
     }
 
-    fn copy(&self, value: &Option<A>) -> Result<Option<A>> {
-        let Some(value) = value else { return Ok(None) };
-        let mut bytes = Vec::new();
-        self.value.serialize(value, &mut bytes)?;
-        Ok(Some(self.value.deserialize(&bytes)?))
-    }
-
-    /// A record that has a full window before it: goes through its windows from the last to the first.
-    fn process_reverse<V>(
-        &self,
-        record: Record<'_, K, V>,
-        close_ms: i64,
-        written: &mut Vec<Written<A>>,
-        context: &mut Context,
-    ) -> Result<()>
-    where
-        F: Fn(&K, &V, &mut Option<A>),
-    {
-        let difference_ms = self.windows.time_difference_ms();
-        let timestamp = record.timestamp;
-        let from_ms = (timestamp - 2 * difference_ms).max(0);
-        let (state, io) = context.state::<WindowState<K, A>>(self.store);
-        let found = state.fetch_cached(from_ms, timestamp + 1, Order::Backward, io)?;
-        let mut around = Around::default();
-        for (start_ms, value, latest) in found {
-            around.starts.push(start_ms);
-            let end_ms = start_ms + difference_ms;
-            let window = Aggregated {
-                value,
-                timestamp: latest,
-            };
-            if start_ms == timestamp + 1 {
-                around.right_exists = true;
-            } else if end_ms > timestamp {
-                around.right.get_or_insert_with(|| window.clone());
-                self.update(record, start_ms, window, close_ms, written, context)?;
-            } else if end_ms == timestamp {
-                around.left_exists = true;
-                self.update(record, start_ms, window, close_ms, written, context)?;
-                if latest >= timestamp {
-                    // A record of that time was here before, so all its windows are.
-                    return Ok(());
-                }
-                around.previous_timestamp = Some(latest);
-            } else {
-                around.left = Some(window);
-                around.previous_timestamp = Some(latest);
-                break;
-            }
+    fn results(&mut self) -> WindowResults<'_, K, A> {
+        WindowResults {
+            store: self.store,
+            size_ms: self.windows.time_difference_ms(),
+            sends_old_values: self.sends_old_values,
+            children: &mut self.children,
         }
-        if let Some(previous) = around.previous_timestamp {
-            let start_ms = previous + 1;
-            if !around.starts.contains(&start_ms) && start_ms + difference_ms >= timestamp {
-                self.create(record, start_ms, None, close_ms, written, context)?;
-            }
-        }
-        if !around.left_exists {
-            let reached = around
-                .previous_timestamp
-                .is_some_and(|previous| timestamp - difference_ms <= previous);
-            let left = around.left.as_ref().filter(|_| reached);
-            self.create(
-                record,
-                timestamp - difference_ms,
-                left,
-                close_ms,
-                written,
-                context,
-            )?;
-        }
-        match around.right {
-            Some(right) if !around.right_exists && right.timestamp > timestamp => {
-                self.put_right(record, right, written, context)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// A record before the first full window: it goes into the one from 0 on.
-    fn process_early<V>(
-        &self,
-        record: Record<'_, K, V>,
-        close_ms: i64,
-        written: &mut Vec<Written<A>>,
-        context: &mut Context,
-    ) -> Result<()>
-    where
-        F: Fn(&K, &V, &mut Option<A>),
-    {
-        let timestamp = record.timestamp;
-        let (state, io) = context.state::<WindowState<K, A>>(self.store);
-        let found = state.fetch_cached(0, timestamp + 1, Order::Forward, io)?;
-        let mut around = Around::default();
-        let mut combined = None;
-        for (start_ms, value, latest) in found {
-            around.starts.push(start_ms);
-            let window = Aggregated {
-                value,
-                timestamp: latest,
-            };
-            if start_ms == 0 {
-                if latest < timestamp {
-                    around.previous_timestamp = Some(latest);
-                }
-                combined = Some(window);
-            } else if start_ms <= timestamp {
-                around.right = Some(window.clone());
-                self.update(record, start_ms, window, close_ms, written, context)?;
-            } else {
-                around.right_exists = true;
-            }
-        }
-        if around.right.is_none() {
-            around.right = combined
-                .clone()
-                .filter(|combined| combined.timestamp > timestamp);
-        }
-        match around.right {
-            Some(right) if !around.right_exists && right.timestamp > timestamp => {
-                self.put_right(record, right, written, context)?;
-            }
-            _ => {}
-        }
-        if let Some(previous) = around.previous_timestamp
-            && !around.starts.contains(&(previous + 1))
-        {
-            self.create(record, previous + 1, None, close_ms, written, context)?;
-        }
-        match combined {
-            None => self.create(record, 0, None, close_ms, written, context),
-            Some(combined) => self.update(record, 0, combined, close_ms, written, context),
-        }
-    }
-
-    /// A new window with this record, and those of another window if there is one.
-    fn create<V>(
-        &self,
-        record: Record<'_, K, V>,
-        start_ms: i64,
-        of: Option<&Aggregated<A>>,
-        close_ms: i64,
-        written: &mut Vec<Written<A>>,
-        context: &mut Context,
-    ) -> Result<()>
-    where
-        F: Fn(&K, &V, &mut Option<A>),
-    {
-        let value = match of {
-            Some(of) => of.value.clone(),
-            None => Rc::new((self.initial)()),
-        };
-        let before = Aggregated {
-            value,
-            timestamp: record.timestamp,
-        };
-        self.update(record, start_ms, before, close_ms, written, context)
-    }
-
-    /// Adds a record to a window that is still open.
-    fn update<V>(
-        &self,
-        record: Record<'_, K, V>,
-        start_ms: i64,
-        before: Aggregated<A>,
-        close_ms: i64,
-        written: &mut Vec<Written<A>>,
-        context: &mut Context,
-    ) -> Result<()>
-    where
-        F: Fn(&K, &V, &mut Option<A>),
-    {
-        if self.window(start_ms).end_ms < close_ms {
-            return context.drop_late("its window is closed", record.timestamp, record.headers);
-        }
-        let timestamp = match before.value.as_ref() {
-            None => record.timestamp,
-            Some(_) => record.timestamp.max(before.timestamp),
-        };
-        let mut new = self.copy(&before.value)?;
-        (self.aggregator)(record.key, record.value, &mut new);
-        self.put(
-            record,
-            start_ms,
-            Aggregated {
-                value: Rc::new(new),
-                timestamp,
-            },
-            before.value,
-            written,
-            context,
-        )
-    }
-
-    /// The window right behind a record takes over what those behind it are aggregated to.
-    fn put_right<V>(
-        &self,
-        record: Record<'_, K, V>,
-        right: Aggregated<A>,
-        written: &mut Vec<Written<A>>,
-        context: &mut Context,
-    ) -> Result<()> {
-        let start_ms = record.timestamp + 1;
-        self.put(record, start_ms, right, Rc::new(None), written, context)
-    }
-
-    fn put<V>(
-        &self,
-        record: Record<'_, K, V>,
-        start_ms: i64,
-        new: Aggregated<A>,
-        old: Rc<Option<A>>,
-        written: &mut Vec<Written<A>>,
-        context: &mut Context,
-    ) -> Result<()> {
-        let mut cause = context.cause(record.timestamp, record.headers);
-        cause.timestamp = new.timestamp;
-        let (state, io) = context.state::<WindowState<K, A>>(self.store);
-        state.put_window(start_ms, new.value.clone(), cause, io)?;
-        written.push((start_ms, new.value, old, new.timestamp));
-        Ok(())
-    }
-
-    /// Forwards what was written without a cache.
-    fn forward_updates(
-        &mut self,
-        key: K,
-        written: Vec<Written<A>>,
-        headers: &Headers,
-        context: &mut Context,
-    ) -> Result<()> {
-        let mut key = Windowed {
-            key,
-            window: Window::new(0, 0),
-        };
-        for (start_ms, new, old, timestamp) in written {
-            key.window = self.window(start_ms);
-            let old = match self.sends_old_values {
-                true => old,
-                false => Rc::new(None),
-            };
-            self.children.forward(
-                Change {
-                    key: &key,
-                    new: &new,
-                    old: &old,
-                    timestamp,
-                    headers,
-                    is_latest: true,
-                },
-                context,
-            )?;
-        }
-        Ok(())
     }
 
     /// Forwards the windows that closed since the last emission, in the order of their start, then their key.
@@ -442,30 +369,14 @@ impl<F, K: 'static, A: 'static> Flush for SlidingAggregate<F, K, A> {
             let (state, io) = context.state::<WindowState<K, A>>(self.store);
             return state.write_changed(io);
         }
-        let outer = context.origin;
-        loop {
-            let (state, io) = context.state::<WindowState<K, A>>(self.store);
-            let Some((key, start_ms, flushed)) = state.flush_next(self.sends_old_values, io)?
-            else {
-                context.origin = outer;
-                return Ok(());
-            };
-            context.origin = flushed.origin;
-            let key = Windowed {
-                key,
-                window: self.window(start_ms),
-            };
-            self.children.forward(
-                Change {
-                    key: &key,
-                    new: &flushed.new,
-                    old: &flushed.old,
-                    timestamp: flushed.timestamp,
-                    headers: &flushed.headers,
-                    is_latest: true,
-                },
-                context,
-            )?;
-        }
+        self.results().flush(context)
+    }
+
+    fn evict(&mut self, share: Share, context: &mut Context) -> Result<()> {
+        // A record in order asks for windows that reach as far back as this.
+        let cold_before_ms = self.observed_ms - 2 * self.windows.time_difference_ms();
+        let forwards = self.emit == EmitStrategy::OnWindowUpdate;
+        self.results()
+            .evict(cold_before_ms, share, forwards, context)
     }
 }

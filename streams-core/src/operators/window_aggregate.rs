@@ -9,12 +9,13 @@
 
 use super::aggregate::Initial;
 use super::children::catch;
-use super::{Change, Flush, StreamOperator, TableChildren};
+use super::window_results::WindowResults;
+use super::{Change, Flush, Share, StreamOperator, TableChildren};
 use crate::dsl::windows::{EmitStrategy, TimeWindows};
 use crate::error::Result;
 use crate::record::{Headers, Record};
 use crate::task::context::Context;
-use crate::task::stores::{AnyState, Updated, WindowState};
+use crate::task::stores::{AnyState, FlushedWindow, Starts, WindowState};
 use crate::windowed::Windowed;
 use std::sync::Arc;
 use streams_state::Order;
@@ -33,6 +34,8 @@ pub(crate) struct WindowAggregate<F, K, A> {
     pub(crate) store_name: Arc<str>,
     pub(crate) sends_old_values: bool,
     pub(crate) times: Times,
+    /// What the record at hand has written without a cache.
+    pub(crate) written: Vec<FlushedWindow<A>>,
     pub(crate) children: TableChildren<Windowed<K>, A>,
 }
 
@@ -77,70 +80,72 @@ where
             (state, io) = context.state::<WindowState<K, A>>(self.store);
             state.set_key(record.key)?;
         }
-        let mut late = 0u32;
-        let mut written = Vec::new();
+        let (starts, late) = self.open_windows(record.timestamp, close_ms);
+        let written = &mut self.written;
+        written.clear();
+        let (aggregator, with_old) = (&self.aggregator, self.sends_old_values);
+        let aggregate = |aggregate: &mut Option<A>| aggregator(record.key, record.value, aggregate);
         // Where the aggregator fails, the windows in front have their results all the same.
-        let updated = catch(|| {
-            for start_ms in self.windows.starts_for(record.timestamp) {
-                if start_ms.saturating_add(self.windows.size_ms()) <= close_ms {
-                    late += 1;
-                    continue;
-                }
-                let aggregator = &self.aggregator;
-                let updated =
-                    state.update(start_ms, cause, self.sends_old_values, io, |aggregate| {
-                        aggregator(record.key, record.value, aggregate)
-                    })?;
-                if let Updated::Written {
-                    new,
-                    old,
-                    timestamp,
-                    ..
-                } = updated
-                {
-                    written.push((start_ms, new, old, timestamp));
-                }
-            }
-            Ok(())
-        });
+        let updated = catch(|| state.update(starts, cause, with_old, io, aggregate, written));
         for _ in 0..late {
             context.drop_late("its window is closed", record.timestamp, record.headers)?;
         }
-        match self.emit {
-            EmitStrategy::OnWindowUpdate => self.forward_updates(record, written, context)?,
-            EmitStrategy::OnWindowClose => {}
+        if self.emit == EmitStrategy::OnWindowUpdate && !self.written.is_empty() {
+            self.forward_updates(record, context)?;
         }
         updated
     }
 }
 
 impl<F, K: 'static, A: 'static> WindowAggregate<F, K, A> {
+    /// The windows of a time that still take records, and how many do not.
+    #[inline]
+    fn open_windows(&self, timestamp: i64, close_ms: i64) -> (Starts, u32) {
+        let mut late = 0;
+        let mut starts = Starts {
+            first_ms: timestamp,
+            step_ms: self.windows.advance_ms(),
+            len: 0,
+        };
+        for start_ms in self.windows.starts_for(timestamp) {
+            if start_ms.saturating_add(self.windows.size_ms()) <= close_ms {
+                late += 1;
+                continue;
+            }
+            starts.first_ms = start_ms;
+            // The last one that begins with this time or before.
+            starts.len = ((timestamp - start_ms) / starts.step_ms + 1) as usize;
+            break;
+        }
+        (starts, late)
+    }
+
+    fn results(&mut self) -> WindowResults<'_, K, A> {
+        WindowResults {
+            store: self.store,
+            size_ms: self.windows.size_ms(),
+            sends_old_values: self.sends_old_values,
+            children: &mut self.children,
+        }
+    }
+
     /// Forwards what was written without a cache.
     fn forward_updates<V>(
         &mut self,
         record: Record<'_, K, V>,
-        written: Vec<(i64, Option<A>, Option<A>, i64)>,
         context: &mut Context,
     ) -> Result<()> {
-        for (start_ms, new, old, timestamp) in written {
-            let (state, _) = context.state::<WindowState<K, A>>(self.store);
-            let key = Windowed {
-                key: state.copy_key(record.key)?,
-                window: self.windows.window(start_ms),
-            };
-            self.children.forward(
-                Change {
-                    key: &key,
-                    new: &new,
-                    old: &old.or_else(|| self.sends_old_values.then(&*self.initial).flatten()),
-                    timestamp,
-                    headers: record.headers,
-                    is_latest: true,
-                },
-                context,
-            )?;
+        let mut written = std::mem::take(&mut self.written);
+        if self.sends_old_values {
+            for window in &mut written {
+                window.old = window.old.take().or_else(|| (self.initial)());
+            }
         }
-        Ok(())
+        let forwarded = self
+            .results()
+            .forward_written(record, &mut written, context);
+        self.written = written;
+        forwarded
     }
 
     /// Forwards the windows that closed since the last emission, in the order of their start, then their key.
@@ -241,31 +246,16 @@ impl<F, K: 'static, A: 'static> Flush for WindowAggregate<F, K, A> {
             self.forget_closed(context);
             return Ok(());
         }
-        let outer = context.origin;
-        loop {
-            let (state, io) = context.state::<WindowState<K, A>>(self.store);
-            let Some((key, start_ms, flushed)) = state.flush_next(self.sends_old_values, io)?
-            else {
-                context.origin = outer;
-                self.forget_closed(context);
-                return Ok(());
-            };
-            context.origin = flushed.origin;
-            let key = Windowed {
-                key,
-                window: self.windows.window(start_ms),
-            };
-            self.children.forward(
-                Change {
-                    key: &key,
-                    new: &flushed.new,
-                    old: &flushed.old,
-                    timestamp: flushed.timestamp,
-                    headers: &flushed.headers,
-                    is_latest: true,
-                },
-                context,
-            )?;
-        }
+        self.results().flush(context)?;
+        self.forget_closed(context);
+        Ok(())
+    }
+
+    fn evict(&mut self, share: Share, context: &mut Context) -> Result<()> {
+        // A record in order reaches windows that have not ended.
+        let cold_before_ms = self.times.observed_ms - self.windows.size_ms() + 1;
+        let forwards = self.emit == EmitStrategy::OnWindowUpdate;
+        self.results()
+            .evict(cold_before_ms, share, forwards, context)
     }
 }

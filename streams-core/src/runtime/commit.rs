@@ -5,6 +5,7 @@
 //! stores behind their changelogs, which are read to the end at the next start. Nothing uncommitted is ever on disk.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::operators::Share;
 use crate::record::{FetchedRecord, TopicPartition};
 use crate::runtime::broker::{Broker, CommittedOffset, GroupConsumer};
 use crate::runtime::memory_split::MemorySplit;
@@ -117,12 +118,17 @@ impl<B: Broker> Worker<B> {
             .is_zero();
         let threads = (settings.thread_count, self.context.lifecycle.thread_count());
         let share = |bytes_each| MemorySplit::shared_anew(bytes_each, threads);
-        let cache_full = self.cache_bytes() > share(settings.memory.cache_bytes_per_thread);
+        let cache_bytes_max = share(settings.memory.cache_bytes_per_thread);
+        let uncommitted_bytes_max = share(settings.memory.uncommitted_bytes_per_thread);
+        if self.cache_bytes() > cache_bytes_max && !self.commit.is_refused() {
+            self.evict(cache_bytes_max)?;
+        }
+        let cache_full = self.cache_bytes() > cache_bytes_max;
         // A refused commit is tried again at its own pace, whatever asks for one.
         let wanted = !self.commit.is_refused()
             && (cache_full
                 || self.tasks.iter().any(|r| r.task.commit_requested())
-                || self.uncommitted_bytes() > share(settings.memory.uncommitted_bytes_per_thread));
+                || self.uncommitted_bytes() > uncommitted_bytes_max);
         if !interval_passed && !wanted {
             return Ok(false);
         }
@@ -134,6 +140,17 @@ impl<B: Broker> Worker<B> {
             }
         }
         Ok(true)
+    }
+
+    /// Lets stores that know what changes least write and forget that, which costs less than a commit.
+    fn evict(&mut self, cache_bytes_max: usize) -> Result<()> {
+        let share = Share::of_full_cache(cache_bytes_max, self.cache_bytes());
+        let now_ms = self.context.clock.wall_ms();
+        for running in &mut self.tasks {
+            running.task.evict(share, now_ms)?;
+            send_effects(&mut self.producer, running)?;
+        }
+        Ok(())
     }
 
     fn cache_bytes(&self) -> usize {

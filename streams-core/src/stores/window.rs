@@ -66,7 +66,7 @@ impl<K: 'static, V: 'static> WindowAccess<'_, K, V> {
 
     fn write(&mut self, key: &K, value: Option<V>, start_ms: i64) -> Result<()> {
         let (state, io) = self.context.state::<WindowState<K, V>>(self.index);
-        match state.put(key, start_ms, Rc::new(value), self.cause, io)? {
+        match state.put(key, start_ms, value, self.cause, io)? {
             true => Ok(()),
             false => Err(null_key()),
         }

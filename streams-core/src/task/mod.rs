@@ -23,7 +23,7 @@ pub(crate) use globals::GlobalStores;
 
 use crate::error::{Error, Result};
 use crate::exception_handlers::ExceptionHandlers;
-use crate::operators::{Flush, Punctuate};
+use crate::operators::{Flush, Punctuate, Share};
 use crate::record::FetchedRecord;
 use crate::runtime::broker::CommittedOffset;
 use crate::topology::store::{StateArguments, window_order};
@@ -352,6 +352,21 @@ impl<R: FetchedRecord> Task<R> {
                 .any(|queue| node.pending_offset(&queue.topic, queue.partition).is_some())
         });
         self.context.commit_requested = false;
+        Ok(())
+    }
+
+    /// Makes room in the record cache, down to this share of what it holds where stores can; more effects follow from it.
+    ///
+    /// # Errors
+    /// As [`Task::process`].
+    pub(crate) fn evict(&mut self, share: Share, now_ms: i64) -> Result<()> {
+        self.context.now_ms = now_ms;
+        for flush in &self.flushes {
+            let evicted = flush.borrow_mut().evict(share, &mut self.context);
+            if let Err(error) = evicted {
+                return Err(self.fail(error));
+            }
+        }
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::exception_handlers::ExceptionHandlers;
+use crate::operators::Share;
 use crate::record::FetchedRecord;
 use crate::task::{GlobalStores, Task, TaskId, TaskOptions};
 use crate::topology::Topology;
@@ -119,7 +120,13 @@ impl<R: FetchedRecord> RecordPath<R> {
         }
         let processed = self.task.process(usize::MAX, now_ms)?;
         self.drop_effects();
-        let cache_full = self.task.cache_bytes() > CACHE_BYTES_MAX;
+        let mut cache_full = self.task.cache_bytes() > CACHE_BYTES_MAX;
+        if cache_full {
+            let share = Share::of_full_cache(CACHE_BYTES_MAX, self.task.cache_bytes());
+            self.task.evict(share, now_ms)?;
+            self.drop_effects();
+            cache_full = self.task.cache_bytes() > CACHE_BYTES_MAX;
+        }
         if cache_full || self.task.uncommitted_bytes() > UNCOMMITTED_BYTES_MAX {
             self.commit(now_ms)?;
         }

@@ -163,6 +163,10 @@ impl WindowStore for CustomWindowStore {
     fn observed_time_ms(&self) -> Option<i64> {
         self.uncommitted.observed_time_ms()
     }
+
+    fn first_visible_ms(&self) -> i64 {
+        self.uncommitted.first_visible_ms()
+    }
 }
 
 impl Transactional for CustomWindowStore {

@@ -124,11 +124,6 @@ impl<T: Table> TableWindowStore<T> {
         ))
     }
 
-    /// The first window start that reads show, in milliseconds.
-    pub fn first_visible_ms(&self) -> i64 {
-        self.current.first_visible_ms(self.spec.retention_ms)
-    }
-
     /// Takes note of a restored window start, and says whether its segment is alive.
     pub fn observe_restored(&mut self, start_ms: i64) -> bool {
         self.committed.observe(start_ms);
@@ -246,6 +241,18 @@ impl<T: Table> WindowStore for TableWindowStore<T> {
 
     fn observed_time_ms(&self) -> Option<i64> {
         self.current.observed_time_ms
+    }
+
+    fn newest_start_ms(&self) -> i64 {
+        // Of what was there at the opening no more is known than its segments.
+        let at_open = self
+            .last_segment_at_open
+            .map(|segment| (segment + 1).saturating_mul(self.layout.segment_interval_ms) - 1);
+        at_open.max(self.current.observed_time_ms).unwrap_or(-1)
+    }
+
+    fn first_visible_ms(&self) -> i64 {
+        self.current.first_visible_ms(self.spec.retention_ms)
     }
 }
 

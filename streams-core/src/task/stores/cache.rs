@@ -193,29 +193,6 @@ impl<V> Cache<V> {
             self.bytes = 0;
         }
     }
-
-    /// Drops entries for which `dead` holds, when nothing is changed.
-    pub(crate) fn forget_clean_if(&mut self, mut dead: impl FnMut(&[u8]) -> bool) {
-        if !self.changed.is_empty() || !self.flushing.is_empty() {
-            return;
-        }
-        let bytes = &mut self.bytes;
-        self.entries.retain(|entry| {
-            let keep = !dead(&entry.key);
-            if !keep {
-                *bytes -= entry.key.len() + entry.encoded_len + entry_overhead::<V>();
-            }
-            keep
-        });
-        self.index.clear();
-        for slot in 0..self.entries.len() {
-            let hash = self.hasher.hash_one(&*self.entries[slot].key);
-            let (entries, hasher) = (&self.entries, &self.hasher);
-            self.index.insert_unique(hash, slot as u32, |slot| {
-                hasher.hash_one(&*entries[*slot as usize].key)
-            });
-        }
-    }
 }
 
 #[cfg(test)]
@@ -269,9 +246,7 @@ mod tests {
         cache.note_encoded_len(a, 100);
         cache.note_encoded_len(a, 50);
         assert_eq!(cache.bytes(), 1 + 50 + entry_overhead::<i32>());
-        cache.forget_clean_if(|key| key == b"x");
-        assert_eq!(cache.find(b"a"), Some(0));
-        cache.forget_clean_if(|key| key == b"a");
+        cache.forget_clean();
         assert_eq!(cache.find(b"a"), None);
         assert_eq!(cache.bytes(), 0);
     }

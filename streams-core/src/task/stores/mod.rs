@@ -7,6 +7,7 @@ mod cache;
 pub(crate) mod grace_buffer;
 mod join_window;
 mod key_value;
+mod keyed_rows;
 mod merged;
 pub(crate) mod outer_join;
 mod recency;
@@ -17,6 +18,8 @@ mod suppress_buffer;
 pub(crate) mod suppress_changelog;
 mod view;
 mod window;
+mod window_row;
+mod window_rows;
 
 pub(crate) use cache::Origin;
 pub(crate) use grace_buffer::{Due, GraceBufferState};
@@ -28,7 +31,7 @@ pub use session::SessionState;
 pub(crate) use subscriptions::SubscriptionState;
 pub(crate) use suppress_buffer::{Held, SuppressBufferState};
 pub(crate) use view::{Cause, Placement, Updated};
-pub(crate) use window::{ScanOrder, WindowState};
+pub(crate) use window::{FlushedWindow, ScanOrder, Starts, WindowState};
 
 use super::effects::Effects;
 use crate::record::Headers;

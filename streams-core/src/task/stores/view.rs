@@ -48,14 +48,14 @@ pub(super) struct View<V> {
     changelog: Option<Changelog>,
     pub(super) cache: Option<Cache<V>>,
     /// Whether a flush leaves out the deletion of what the store does not have.
-    elides_tombstones: bool,
+    pub(super) elides_tombstones: bool,
     /// Set for a store of limited size.
     recency: Option<RefCell<Recency>>,
     /// The key of the call under way.
     pub(super) key_bytes: Vec<u8>,
-    value_bytes: Vec<u8>,
+    pub(super) value_bytes: Vec<u8>,
     /// How long the value was that was read last.
-    loaded_len: Cell<usize>,
+    pub(super) loaded_len: Cell<usize>,
     absent: Rc<Option<V>>,
 }
 
@@ -116,8 +116,16 @@ impl<V: 'static> View<V> {
         }
     }
 
+    /// The timestamp of a stored value alone.
+    pub(super) fn read_timestamp(&self, stored: &[u8]) -> Result<i64> {
+        match self.timestamped {
+            true => Ok(timestamped::decode(stored)?.0),
+            false => Ok(-1),
+        }
+    }
+
     /// The entry under the current key bytes, past the cache.
-    fn load(&self, io: &StoreIo) -> Result<Option<(V, i64)>> {
+    pub(super) fn load(&self, io: &StoreIo) -> Result<Option<(V, i64)>> {
         if let Some(recency) = &self.recency {
             self.fill(recency, io)?;
             recency.borrow_mut().touch(&self.key_bytes);
@@ -310,6 +318,36 @@ impl<V: 'static> View<V> {
         })
     }
 
+    /// Changes a value that the cache holds, in place.
+    #[inline]
+    pub(super) fn change(
+        &mut self,
+        value: &mut Option<V>,
+        undo: bool,
+        change: impl FnOnce(&mut Option<V>),
+    ) -> Result<()> {
+        match undo {
+            false => change(value),
+            true => change_or_undo(&*self.value, &mut self.value_bytes, value, change)?,
+        }
+        Ok(())
+    }
+
+    /// A copy of a value, by way of its bytes.
+    pub(super) fn copy(&mut self, value: &V) -> Result<V> {
+        self.value_bytes.clear();
+        self.value.serialize(value, &mut self.value_bytes)?;
+        Ok(self.value.deserialize(&self.value_bytes)?)
+    }
+
+    /// A value and its timestamp as the store has them.
+    pub(super) fn encoded(&self, value: &V, timestamp: i64) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let timestamp = self.timestamped.then_some(timestamp);
+        encode(&*self.value, timestamp, value, &mut bytes)?;
+        Ok(bytes)
+    }
+
     /// Makes the cache the only owner of a value that a reader up the stack may still hold, by way of its bytes.
     #[inline]
     fn own_value(&mut self, slot: u32) -> Result<()> {
@@ -332,7 +370,7 @@ impl<V: 'static> View<V> {
     /// Writes the current key's value to store and changelog. A tombstone is logged with the time of the record that
     /// caused it, a value with its own. A version is logged with its time whatever it is, and even when the store no longer
     /// takes it, as Kafka Streams does.
-    fn write(
+    pub(super) fn write(
         &mut self,
         value: Option<&V>,
         timestamp: i64,

@@ -1,0 +1,430 @@
+//! The windows of one key in the record cache, in the order of their start.
+//!
+//! A record changes all windows of a hopping aggregation that it lies in, so windows that lie side by side mostly have the same
+//! last change. What is known of that change is kept once for a run of windows, and a window costs little more than its
+//! value.
+
+use super::SourceRecord;
+use super::cache::Origin;
+use crate::record::Headers;
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What is known of the last change of a window.
+#[derive(Clone, Debug)]
+pub(super) struct Touch {
+    /// When it was by the cache's own count; 0 is unchanged since it was last written.
+    pub(super) changed: u64,
+    /// The aggregate's.
+    pub(super) timestamp: i64,
+    pub(super) origin: Origin,
+    /// What is rarely there.
+    pub(super) rest: Option<Rc<Rest>>,
+    /// Whether it was only read from the store below, so that it is to be seen no longer than there.
+    pub(super) loaded: bool,
+}
+
+/// Headers of the record that changed a window, and the source record where handlers want it.
+#[derive(Debug)]
+pub(super) struct Rest {
+    pub(super) headers: Headers,
+    pub(super) source: Option<Arc<SourceRecord>>,
+}
+
+impl Touch {
+    /// Of a window that is as the store below has it.
+    pub(super) fn loaded(timestamp: i64) -> Self {
+        Touch {
+            changed: 0,
+            timestamp,
+            origin: Origin::default(),
+            rest: None,
+            loaded: true,
+        }
+    }
+}
+
+/// Windows at equal distances with the same last change.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub(super) first_ms: i64,
+    pub(super) step_ms: i64,
+    /// Where its values begin.
+    at: u32,
+    len: u32,
+    pub(super) touch: Touch,
+}
+
+impl Run {
+    fn start_ms(&self, value_at: usize) -> i64 {
+        self.first_ms + (value_at - self.at as usize) as i64 * self.step_ms
+    }
+
+    fn end(&self) -> usize {
+        (self.at + self.len) as usize
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    pub(super) fn values(&self) -> Range<usize> {
+        self.at as usize..self.end()
+    }
+
+    /// The starts of its windows, with where their values are.
+    pub(super) fn windows(&self) -> impl Iterator<Item = (i64, usize)> + use<> {
+        let (first_ms, step_ms) = (self.first_ms, self.step_ms);
+        self.values()
+            .zip(0..)
+            .map(move |(at, number)| (first_ms + number * step_ms, at))
+    }
+}
+
+/// The windows of one key.
+pub(super) struct WindowRow<V> {
+    runs: Vec<Run>,
+    values: Vec<Option<V>>,
+    /// What the store below has of this key from this start on is here.
+    pub(super) complete_from_ms: i64,
+    /// Whether the cache has it on its list of changed rows.
+    pub(super) listed: bool,
+}
+
+impl<V> WindowRow<V> {
+    pub(super) fn new(complete_from_ms: i64) -> Self {
+        WindowRow {
+            runs: Vec::new(),
+            values: Vec::new(),
+            complete_from_ms,
+            listed: false,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    pub(super) fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    pub(super) fn run_mut(&mut self, run: usize) -> &mut Run {
+        &mut self.runs[run]
+    }
+
+    pub(super) fn value(&self, at: usize) -> &Option<V> {
+        &self.values[at]
+    }
+
+    pub(super) fn values_mut(&mut self, range: Range<usize>) -> &mut [Option<V>] {
+        &mut self.values[range]
+    }
+
+    /// What its vectors hold.
+    #[inline]
+    pub(super) fn bytes(&self) -> usize {
+        self.runs.capacity() * size_of::<Run>() + self.values.capacity() * size_of::<Option<V>>()
+    }
+
+    /// The first run that begins behind this start.
+    #[inline]
+    fn run_behind(&self, start_ms: i64) -> usize {
+        // Records come in order more often than not.
+        match self.runs.last() {
+            Some(last) if last.first_ms <= start_ms => self.runs.len(),
+            _ => self.runs.partition_point(|run| run.first_ms <= start_ms),
+        }
+    }
+
+    /// The first run with a window that starts at this time or later.
+    pub(super) fn first_run_from(&self, start_ms: i64) -> usize {
+        self.runs
+            .partition_point(|run| run.start_ms(run.end() - 1) < start_ms)
+    }
+
+    /// The run of a window, and where its value is.
+    #[inline]
+    pub(super) fn find(&self, start_ms: i64) -> Option<(usize, usize)> {
+        let index = self.run_behind(start_ms).checked_sub(1)?;
+        let run = &self.runs[index];
+        let passed_ms = start_ms - run.first_ms;
+        if passed_ms == 0 {
+            return Some((index, run.at as usize));
+        }
+        if run.len == 1 || passed_ms % run.step_ms != 0 {
+            return None;
+        }
+        let number = passed_ms / run.step_ms;
+        (number < i64::from(run.len)).then(|| (index, run.at as usize + number as usize))
+    }
+
+    /// How many windows from this one on, at this distance from each other, lie side by side here, at most `len`, and where
+    /// the first one's value is.
+    #[inline]
+    pub(super) fn find_run(&self, first_ms: i64, step_ms: i64, len: usize) -> (usize, usize) {
+        let Some((index, at)) = self.find(first_ms) else {
+            return (0, 0);
+        };
+        let mut found = 0;
+        for run in &self.runs[index..] {
+            if found >= len || run.start_ms(at + found) != first_ms + found as i64 * step_ms {
+                break;
+            }
+            let left = run.end() - at - found;
+            if left > 1 && run.step_ms != step_ms {
+                found += 1;
+                break;
+            }
+            found += left;
+        }
+        (at, found.min(len))
+    }
+
+    /// The runs that have any of these values.
+    #[inline]
+    pub(super) fn runs_of(&self, values: Range<usize>) -> Range<usize> {
+        let holds = |run: &Run, at: usize| run.values().contains(&at);
+        // The last run is asked first, as for its start.
+        let last = match self.runs.last() {
+            Some(last) if holds(last, values.end - 1) => self.runs.len() - 1,
+            _ => self.runs.partition_point(|run| run.end() < values.end),
+        };
+        let mut first = last;
+        while self.runs[first].at as usize > values.start {
+            first -= 1;
+        }
+        first..last + 1
+    }
+
+    /// Adds a window that is not here.
+    pub(super) fn insert(&mut self, start_ms: i64, value: Option<V>, touch: Touch) -> usize {
+        let mut index = self.run_behind(start_ms);
+        if let Some(before) = index.checked_sub(1) {
+            let run = &self.runs[before];
+            let last_ms = run.start_ms(run.end() - 1);
+            if start_ms < last_ms {
+                let number = (start_ms - run.first_ms) / run.step_ms + 1;
+                self.split(before, number as u32);
+                index = before + 1;
+            }
+        }
+        let at = match self.runs.get(index) {
+            Some(behind) => behind.at,
+            None => self.values.len() as u32,
+        };
+        make_room(&mut self.values);
+        self.values.insert(at as usize, value);
+        for behind in &mut self.runs[index..] {
+            behind.at += 1;
+        }
+        make_room(&mut self.runs);
+        let run = Run {
+            first_ms: start_ms,
+            step_ms: 1,
+            at,
+            len: 1,
+            touch,
+        };
+        self.runs.insert(index, run);
+        at as usize
+    }
+
+    /// Splits a run in front of its window of this number.
+    fn split(&mut self, index: usize, number: u32) {
+        let run = &mut self.runs[index];
+        let mut behind = run.clone();
+        behind.first_ms += i64::from(number) * run.step_ms;
+        behind.at += number;
+        behind.len -= number;
+        run.len = number;
+        self.runs.insert(index + 1, behind);
+    }
+
+    /// Takes note of a change of windows that lie side by side.
+    #[inline]
+    pub(super) fn touch(&mut self, values: Range<usize>, step_ms: i64, touch: Touch) {
+        let runs = self.runs_of(values.clone());
+        let first = &mut self.runs[runs.start];
+        if first.values() == values {
+            first.touch = touch;
+            return;
+        }
+        self.touch_parts(runs, values, step_ms, touch);
+    }
+
+    /// A change of more or less than one run.
+    fn touch_parts(
+        &mut self,
+        runs: Range<usize>,
+        values: Range<usize>,
+        step_ms: i64,
+        touch: Touch,
+    ) {
+        let (first, last) = (&self.runs[runs.start], &self.runs[runs.end - 1]);
+        let head = (first.at as usize != values.start).then(|| Run {
+            len: values.start as u32 - first.at,
+            ..first.clone()
+        });
+        let tail = (last.end() != values.end).then(|| Run {
+            first_ms: last.start_ms(values.end),
+            at: values.end as u32,
+            len: (last.end() - values.end) as u32,
+            ..last.clone()
+        });
+        let changed = Run {
+            first_ms: first.start_ms(values.start),
+            step_ms,
+            at: values.start as u32,
+            len: values.len() as u32,
+            touch,
+        };
+        let parts = head.into_iter().chain([changed]).chain(tail);
+        self.runs.splice(runs, parts);
+    }
+
+    /// How many windows begin before this.
+    pub(super) fn count_before(&self, start_ms: i64) -> usize {
+        let Some(index) = self.run_behind(start_ms - 1).checked_sub(1) else {
+            return 0;
+        };
+        let run = &self.runs[index];
+        let passed = (start_ms - 1 - run.first_ms) / run.step_ms + 1;
+        run.at as usize + passed.min(i64::from(run.len)) as usize
+    }
+
+    /// How many windows at the front begin before this and are not changed.
+    pub(super) fn count_unchanged_before(&self, start_ms: i64) -> usize {
+        let changed = self.runs.iter().find(|run| run.touch.changed != 0);
+        let unchanged = changed.map_or(self.values.len(), |run| run.at as usize);
+        unchanged.min(self.count_before(start_ms))
+    }
+
+    /// Takes this many windows out at the front.
+    pub(super) fn take_front(&mut self, count: usize) -> Vec<(i64, Option<V>, Touch)> {
+        let mut taken = Vec::with_capacity(count);
+        let mut values = self.values.drain(..count);
+        for run in &self.runs {
+            let of_run = count.saturating_sub(run.at as usize).min(run.len());
+            for (start_ms, _) in run.windows().take(of_run) {
+                let value = values.next().expect("counted above");
+                taken.push((start_ms, value, run.touch.clone()));
+            }
+        }
+        drop(values);
+        let gone = self.runs.partition_point(|run| run.end() <= count);
+        self.runs.drain(..gone);
+        for run in &mut self.runs {
+            let cut = (count as u32).saturating_sub(run.at);
+            run.first_ms += i64::from(cut) * run.step_ms;
+            run.len -= cut;
+            run.at = (run.at + cut) - count as u32;
+        }
+        taken
+    }
+}
+
+/// Rows are many and grow by little, so they get less room in advance than a vector would take.
+fn make_room<T>(vector: &mut Vec<T>) {
+    if vector.len() == vector.capacity() {
+        vector.reserve_exact((vector.len() / 8).max(3));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn touch(changed: u64) -> Touch {
+        Touch {
+            changed,
+            ..Touch::loaded(0)
+        }
+    }
+
+    /// Start, value and change of each window.
+    fn shown(row: &WindowRow<i64>) -> Vec<(i64, i64, u64)> {
+        let mut all = Vec::new();
+        for run in row.runs() {
+            for (start_ms, at) in run.windows() {
+                all.push((start_ms, row.value(at).expect("a value"), run.touch.changed));
+                assert_eq!(row.find(start_ms).map(|(_, at)| at), Some(at));
+            }
+        }
+        all
+    }
+
+    fn row(starts: &[i64]) -> WindowRow<i64> {
+        let mut row = WindowRow::new(0);
+        for start_ms in starts {
+            row.insert(*start_ms, Some(*start_ms), Touch::loaded(0));
+        }
+        row
+    }
+
+    #[test]
+    fn windows_that_change_together_become_a_run_and_part_again() {
+        let mut row = row(&[10, 20, 0, 30]);
+        assert_eq!(row.find_run(0, 10, 9), (0, 4));
+        row.touch(0..4, 10, touch(1));
+        assert_eq!(row.runs().len(), 1);
+        row.touch(2..4, 10, touch(2));
+        assert_eq!(
+            shown(&row),
+            [(0, 0, 1), (10, 10, 1), (20, 20, 2), (30, 30, 2)]
+        );
+        row.touch(1..2, 10, touch(3));
+        assert_eq!(
+            shown(&row),
+            [(0, 0, 1), (10, 10, 3), (20, 20, 2), (30, 30, 2)]
+        );
+        row.touch(1..4, 10, touch(4));
+        assert_eq!(row.runs().len(), 2);
+        assert_eq!(
+            shown(&row),
+            [(0, 0, 1), (10, 10, 4), (20, 20, 4), (30, 30, 4)]
+        );
+    }
+
+    #[test]
+    fn a_window_comes_in_between() {
+        let mut row = row(&[0, 10, 20]);
+        row.touch(0..3, 10, touch(1));
+        assert_eq!(row.find(5), None);
+        assert_eq!(row.insert(5, Some(5), touch(2)), 1);
+        assert_eq!(
+            shown(&row),
+            [(0, 0, 1), (5, 5, 2), (10, 10, 1), (20, 20, 1)]
+        );
+        assert_eq!(row.find_run(0, 10, 3), (0, 1));
+        assert_eq!(row.find_run(5, 5, 3), (1, 2));
+        assert_eq!(row.find_run(7, 5, 3), (0, 0));
+    }
+
+    #[test]
+    fn the_front_leaves() {
+        let mut row = row(&[0, 10, 20, 30, 40]);
+        row.touch(0..4, 10, touch(1));
+        assert_eq!(
+            [0, 1, 20, 21, 99].map(|ms| row.count_before(ms)),
+            [0, 1, 2, 3, 5]
+        );
+        assert_eq!(row.count_unchanged_before(99), 0);
+        let front: Vec<_> = row
+            .take_front(3)
+            .into_iter()
+            .map(|(start_ms, ..)| start_ms)
+            .collect();
+        assert_eq!(front, [0, 10, 20]);
+        assert_eq!(shown(&row), [(30, 30, 1), (40, 40, 0)]);
+        row.touch(0..1, 10, touch(0));
+        assert_eq!(row.count_unchanged_before(40), 1);
+        row.take_front(2);
+        assert!(row.is_empty() && row.runs().is_empty());
+    }
+}

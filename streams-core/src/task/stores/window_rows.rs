@@ -1,0 +1,455 @@
+//! The record cache of a window store: one row for each key with all its windows, the order in which they changed, and which
+//! go first when memory is short.
+//!
+//! What is observable is Kafka Streams' `NamedCache`: a flush hands out each changed window once, in the order of the last
+//! change. When the cache is full those windows go that no record in order will reach again, and only then whole rows, one
+//! after the other from where the last time ended: where keys come round, the least recently used ones would be those that
+//! are wanted next.
+
+use super::keyed_rows::KeyedRows;
+use super::window_row::{Run, Touch, WindowRow};
+use std::mem::needs_drop;
+
+pub(super) struct WindowRows<V> {
+    rows: KeyedRows<WindowRow<V>>,
+    clock: u64,
+    /// Rows with changes.
+    listed: Vec<u32>,
+    /// Changed runs of a flush under way, the next one last: when they changed, row, first window.
+    flushing: Vec<(u64, u32, i64)>,
+    /// The run that a flush is at.
+    walk: Option<Walk>,
+    /// The window whose value was handed out by the flush and may come back.
+    lent: Option<(u32, i64)>,
+    /// What the rows' vectors hold.
+    row_bytes: usize,
+    windows: usize,
+    /// How long a value was when it was last read or written as bytes: what values are taken to hold on the heap.
+    encoded_len: usize,
+    eviction: Eviction,
+}
+
+/// A run whose windows are written one after the other; it counts as unchanged already.
+struct Walk {
+    slot: u32,
+    next_ms: i64,
+    step_ms: i64,
+    left: usize,
+    touch: Touch,
+}
+
+/// A window that a flush is at: its row and start, what it was changed to, and by what.
+pub(super) struct Flushing<V> {
+    pub(super) slot: u32,
+    pub(super) start_ms: i64,
+    pub(super) value: Option<V>,
+    pub(super) touch: Touch,
+}
+
+/// How far an eviction has come.
+#[derive(Default)]
+struct Eviction {
+    /// Windows that begin before this go.
+    cold_before_ms: i64,
+    /// The next row to be asked for such windows.
+    next_slot: u32,
+    /// The next row to go as a whole.
+    hand: u32,
+    /// How many rows may still go as a whole.
+    rows_left: u32,
+}
+
+/// Windows of a row that leave the cache.
+pub(super) type Leaving<V> = Vec<(i64, Option<V>, Touch)>;
+
+impl<V> WindowRows<V> {
+    pub(super) fn new() -> Self {
+        WindowRows {
+            rows: KeyedRows::new(),
+            clock: 0,
+            listed: Vec::new(),
+            flushing: Vec::new(),
+            walk: None,
+            lent: None,
+            row_bytes: 0,
+            windows: 0,
+            encoded_len: 0,
+            eviction: Eviction::default(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn find(&self, key: &[u8]) -> Option<u32> {
+        self.rows.find(key)
+    }
+
+    pub(super) fn add(&mut self, key: &[u8], complete_from_ms: i64) -> u32 {
+        self.rows.insert(key, WindowRow::new(complete_from_ms))
+    }
+
+    #[inline]
+    pub(super) fn row(&self, slot: u32) -> &WindowRow<V> {
+        self.rows.row(slot)
+    }
+
+    pub(super) fn key(&self, slot: u32) -> &[u8] {
+        self.rows.get(slot).map_or(&[], |row| &*row.key)
+    }
+
+    /// A row for changes of its windows' values.
+    #[inline]
+    pub(super) fn row_mut(&mut self, slot: u32) -> &mut WindowRow<V> {
+        self.rows.row_mut(slot)
+    }
+
+    /// Adds a window that is not here.
+    pub(super) fn insert(
+        &mut self,
+        slot: u32,
+        start_ms: i64,
+        value: Option<V>,
+        touch: Touch,
+    ) -> usize {
+        let row = self.rows.row_mut(slot);
+        let before = row.bytes();
+        let at = row.insert(start_ms, value, touch);
+        self.row_bytes += row.bytes() - before;
+        self.windows += 1;
+        at
+    }
+
+    /// Takes note of a change of windows that lie side by side; `touch` gets the time of the cache's own count.
+    #[inline]
+    pub(super) fn touch(&mut self, slot: u32, at: usize, len: usize, step_ms: i64, touch: Touch) {
+        self.clock += 1;
+        let row = self.rows.row_mut(slot);
+        let before = row.bytes();
+        let changed = self.clock;
+        row.touch(at..at + len, step_ms, Touch { changed, ..touch });
+        self.row_bytes += row.bytes();
+        self.row_bytes -= before;
+        if !row.listed {
+            row.listed = true;
+            self.listed.push(slot);
+        }
+    }
+
+    pub(super) fn note_encoded_len(&mut self, encoded_len: usize) {
+        self.encoded_len = encoded_len;
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let heap = match needs_drop::<V>() {
+            true => self.windows * self.encoded_len,
+            false => 0,
+        };
+        let lists = self.listed.len() * size_of::<u32>();
+        self.rows.bytes() + self.row_bytes + lists + heap
+    }
+
+    /// The next changed window, which counts as unchanged from now on and has its value handed out. A flush takes them until
+    /// there is none; what changes meanwhile comes behind.
+    pub(super) fn take_changed(&mut self) -> Option<Flushing<V>> {
+        loop {
+            if let Some(flushing) = self.walk_on() {
+                return Some(flushing);
+            }
+            if self.flushing.is_empty() && !self.begin_round() {
+                return None;
+            }
+            let Some((changed, slot, first_ms)) = self.flushing.pop() else {
+                continue;
+            };
+            let Some(row) = self.rows.get_mut(slot) else {
+                continue;
+            };
+            let row = &mut row.row;
+            if let Some((index, _)) = row.find(first_ms)
+                && row.runs()[index].touch.changed == changed
+            {
+                let run = row.run_mut(index);
+                self.walk = Some(Walk {
+                    slot,
+                    next_ms: run.first_ms,
+                    step_ms: run.step_ms,
+                    left: run.len(),
+                    touch: run.touch.clone(),
+                });
+                run.touch.changed = 0;
+                run.touch.rest = None;
+            }
+        }
+    }
+
+    /// The next window of the run that a flush is at, unless it was changed again.
+    fn walk_on(&mut self) -> Option<Flushing<V>> {
+        let walk = self.walk.as_mut()?;
+        while walk.left > 0 {
+            let start_ms = walk.next_ms;
+            walk.next_ms += walk.step_ms;
+            walk.left -= 1;
+            let slot = walk.slot;
+            let row = self.rows.row_mut(slot);
+            if let Some((index, at)) = row.find(start_ms)
+                && row.runs()[index].touch.changed == 0
+            {
+                let value = row.values_mut(at..at + 1)[0].take();
+                self.lent = Some((slot, start_ms));
+                return Some(Flushing {
+                    slot,
+                    start_ms,
+                    value,
+                    touch: walk.touch.clone(),
+                });
+            }
+        }
+        self.walk = None;
+        None
+    }
+
+    /// Collects what has changed; false when nothing has.
+    fn begin_round(&mut self) -> bool {
+        for slot in self.listed.drain(..) {
+            let Some(row) = self.rows.get_mut(slot) else {
+                continue;
+            };
+            if !std::mem::take(&mut row.row.listed) {
+                continue;
+            }
+            for run in row.row.runs() {
+                if run.touch.changed != 0 {
+                    self.flushing.push((run.touch.changed, slot, run.first_ms));
+                }
+            }
+        }
+        self.flushing
+            .sort_unstable_by_key(|(changed, ..)| std::cmp::Reverse(*changed));
+        !self.flushing.is_empty()
+    }
+
+    /// Puts a value back that the flush has handed out.
+    pub(super) fn give_back(&mut self, value: Option<V>) {
+        let Some((slot, start_ms)) = self.lent.take() else {
+            return;
+        };
+        let Some(row) = self.rows.get_mut(slot) else {
+            return;
+        };
+        if let Some((index, at)) = row.row.find(start_ms)
+            && row.row.runs()[index].touch.changed == 0
+        {
+            row.row.values_mut(at..at + 1)[0] = value;
+        }
+    }
+
+    /// Every window that the store below does not have yet as it is, with its key: start, value, timestamp.
+    pub(super) fn held_back(
+        &self,
+        mut read: impl FnMut(&[u8], i64, &Option<V>, i64) -> crate::error::Result<()>,
+        (from_ms, to_ms): (i64, i64),
+    ) -> crate::error::Result<()> {
+        for (slot, row) in self.rows.iter() {
+            for run in &row.row.runs()[row.row.first_run_from(from_ms)..] {
+                if run.first_ms > to_ms {
+                    break;
+                }
+                for (start_ms, at) in run.windows() {
+                    if (from_ms..=to_ms).contains(&start_ms)
+                        && self.is_held_back(slot, run, start_ms)
+                    {
+                        read(&row.key, start_ms, row.row.value(at), run.touch.timestamp)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a window is still to be written: it has changed, or the flush that is at its run has not come to it.
+    fn is_held_back(&self, slot: u32, run: &Run, start_ms: i64) -> bool {
+        run.touch.changed != 0
+            || self.walk.as_ref().is_some_and(|walk| {
+                let passed_ms = start_ms - walk.next_ms;
+                walk.slot == slot
+                    && passed_ms >= 0
+                    && passed_ms < walk.left as i64 * walk.step_ms
+                    && passed_ms % walk.step_ms == 0
+            })
+    }
+
+    /// Gives the memory of unchanged windows back that start before this time.
+    pub(super) fn forget_before(&mut self, start_ms: i64) {
+        for slot in 0..self.rows.slot_count() {
+            let Some(row) = self.rows.get(slot) else {
+                continue;
+            };
+            let count = row.row.count_unchanged_before(start_ms);
+            if count > 0 {
+                drop(self.take_front(slot, count, start_ms));
+            }
+        }
+    }
+
+    /// Gives the memory of all rows back in which nothing is changed.
+    pub(super) fn forget_clean(&mut self) {
+        for slot in 0..self.rows.slot_count() {
+            let clean = |row: &WindowRow<V>| row.runs().iter().all(|run| run.touch.changed == 0);
+            if self.rows.get(slot).is_some_and(|row| clean(&row.row)) {
+                self.remove(slot);
+            }
+        }
+    }
+
+    fn remove(&mut self, slot: u32) {
+        if let Some(row) = self.rows.remove(slot) {
+            self.row_bytes -= row.row.bytes();
+            self.windows -= row.row.len();
+        }
+    }
+
+    /// Takes windows out at the front of a row; a row that has no other goes with them.
+    fn take_front(&mut self, slot: u32, count: usize, before_ms: i64) -> Leaving<V> {
+        let row = self.rows.row_mut(slot);
+        row.complete_from_ms = row.complete_from_ms.max(before_ms);
+        let taken = row.take_front(count);
+        self.windows -= count;
+        if row.is_empty() {
+            self.remove(slot);
+        }
+        taken
+    }
+
+    /// Begins to make room: windows that begin before this time go, and whole rows if that is not enough.
+    pub(super) fn begin_eviction(&mut self, cold_before_ms: i64) {
+        self.eviction.cold_before_ms = cold_before_ms;
+        self.eviction.next_slot = 0;
+        self.eviction.rows_left = self.rows.slot_count();
+    }
+
+    /// The key of the next row that lets windows go, and these; `None` when the cache holds no more than `target_bytes` or has
+    /// no more to give.
+    pub(super) fn evict_next(&mut self, target_bytes: usize) -> Option<(Box<[u8]>, Leaving<V>)> {
+        while self.eviction.next_slot < self.rows.slot_count() {
+            let slot = self.eviction.next_slot;
+            self.eviction.next_slot += 1;
+            let Some(row) = self.rows.get(slot) else {
+                continue;
+            };
+            let cold_before_ms = self.eviction.cold_before_ms;
+            let count = row.row.count_before(cold_before_ms);
+            if count > 0 {
+                let key = row.key.clone();
+                return Some((key, self.take_front(slot, count, cold_before_ms)));
+            }
+        }
+        while self.bytes() > target_bytes && self.eviction.rows_left > 0 {
+            self.eviction.rows_left -= 1;
+            let slot = self.eviction.hand % self.rows.slot_count().max(1);
+            self.eviction.hand = slot + 1;
+            if let Some(row) = self.rows.get(slot) {
+                let (key, count) = (row.key.clone(), row.row.len());
+                return Some((key, self.take_front(slot, count, i64::MAX)));
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn touch(rows: &mut WindowRows<i32>, key: &[u8], start_ms: i64) {
+        let slot = match rows.find(key) {
+            Some(slot) => slot,
+            None => rows.add(key, 0),
+        };
+        let at = match rows.row(slot).find(start_ms) {
+            Some((_, at)) => at,
+            None => rows.insert(slot, start_ms, Some(0), Touch::loaded(0)),
+        };
+        rows.touch(slot, at, 1, 10, Touch::loaded(7));
+    }
+
+    fn flush(rows: &mut WindowRows<i32>) -> Vec<(u8, i64)> {
+        let mut all = Vec::new();
+        while let Some(window) = rows.take_changed() {
+            all.push((rows.key(window.slot)[0], window.start_ms));
+            rows.give_back(window.value);
+        }
+        all
+    }
+
+    #[test]
+    fn a_flush_hands_out_each_window_once_in_the_order_of_its_last_change() {
+        let mut rows = WindowRows::new();
+        for (key, start_ms) in [(b"a", 0), (b"b", 0), (b"a", 10), (b"a", 0)] {
+            touch(&mut rows, key, start_ms);
+        }
+        assert_eq!(flush(&mut rows), [(b'b', 0), (b'a', 10), (b'a', 0)]);
+        assert_eq!(flush(&mut rows), []);
+        let slot = rows.find(b"a").unwrap();
+        assert_eq!(*rows.row(slot).value(1), Some(0), "values come back");
+    }
+
+    #[test]
+    fn what_changes_during_a_flush_is_flushed_too() {
+        let mut rows = WindowRows::new();
+        for key in [b"a", b"b"] {
+            touch(&mut rows, key, 0);
+        }
+        let first = rows.take_changed().unwrap();
+        assert_eq!(rows.key(first.slot), b"a");
+        touch(&mut rows, b"a", 0);
+        rows.give_back(Some(99));
+        assert_eq!(flush(&mut rows), [(b'b', 0), (b'a', 0)]);
+    }
+
+    #[test]
+    fn windows_of_a_run_are_held_back_until_the_flush_comes_to_them() {
+        let mut rows = WindowRows::<i32>::new();
+        let slot = rows.add(b"a", 0);
+        for start_ms in [0, 10, 20] {
+            rows.insert(slot, start_ms, Some(1), Touch::loaded(0));
+        }
+        rows.touch(slot, 0, 3, 10, Touch::loaded(7));
+        let held_back = |rows: &WindowRows<i32>| {
+            let mut starts = Vec::new();
+            let mut note = |_: &[u8], start_ms, _: &Option<i32>, _| {
+                starts.push(start_ms);
+                Ok(())
+            };
+            rows.held_back(&mut note, (0, i64::MAX)).unwrap();
+            starts
+        };
+        assert_eq!(held_back(&rows), [0, 10, 20]);
+        rows.take_changed();
+        assert_eq!(held_back(&rows), [10, 20]);
+        rows.take_changed();
+        assert_eq!(held_back(&rows), [20]);
+    }
+
+    #[test]
+    fn cold_windows_go_first_and_then_whole_rows() {
+        let mut rows = WindowRows::new();
+        for key in [b"a", b"b", b"c"] {
+            for start_ms in [0, 10, 20] {
+                touch(&mut rows, key, start_ms);
+            }
+        }
+        rows.begin_eviction(10);
+        let all = rows.bytes();
+        for key in [b"a", b"b", b"c"] {
+            let (of, windows) = rows.evict_next(all).unwrap();
+            assert_eq!((&*of, windows.len(), windows[0].0), (key.as_slice(), 1, 0));
+        }
+        assert!(rows.evict_next(all).is_none());
+        let (of, windows) = rows.evict_next(1).unwrap();
+        assert_eq!((&*of, windows.len()), (b"a".as_slice(), 2));
+        assert_eq!(rows.find(b"a"), None);
+        assert_eq!(flush(&mut rows).len(), 4);
+        rows.forget_before(20);
+        rows.forget_clean();
+        assert_eq!((rows.windows, rows.row_bytes), (0, 0));
+    }
+}
