@@ -90,4 +90,15 @@ pub trait SessionStore: Send {
 
     /// The largest end of a session the store has seen.
     fn observed_time_ms(&self) -> Option<i64>;
+
+    /// No session in the store ends later than this, in milliseconds; it may be more than the latest end. A look-up of a
+    /// later one can be spared.
+    fn newest_end_ms(&self) -> i64 {
+        i64::MAX
+    }
+
+    /// The first end of a session that reads show, in milliseconds: older sessions are past the retention.
+    fn first_visible_ms(&self) -> i64 {
+        0
+    }
 }

@@ -11,13 +11,13 @@ use super::aggregate::Initial;
 use super::children::catch;
 use super::sink::NO_HEADERS;
 use super::table_getter::TableGetter;
-use super::{Change, Flush, StreamOperator, TableChildren};
+use super::{Change, Flush, Share, StreamOperator, TableChildren};
 use crate::dsl::session_windows::SessionWindows;
 use crate::dsl::windows::EmitStrategy;
 use crate::error::Result;
 use crate::record::{Headers, Record};
 use crate::task::context::Context;
-use crate::task::stores::{AnyState, Found, SessionState};
+use crate::task::stores::{AnyState, FlushedSession, Found, SessionState};
 use crate::windowed::{Window, Windowed};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -81,11 +81,14 @@ where
             return context.drop_late("its session is closed", record.timestamp, record.headers);
         }
         let mut written: Vec<Written<A>> = Vec::new();
+        let is_cached = state.is_cached();
         if (start_ms, end_ms) != (timestamp, timestamp) {
             for session in found {
                 let times = (session.start_ms, session.end_ms);
                 state.put(times, Rc::new(None), cause, io)?;
-                written.push((times, Rc::new(None), session.value));
+                if !is_cached {
+                    written.push((times, Rc::new(None), session.value));
+                }
             }
         } else {
             drop(found);
@@ -95,10 +98,12 @@ where
             (self.aggregator)(record.key, record.value, &mut aggregate);
             let aggregate = Rc::new(aggregate);
             state.put((start_ms, end_ms), aggregate.clone(), cause, io)?;
-            written.push(((start_ms, end_ms), aggregate, Rc::new(None)));
+            if !is_cached {
+                written.push(((start_ms, end_ms), aggregate, Rc::new(None)));
+            }
             Ok(())
         });
-        if self.emit == EmitStrategy::OnWindowClose || state.is_cached() {
+        if self.emit == EmitStrategy::OnWindowClose || is_cached {
             return updated;
         }
         let key = state.copy_key()?;
@@ -138,6 +143,28 @@ impl<F, M, K: 'static, A: 'static> SessionAggregate<F, M, K, A> {
             )?;
         }
         Ok(())
+    }
+
+    /// Forwards what was written from the cache.
+    fn forward_flushed(
+        &mut self,
+        (key, (start_ms, end_ms), flushed): FlushedSession<K, A>,
+        context: &mut Context,
+    ) -> Result<()> {
+        context.origin = flushed.origin;
+        let key = Windowed {
+            key,
+            window: Window::new(start_ms, end_ms),
+        };
+        let change = Change {
+            key: &key,
+            new: &flushed.new,
+            old: &flushed.old,
+            timestamp: end_ms,
+            headers: &flushed.headers,
+            is_latest: true,
+        };
+        self.children.forward(change, context)
     }
 
     /// Forwards the sessions that closed since the last emission, by their end, their start and their key.
@@ -200,22 +227,29 @@ impl<F, M, K: 'static, A: 'static> Flush for SessionAggregate<F, M, K, A> {
                 context.origin = outer;
                 return Ok(());
             };
-            context.origin = flushed.origin;
-            let key = Windowed {
-                key,
-                window: Window::new(start_ms, end_ms),
+            self.forward_flushed((key, (start_ms, end_ms), flushed), context)?;
+        }
+    }
+
+    fn evict(&mut self, share: Share, context: &mut Context) -> Result<()> {
+        let outer = context.origin;
+        let forwards = self.emit == EmitStrategy::OnWindowUpdate;
+        let (state, _) = context.state::<SessionState<K, A>>(self.store);
+        let target_bytes = share.of(state.memory_bytes());
+        // A record in order reaches sessions that have not been silent for longer than the gap.
+        state.begin_eviction(self.observed_ms - self.windows.inactivity_gap_ms());
+        loop {
+            let (state, io) = context.state::<SessionState<K, A>>(self.store);
+            let with_old = self.sends_old_values && forwards;
+            let Some(evicted) = state.evict_next(target_bytes, with_old, io)? else {
+                context.origin = outer;
+                return Ok(());
             };
-            self.children.forward(
-                Change {
-                    key: &key,
-                    new: &flushed.new,
-                    old: &flushed.old,
-                    timestamp: end_ms,
-                    headers: &flushed.headers,
-                    is_latest: true,
-                },
-                context,
-            )?;
+            if forwards {
+                for flushed in evicted {
+                    self.forward_flushed(flushed, context)?;
+                }
+            }
         }
     }
 }

@@ -118,7 +118,7 @@ where
             .iter()
             .find(|(start_ms, _)| *start_ms <= timestamp && start_ms + difference_ms > timestamp);
         let right = self.right(found, around.copied(), context)?;
-        let mut left = None;
+        let mut left: Option<i64> = None;
         let mut left_exists = false;
         let mut previous_timestamp = None;
         for (start_ms, latest) in found.iter().copied() {
@@ -142,18 +142,23 @@ where
                 break;
             }
         }
+        // The last window that ends before this record, if its latest record is within reach. What is put first may move the
+        // store's time behind it.
+        let reached =
+            previous_timestamp.is_some_and(|previous| timestamp - difference_ms <= previous);
+        let left = match left_exists {
+            true => None,
+            false => Some(self.begin(left.filter(|_| reached), context)?),
+        };
         if let Some(previous) = previous_timestamp {
             let start_ms = previous + 1;
             if !exists(found, start_ms) && start_ms + difference_ms >= timestamp {
-                self.create(start_ms, None, context)?;
+                let empty = self.begin(None, context)?;
+                self.create(start_ms, empty, timestamp, context)?;
             }
         }
-        if !left_exists {
-            // The last window that ends before this record, if its latest record is within reach.
-            let reached =
-                previous_timestamp.is_some_and(|previous| timestamp - difference_ms <= previous);
-            let left = left.filter(|_| reached);
-            self.create(timestamp - difference_ms, left, context)?;
+        if let Some(left) = left {
+            self.create(timestamp - difference_ms, left, timestamp, context)?;
         }
         self.put_right(right, context)
     }
@@ -171,6 +176,8 @@ where
             .iter()
             .rfind(|(start_ms, _)| (1..=timestamp).contains(start_ms));
         let right = self.right(found, around.copied().or(combined), context)?;
+        // What is put first may move the store's time behind the first window.
+        let first = self.begin(combined.map(|(start_ms, _)| start_ms), context)?;
         for (start_ms, _) in found.iter().copied() {
             if (1..=timestamp).contains(&start_ms) {
                 self.update(start_ms, context)?;
@@ -180,12 +187,11 @@ where
         if let Some((_, previous)) = combined.filter(|(_, latest)| *latest < timestamp)
             && !exists(found, previous + 1)
         {
-            self.create(previous + 1, None, context)?;
+            let empty = self.begin(None, context)?;
+            self.create(previous + 1, empty, timestamp, context)?;
         }
-        match combined {
-            None => self.create(0, None, context),
-            Some(_) => self.update(0, context),
-        }
+        let latest = combined.map_or(timestamp, |(_, latest)| latest.max(timestamp));
+        self.create(0, first, latest, context)
     }
 
     /// What the records behind this one are aggregated to, if there are any and no window has them alone: as `around`, a
@@ -217,11 +223,8 @@ where
         }
     }
 
-    /// A new window with this record, and those of another window if there is one.
-    fn create(&mut self, start_ms: i64, of: Option<i64>, context: &mut Context) -> Result<()> {
-        if self.is_closed(start_ms) {
-            return self.drop_late(context);
-        }
+    /// What a window begins with: the aggregate of another one, or none yet. Twice, where the old value is asked for.
+    fn begin(&self, of: Option<i64>, context: &mut Context) -> Result<(Option<A>, Option<A>)> {
         let mut before = || match of {
             None => Ok((self.operator.initial)()),
             Some(start_ms) => {
@@ -229,13 +232,27 @@ where
                 Ok::<_, Error>(state.find(start_ms, io)?.map(|(value, _)| value))
             }
         };
-        let mut value = before()?;
+        let value = before()?;
         let old = match self.operator.sends_old_values {
             true => before()?,
             false => None,
         };
+        Ok((value, old))
+    }
+
+    /// A window with this record and what it begins with.
+    fn create(
+        &mut self,
+        start_ms: i64,
+        (mut value, old): (Option<A>, Option<A>),
+        timestamp: i64,
+        context: &mut Context,
+    ) -> Result<()> {
+        if self.is_closed(start_ms) {
+            return self.drop_late(context);
+        }
         (self.operator.aggregator)(self.record.key, self.record.value, &mut value);
-        self.put(start_ms, value, self.record.timestamp, old, context)
+        self.put(start_ms, value, timestamp, old, context)
     }
 
     fn put(

@@ -28,6 +28,8 @@ pub(crate) struct TableSessionStore<T> {
     committed_ms: Option<i64>,
     /// Segments that have rows.
     segments: BTreeSet<i64>,
+    /// The last segment that had rows when the store was opened.
+    last_segment_at_open: Option<i64>,
 }
 
 impl<T: Table> TableSessionStore<T> {
@@ -38,17 +40,13 @@ impl<T: Table> TableSessionStore<T> {
             spec: spec.clone(),
             observed_ms: None,
             committed_ms: None,
+            last_segment_at_open: segments.last().copied(),
             segments,
         })
     }
 
     fn segment(&self, end_ms: i64) -> i64 {
         end_ms / self.spec.segment_interval_ms()
-    }
-
-    fn first_visible_ms(&self) -> i64 {
-        self.observed_ms
-            .map_or(0, |observed| (observed - self.spec.retention_ms + 1).max(0))
     }
 
     fn first_live_segment(&self, observed_ms: Option<i64>) -> i64 {
@@ -255,6 +253,19 @@ impl<T: Table> SessionStore for TableSessionStore<T> {
     fn observed_time_ms(&self) -> Option<i64> {
         self.observed_ms
     }
+
+    fn newest_end_ms(&self) -> i64 {
+        // Of what was there at the opening no more is known than its segments.
+        let at_open = self
+            .last_segment_at_open
+            .map(|segment| (segment + 1).saturating_mul(self.spec.segment_interval_ms()) - 1);
+        at_open.max(self.observed_ms).unwrap_or(-1)
+    }
+
+    fn first_visible_ms(&self) -> i64 {
+        self.observed_ms
+            .map_or(0, |observed| (observed - self.spec.retention_ms + 1).max(0))
+    }
 }
 
 impl<T: Table> Transactional for TableSessionStore<T> {
@@ -282,6 +293,7 @@ impl<T: Table> Transactional for TableSessionStore<T> {
         self.table.rollback();
         self.committed_ms = None;
         self.observed_ms = None;
+        self.last_segment_at_open = self.segments.last().copied();
     }
 
     fn uncommitted_bytes(&self) -> usize {

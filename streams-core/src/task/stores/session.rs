@@ -3,14 +3,16 @@
 //! With the record cache it finds what Kafka Streams' `CachingSessionStore` finds: everything the cache has, be it written
 //! already and too old for the store below, and of the store what the cache does not have.
 
+use super::session_rows::{CachedSession, SessionRows};
 use super::view::{Below, Cause, View, split_session_key};
+use super::window_row::Rest;
 use super::{AnyState, Flushed, Found, StoreIo};
 use crate::error::{Error, Result};
+use crate::record::Headers;
 use crate::serdes::BoxSerde;
 use crate::topology::store::StateArguments;
 use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use streams_state::Order;
 
@@ -19,9 +21,9 @@ const TIMES_LEN: usize = 16;
 pub struct SessionState<K, V> {
     key: BoxSerde<K>,
     order: SessionOrder,
+    /// Without a cache of its own: sessions have theirs here.
     view: View<V>,
-    /// The keys of the cache's entries, to find those of one record key.
-    cached: BTreeSet<Box<[u8]>>,
+    cache: Option<SessionRows<V>>,
 }
 
 /// Key, start and end of a session, and its change.
@@ -67,16 +69,17 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
         order: SessionOrder,
         arguments: &StateArguments,
     ) -> Self {
+        let mut view = View::new(Below::Session, value, arguments);
         SessionState {
             key,
             order,
-            view: View::new(Below::Session, value, arguments),
-            cached: BTreeSet::new(),
+            cache: view.cache.take().map(|_| SessionRows::new()),
+            view,
         }
     }
 
     pub(crate) fn is_cached(&self) -> bool {
-        self.view.cache.is_some()
+        self.cache.is_some()
     }
 
     /// Serializes a key for the calls that follow; false for a null key, which no store takes.
@@ -107,43 +110,81 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
         latest_start_ms: i64,
         io: &StoreIo,
     ) -> Result<Vec<Session<V>>> {
+        if self.cache.is_some() {
+            return self.find_cached(earliest_end_ms, latest_start_ms, io);
+        }
         let key = &self.view.key_bytes[..self.view.key_bytes.len() - TIMES_LEN];
-        let mut found = BTreeMap::new();
-        for entry in io.stores.session(self.view.index).find(
-            key,
-            earliest_end_ms,
-            latest_start_ms,
-            Order::Forward,
-        )? {
+        let store = io.stores.session(self.view.index);
+        let mut found = Vec::new();
+        for entry in store.find(key, earliest_end_ms, latest_start_ms, Order::Forward)? {
             let (session, value) = entry?;
             let (value, _) = self.view.read_value(&value)?;
-            found.insert((session.end_ms, session.start_ms), Rc::new(Some(value)));
+            found.push(Session {
+                start_ms: session.start_ms,
+                end_ms: session.end_ms,
+                value: Rc::new(Some(value)),
+            });
         }
-        if let Some(cache) = &self.view.cache {
-            let lower = [key, &earliest_end_ms.max(0).to_be_bytes()].concat();
-            let ours = self
-                .cached
-                .range::<[u8], _>((Bound::Included(lower.as_slice()), Bound::Unbounded))
-                .take_while(|cached| cached.starts_with(key));
-            for cached in ours {
-                let (cached_key, start_ms, end_ms) = split_session_key(cached);
-                if cached_key != key || start_ms > latest_start_ms {
-                    continue;
-                }
-                if let Some(slot) = cache.find(cached) {
-                    found.insert((end_ms, start_ms), cache.entry(slot).value.clone());
-                }
+        Ok(found)
+    }
+
+    fn find_cached(
+        &mut self,
+        earliest_end_ms: i64,
+        latest_start_ms: i64,
+        io: &StoreIo,
+    ) -> Result<Vec<Session<V>>> {
+        let slot = self.row();
+        self.complete(slot, earliest_end_ms.max(0), io)?;
+        let cache = self.cache.as_ref().expect("only called with a cache");
+        let first_visible_ms = io.stores.session(self.view.index).first_visible_ms();
+        let mut found = Vec::new();
+        for session in cache.row(slot).ending_from(earliest_end_ms) {
+            let is_seen = !session.loaded || session.end_ms >= first_visible_ms;
+            if session.start_ms <= latest_start_ms && is_seen && session.value.is_some() {
+                found.push(Session {
+                    start_ms: session.start_ms,
+                    end_ms: session.end_ms,
+                    value: session.value.clone(),
+                });
             }
         }
-        Ok(found
-            .into_iter()
-            .filter(|(_, value)| value.is_some())
-            .map(|((end_ms, start_ms), value)| Session {
-                start_ms,
-                end_ms,
-                value,
-            })
-            .collect())
+        Ok(found)
+    }
+
+    /// The cache's row of the current key, made if it is not there.
+    fn row(&mut self) -> u32 {
+        let cache = self.cache.as_mut().expect("only called with a cache");
+        let key = &self.view.key_bytes[..self.view.key_bytes.len() - TIMES_LEN];
+        match cache.find(key) {
+            Some(slot) => slot,
+            None => cache.add(key),
+        }
+    }
+
+    /// Sees to it that a row has all sessions of its key that end at this time or later.
+    #[inline]
+    fn complete(&mut self, slot: u32, from_ms: i64, io: &StoreIo) -> Result<()> {
+        let cache = self.cache.as_mut().expect("only called with a cache");
+        let behind_ms = cache.row(slot).complete_from_ms;
+        if from_ms >= behind_ms {
+            return Ok(());
+        }
+        let store = io.stores.session(self.view.index);
+        if from_ms <= store.newest_end_ms() {
+            let key = &self.view.key_bytes[..self.view.key_bytes.len() - TIMES_LEN];
+            for entry in store.find(key, from_ms, i64::MAX, Order::Forward)? {
+                let (session, value) = entry?;
+                if session.end_ms >= behind_ms {
+                    break;
+                }
+                let (value, _) = self.view.read_value(&value)?;
+                let session = CachedSession::loaded(session.start_ms, session.end_ms, value);
+                cache.load(slot, session);
+            }
+        }
+        cache.set_complete(slot, from_ms);
+        Ok(())
     }
 
     /// Sets the value of a session of the key given to [`SessionState::set_key`], `None` removes it.
@@ -155,10 +196,35 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
         io: &mut StoreIo,
     ) -> Result<()> {
         self.set_session(start_ms, end_ms);
-        if self.view.cache.is_some() && !self.cached.contains(self.view.key_bytes.as_slice()) {
-            self.cached.insert(self.view.key_bytes.as_slice().into());
+        if self.cache.is_none() {
+            return self.view.put(value, cause, io).map(|_| ());
         }
-        self.view.put(value, cause, io).map(|_| ())
+        let slot = self.row();
+        let cache = self.cache.as_mut().expect("checked above");
+        let newest_ms = io.stores.session(self.view.index).newest_end_ms();
+        let stored = end_ms <= newest_ms && end_ms < cache.row(slot).complete_from_ms;
+        // What nobody has seen need not be deleted, neither below nor downstream.
+        if value.is_none()
+            && self.view.elides_tombstones
+            && cache.remove_unseen(slot, (start_ms, end_ms))
+        {
+            return Ok(());
+        }
+        let is_bare = cause.headers.is_empty() && io.source.is_none();
+        let rest = (!is_bare).then(|| {
+            Rc::new(Rest {
+                headers: cause.headers.clone(),
+                source: io.source.clone(),
+            })
+        });
+        cache.put(
+            slot,
+            (start_ms, end_ms),
+            value,
+            (cause.origin, rest),
+            stored,
+        );
+        Ok(())
     }
 
     /// The value of a session.
@@ -172,6 +238,18 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
             return Ok(None);
         }
         self.set_session(start_ms, end_ms);
+        if let Some(cache) = &self.cache {
+            let key = &self.view.key_bytes[..self.view.key_bytes.len() - TIMES_LEN];
+            if let Some(slot) = cache.find(key)
+                && let Some(session) = cache.row(slot).find(start_ms, end_ms)
+                && !session.loaded
+            {
+                return Ok(session.value.is_some().then(|| Found {
+                    value: session.value.clone(),
+                    timestamp: end_ms,
+                }));
+            }
+        }
         self.view.peek(io)
     }
 
@@ -234,21 +312,17 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
             let place = self.order.place(session.key, start_ms, end_ms);
             found.insert(place, (start_ms, Rc::new(Some(value))));
         }
-        if let Some(cache) = &self.view.cache {
-            for cached in &self.cached {
-                let (key, start_ms, end_ms) = split_session_key(cached);
-                let wanted = end_ms >= earliest_end_ms
-                    && start_ms <= latest_start_ms
-                    && from.as_deref().is_none_or(|from| key >= from)
-                    && to.as_deref().is_none_or(|to| key <= to);
-                if !wanted {
-                    continue;
-                }
-                if let Some(slot) = cache.find(cached) {
-                    let value = cache.entry(slot).value.clone();
-                    let place = self.order.place(key.to_vec(), start_ms, end_ms);
-                    found.insert(place, (start_ms, value));
-                }
+        for (key, session) in self.cache.iter().flat_map(SessionRows::iter) {
+            let wanted = !session.loaded
+                && session.end_ms >= earliest_end_ms
+                && session.start_ms <= latest_start_ms
+                && from.as_deref().is_none_or(|from| key >= from)
+                && to.as_deref().is_none_or(|to| key <= to);
+            if wanted {
+                let place = self
+                    .order
+                    .place(key.to_vec(), session.start_ms, session.end_ms);
+                found.insert(place, (session.start_ms, session.value.clone()));
             }
         }
         found
@@ -271,7 +345,7 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
         with_old: bool,
         io: &mut StoreIo,
     ) -> Result<Option<FlushedSession<K, V>>> {
-        match self.view.flush_next(with_old, io)? {
+        match self.write_next(with_old, io)? {
             None => Ok(None),
             Some(flushed) => {
                 let (key, start_ms, end_ms) = split_session_key(&self.view.key_bytes);
@@ -283,6 +357,99 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
             }
         }
     }
+
+    fn write_next(&mut self, with_old: bool, io: &mut StoreIo) -> Result<Option<Flushed<V>>> {
+        loop {
+            let Some(cache) = &mut self.cache else {
+                return Ok(None);
+            };
+            let Some((slot, session)) = cache.take_changed() else {
+                return Ok(None);
+            };
+            self.view.key_bytes.clear();
+            self.view.key_bytes.extend_from_slice(cache.key(slot));
+            if let Some(flushed) = self.write_session(session, with_old, io)? {
+                return Ok(Some(flushed));
+            }
+        }
+    }
+
+    /// Writes a session of the key that the key bytes are. A tombstone for what the store does not have is neither written nor
+    /// returned where somebody listens.
+    fn write_session(
+        &mut self,
+        session: CachedSession<V>,
+        with_old: bool,
+        io: &mut StoreIo,
+    ) -> Result<Option<Flushed<V>>> {
+        let CachedSession {
+            start_ms,
+            end_ms,
+            value: new,
+            origin,
+            rest,
+            stored,
+            ..
+        } = session;
+        self.view.key_bytes.extend_from_slice(&[0; TIMES_LEN]);
+        self.set_session(start_ms, end_ms);
+        let mut old = None;
+        if (with_old || new.is_none()) && stored {
+            old = self.view.load(io)?.map(|(value, _)| value);
+        }
+        if self.view.elides_tombstones && new.is_none() && old.is_none() {
+            return Ok(None);
+        }
+        io.source = rest.as_ref().and_then(|rest| rest.source.clone());
+        let timestamp = origin.timestamp;
+        self.view
+            .write(new.as_ref().as_ref(), timestamp, timestamp, io)?;
+        if let Some(cache) = &mut self.cache {
+            cache.note_encoded_len(self.view.value_bytes.len());
+        }
+        Ok(Some(Flushed {
+            old: Rc::new(old.filter(|_| with_old)),
+            timestamp,
+            new,
+            origin,
+            headers: rest.map_or_else(Headers::new, |rest| rest.headers.clone()),
+        }))
+    }
+
+    /// Begins to make room in the cache, with the sessions that end before this time.
+    pub(crate) fn begin_eviction(&mut self, cold_before_ms: i64) {
+        if let Some(cache) = &mut self.cache {
+            cache.begin_eviction(cold_before_ms);
+        }
+    }
+
+    /// Writes the changed ones of the sessions of a key that leave the cache, and returns them; `None` when there is room.
+    pub(crate) fn evict_next(
+        &mut self,
+        target_bytes: usize,
+        with_old: bool,
+        io: &mut StoreIo,
+    ) -> Result<Option<Vec<FlushedSession<K, V>>>> {
+        let Some(cache) = &mut self.cache else {
+            return Ok(None);
+        };
+        let Some((key, leaving)) = cache.evict_next(target_bytes) else {
+            return Ok(None);
+        };
+        let mut evicted = Vec::new();
+        for session in leaving {
+            if !session.is_changed() {
+                continue;
+            }
+            let times = (session.start_ms, session.end_ms);
+            self.view.key_bytes.clear();
+            self.view.key_bytes.extend_from_slice(&key);
+            if let Some(flushed) = self.write_session(session, with_old, io)? {
+                evicted.push((self.key.deserialize(&key)?, times, flushed));
+            }
+        }
+        Ok(Some(evicted))
+    }
 }
 
 impl<K: 'static, V: 'static> AnyState for SessionState<K, V> {
@@ -291,18 +458,17 @@ impl<K: 'static, V: 'static> AnyState for SessionState<K, V> {
     }
 
     fn memory_bytes(&self) -> usize {
-        let keys: usize = self.cached.iter().map(|key| key.len()).sum();
-        self.view.memory_bytes() + keys
+        self.cache.as_ref().map_or(0, SessionRows::bytes)
     }
 
     fn forget_clean(&mut self) {
-        self.view.forget_clean();
-        if let Some(cache) = &self.view.cache {
-            self.cached.retain(|key| cache.find(key).is_some());
+        if let Some(cache) = &mut self.cache {
+            cache.forget_clean();
         }
     }
 
     fn write_changed(&mut self, io: &mut StoreIo) -> Result<()> {
-        self.view.write_changed(io)
+        while self.write_next(false, io)?.is_some() {}
+        Ok(())
     }
 }

@@ -410,13 +410,18 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
             if row.find(start_ms).is_some() {
                 continue;
             }
-            let loaded = match start_ms > newest_ms || start_ms >= row.complete_from_ms {
-                true => None,
-                false => {
-                    self.set_start(start_ms);
-                    self.view.load(io)?
+            let mut loaded = None;
+            if start_ms > newest_ms || start_ms >= row.complete_from_ms {
+                // Neither the store has it nor any behind it.
+                let len = starts.len - number;
+                let cache = self.cache.as_mut().expect("only called with a cache");
+                if cache.append(slot, start_ms, starts.step_ms, len) {
+                    return Ok(());
                 }
-            };
+            } else {
+                self.set_start(start_ms);
+                loaded = self.view.load(io)?;
+            }
             let (value, timestamp) = match loaded {
                 Some((value, timestamp)) => (Some(value), timestamp),
                 None => (None, -1),
@@ -462,7 +467,7 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
                 break;
             }
             for (start_ms, at) in run.windows() {
-                let is_seen = !run.touch.loaded || start_ms >= first_visible_ms;
+                let is_seen = !run.touch.is_loaded() || start_ms >= first_visible_ms;
                 if (from_ms..=to_ms).contains(&start_ms) && is_seen && row.value(at).is_some() {
                     windows.push((start_ms, run.touch.timestamp));
                 }
@@ -728,7 +733,6 @@ fn touch(cause: Cause<'_>, io: &StoreIo) -> Touch {
                 source: io.source.clone(),
             })
         }),
-        loaded: false,
     }
 }
 

@@ -21,9 +21,10 @@ pub(super) struct Touch {
     pub(super) origin: Origin,
     /// What is rarely there.
     pub(super) rest: Option<Rc<Rest>>,
-    /// Whether it was only read from the store below, so that it is to be seen no longer than there.
-    pub(super) loaded: bool,
 }
+
+/// The offset of a record that there is none of: the window is as the store below has it.
+const LOADED: i64 = i64::MIN;
 
 /// Headers of the record that changed a window, and the source record where handlers want it.
 #[derive(Debug)]
@@ -38,10 +39,17 @@ impl Touch {
         Touch {
             changed: 0,
             timestamp,
-            origin: Origin::default(),
+            origin: Origin {
+                offset: LOADED,
+                ..Origin::default()
+            },
             rest: None,
-            loaded: true,
         }
+    }
+
+    /// Whether it was only read from the store below, so that it is to be seen no longer than there.
+    pub(super) fn is_loaded(&self) -> bool {
+        self.origin.offset == LOADED
     }
 }
 
@@ -218,12 +226,12 @@ impl<V> WindowRow<V> {
             Some(behind) => behind.at,
             None => self.values.len() as u32,
         };
-        make_room(&mut self.values);
+        make_room(&mut self.values, 2);
         self.values.insert(at as usize, value);
         for behind in &mut self.runs[index..] {
             behind.at += 1;
         }
-        make_room(&mut self.runs);
+        make_room(&mut self.runs, 1);
         let run = Run {
             first_ms: start_ms,
             step_ms: 1,
@@ -233,6 +241,29 @@ impl<V> WindowRow<V> {
         };
         self.runs.insert(index, run);
         at as usize
+    }
+
+    /// Adds windows without values, if they lie behind all others.
+    pub(super) fn append(&mut self, first_ms: i64, step_ms: i64, len: usize) -> bool {
+        let is_behind = |run: &Run| run.start_ms(run.end() - 1) < first_ms;
+        if !self.runs.last().is_none_or(is_behind) {
+            return false;
+        }
+        let at = self.values.len();
+        if at + len > self.values.capacity() {
+            self.values.reserve_exact(len.max(at / 16));
+        }
+        self.values.resize_with(at + len, || None);
+        make_room(&mut self.runs, 1);
+        self.runs.push(Run {
+            first_ms,
+            // One window has none; that of unlimited windows would reach beyond all times.
+            step_ms: if len == 1 { 1 } else { step_ms },
+            at: at as u32,
+            len: len as u32,
+            touch: Touch::loaded(-1),
+        });
+        true
     }
 
     /// Splits a run in front of its window of this number.
@@ -286,6 +317,10 @@ impl<V> WindowRow<V> {
         };
         let parts = head.into_iter().chain([changed]).chain(tail);
         self.runs.splice(runs, parts);
+        // Windows that were read one by one have left room for as many runs.
+        if self.runs.capacity() > 2 * self.runs.len() + 4 {
+            self.runs.shrink_to(self.runs.len() + 2);
+        }
     }
 
     /// How many windows begin before this.
@@ -330,9 +365,9 @@ impl<V> WindowRow<V> {
 }
 
 /// Rows are many and grow by little, so they get less room in advance than a vector would take.
-fn make_room<T>(vector: &mut Vec<T>) {
+fn make_room<T>(vector: &mut Vec<T>, least: usize) {
     if vector.len() == vector.capacity() {
-        vector.reserve_exact((vector.len() / 8).max(3));
+        vector.reserve_exact((vector.len() / 8).max(least));
     }
 }
 
@@ -404,6 +439,22 @@ mod tests {
         assert_eq!(row.find_run(0, 10, 3), (0, 1));
         assert_eq!(row.find_run(5, 5, 3), (1, 2));
         assert_eq!(row.find_run(7, 5, 3), (0, 0));
+    }
+
+    #[test]
+    fn new_windows_come_behind_all_others_or_one_by_one() {
+        let mut row = row(&[0, 10]);
+        assert!(!row.append(10, 10, 2));
+        assert!(row.append(20, 10, 2));
+        assert_eq!(row.find_run(0, 10, 9), (0, 4));
+        for value in row.values_mut(2..4) {
+            *value = Some(7);
+        }
+        row.touch(1..4, 10, touch(1));
+        assert_eq!(
+            shown(&row),
+            [(0, 0, 0), (10, 10, 1), (20, 7, 1), (30, 7, 1)]
+        );
     }
 
     #[test]

@@ -118,6 +118,16 @@ impl<V> WindowRows<V> {
         at
     }
 
+    /// Adds windows without values, if they lie behind all others of the row.
+    pub(super) fn append(&mut self, slot: u32, first_ms: i64, step_ms: i64, len: usize) -> bool {
+        let row = self.rows.row_mut(slot);
+        let before = row.bytes();
+        let appended = row.append(first_ms, step_ms, len);
+        self.row_bytes += row.bytes() - before;
+        self.windows += if appended { len } else { 0 };
+        appended
+    }
+
     /// Takes note of a change of windows that lie side by side; `touch` gets the time of the cache's own count.
     #[inline]
     pub(super) fn touch(&mut self, slot: u32, at: usize, len: usize, step_ms: i64, touch: Touch) {
@@ -186,7 +196,7 @@ impl<V> WindowRows<V> {
         let walk = self.walk.as_mut()?;
         while walk.left > 0 {
             let start_ms = walk.next_ms;
-            walk.next_ms += walk.step_ms;
+            walk.next_ms = walk.next_ms.saturating_add(walk.step_ms);
             walk.left -= 1;
             let slot = walk.slot;
             let row = self.rows.row_mut(slot);
@@ -272,7 +282,7 @@ impl<V> WindowRows<V> {
                 let passed_ms = start_ms - walk.next_ms;
                 walk.slot == slot
                     && passed_ms >= 0
-                    && passed_ms < walk.left as i64 * walk.step_ms
+                    && passed_ms < (walk.left as i64).saturating_mul(walk.step_ms)
                     && passed_ms % walk.step_ms == 0
             })
     }

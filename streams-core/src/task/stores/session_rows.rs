@@ -1,0 +1,430 @@
+//! The record cache of a session store: one row for each key with all its sessions, the order in which they changed, and which
+//! go first when memory is short.
+//!
+//! What is observable is Kafka Streams' `NamedCache`, as in the cache of windows.
+
+use super::cache::Origin;
+use super::keyed_rows::KeyedRows;
+use super::window_row::Rest;
+use std::mem::needs_drop;
+use std::rc::Rc;
+
+/// A session in the cache; in a row they lie by end, then start.
+pub(super) struct CachedSession<V> {
+    pub(super) end_ms: i64,
+    pub(super) start_ms: i64,
+    pub(super) value: Rc<Option<V>>,
+    /// When it was last changed by the cache's own count; 0 is unchanged since it was last written.
+    changed: u64,
+    pub(super) origin: Origin,
+    /// What is rarely there.
+    pub(super) rest: Option<Rc<Rest>>,
+    /// Whether the store below may have it.
+    pub(super) stored: bool,
+    /// Whether it was only read from the store below, so that it is to be seen no longer than there.
+    pub(super) loaded: bool,
+}
+
+impl<V> CachedSession<V> {
+    pub(super) fn loaded(start_ms: i64, end_ms: i64, value: V) -> Self {
+        CachedSession {
+            end_ms,
+            start_ms,
+            value: Rc::new(Some(value)),
+            changed: 0,
+            origin: Origin::default(),
+            rest: None,
+            stored: true,
+            loaded: true,
+        }
+    }
+
+    fn place(&self) -> (i64, i64) {
+        (self.end_ms, self.start_ms)
+    }
+
+    pub(super) fn is_changed(&self) -> bool {
+        self.changed != 0
+    }
+}
+
+/// The sessions of one key.
+pub(super) struct SessionRow<V> {
+    sessions: Vec<CachedSession<V>>,
+    /// What the store below has of this key that ends here or later is in the row.
+    pub(super) complete_from_ms: i64,
+    listed: bool,
+}
+
+impl<V> SessionRow<V> {
+    /// The sessions that end at this time or later.
+    #[inline]
+    pub(super) fn ending_from(&self, end_ms: i64) -> &[CachedSession<V>] {
+        let first = self
+            .sessions
+            .partition_point(|session| session.end_ms < end_ms);
+        &self.sessions[first..]
+    }
+
+    fn position(&self, place: (i64, i64)) -> std::result::Result<usize, usize> {
+        self.sessions
+            .binary_search_by_key(&place, CachedSession::place)
+    }
+
+    pub(super) fn find(&self, start_ms: i64, end_ms: i64) -> Option<&CachedSession<V>> {
+        let at = self.position((end_ms, start_ms)).ok()?;
+        Some(&self.sessions[at])
+    }
+
+    fn bytes(&self) -> usize {
+        self.sessions.capacity() * size_of::<CachedSession<V>>()
+    }
+}
+
+/// Sessions of a row that leave the cache.
+type Leaving<V> = Vec<CachedSession<V>>;
+
+pub(super) struct SessionRows<V> {
+    rows: KeyedRows<SessionRow<V>>,
+    clock: u64,
+    /// Rows with changes.
+    listed: Vec<u32>,
+    /// Changed sessions of a flush under way, the next one last: when they changed, row, end and start.
+    flushing: Vec<(u64, u32, (i64, i64))>,
+    /// What the rows' vectors hold.
+    row_bytes: usize,
+    sessions: usize,
+    /// How long a value was when it was last read or written as bytes: what values are taken to hold on the heap.
+    encoded_len: usize,
+    cold_before_ms: i64,
+    /// The next row to be asked for sessions that are cold.
+    next_slot: u32,
+    /// The next row to go as a whole, and how many may still go.
+    hand: u32,
+    rows_left: u32,
+}
+
+impl<V> SessionRows<V> {
+    pub(super) fn new() -> Self {
+        SessionRows {
+            rows: KeyedRows::new(),
+            clock: 0,
+            listed: Vec::new(),
+            flushing: Vec::new(),
+            row_bytes: 0,
+            sessions: 0,
+            encoded_len: 0,
+            cold_before_ms: 0,
+            next_slot: 0,
+            hand: 0,
+            rows_left: 0,
+        }
+    }
+
+    #[inline]
+    pub(super) fn find(&self, key: &[u8]) -> Option<u32> {
+        self.rows.find(key)
+    }
+
+    pub(super) fn add(&mut self, key: &[u8]) -> u32 {
+        let row = SessionRow {
+            sessions: Vec::new(),
+            complete_from_ms: i64::MAX,
+            listed: false,
+        };
+        self.rows.insert(key, row)
+    }
+
+    #[inline]
+    pub(super) fn row(&self, slot: u32) -> &SessionRow<V> {
+        self.rows.row(slot)
+    }
+
+    pub(super) fn set_complete(&mut self, slot: u32, from_ms: i64) {
+        self.rows.row_mut(slot).complete_from_ms = from_ms;
+    }
+
+    pub(super) fn key(&self, slot: u32) -> &[u8] {
+        self.rows.get(slot).map_or(&[], |row| &*row.key)
+    }
+
+    /// Every session with its key.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &CachedSession<V>)> {
+        self.rows.iter().flat_map(|(_, row)| {
+            let sessions = row.row.sessions.iter();
+            sessions.map(|session| (&*row.key, session))
+        })
+    }
+
+    /// Adds a session as the store below has it, unless the cache knows better.
+    pub(super) fn load(&mut self, slot: u32, session: CachedSession<V>) {
+        if let Err(at) = self.rows.row(slot).position(session.place()) {
+            self.insert(slot, at, session);
+        }
+    }
+
+    fn insert(&mut self, slot: u32, at: usize, session: CachedSession<V>) {
+        let row = self.rows.row_mut(slot);
+        let before = row.bytes();
+        if row.sessions.len() == row.sessions.capacity() {
+            row.sessions.reserve_exact((row.sessions.len() / 2).max(2));
+        }
+        row.sessions.insert(at, session);
+        self.row_bytes += row.bytes() - before;
+        self.sessions += 1;
+    }
+
+    /// Sets a session's value. `stored` says whether the store below may have a session that the cache does not have.
+    pub(super) fn put(
+        &mut self,
+        slot: u32,
+        (start_ms, end_ms): (i64, i64),
+        value: Rc<Option<V>>,
+        (origin, rest): (Origin, Option<Rc<Rest>>),
+        stored: bool,
+    ) {
+        self.clock += 1;
+        let changed = self.clock;
+        match self.rows.row(slot).position((end_ms, start_ms)) {
+            Ok(at) => {
+                let session = &mut self.rows.row_mut(slot).sessions[at];
+                session.value = value;
+                session.changed = changed;
+                session.origin = origin;
+                session.rest = rest;
+                session.loaded = false;
+            }
+            Err(at) => {
+                let session = CachedSession {
+                    end_ms,
+                    start_ms,
+                    value,
+                    changed,
+                    origin,
+                    rest,
+                    stored,
+                    loaded: false,
+                };
+                self.insert(slot, at, session);
+            }
+        }
+        let row = self.rows.row_mut(slot);
+        if !row.listed {
+            row.listed = true;
+            self.listed.push(slot);
+        }
+    }
+
+    /// Drops a session that nobody has seen; false if the store below may have it.
+    pub(super) fn remove_unseen(&mut self, slot: u32, (start_ms, end_ms): (i64, i64)) -> bool {
+        let row = self.rows.row_mut(slot);
+        match row.position((end_ms, start_ms)) {
+            Ok(at) if !row.sessions[at].stored => {
+                row.sessions.remove(at);
+                self.sessions -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn note_encoded_len(&mut self, encoded_len: usize) {
+        self.encoded_len = encoded_len;
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        // A value lies behind an `Rc` with its two counts.
+        let each = size_of::<Option<V>>() + 2 * size_of::<usize>();
+        let heap = match needs_drop::<V>() {
+            true => self.encoded_len,
+            false => 0,
+        };
+        let lists = self.listed.len() * size_of::<u32>();
+        self.rows.bytes() + self.row_bytes + lists + self.sessions * (each + heap)
+    }
+
+    /// The next changed session, which counts as unchanged and written from now on. A flush takes them until there is none;
+    /// what changes meanwhile comes behind.
+    pub(super) fn take_changed(&mut self) -> Option<(u32, CachedSession<V>)> {
+        loop {
+            if self.flushing.is_empty() && !self.begin_round() {
+                return None;
+            }
+            let Some((changed, slot, place)) = self.flushing.pop() else {
+                continue;
+            };
+            let Some(row) = self.rows.get_mut(slot) else {
+                continue;
+            };
+            let Ok(at) = row.row.position(place) else {
+                continue;
+            };
+            let session = &mut row.row.sessions[at];
+            if session.changed != changed {
+                continue;
+            }
+            session.changed = 0;
+            let taken = CachedSession {
+                value: session.value.clone(),
+                rest: session.rest.take(),
+                changed,
+                ..*session
+            };
+            session.stored = taken.value.is_some();
+            if !session.stored {
+                row.row.sessions.remove(at);
+                self.sessions -= 1;
+            }
+            return Some((slot, taken));
+        }
+    }
+
+    /// Collects what has changed; false when nothing has.
+    fn begin_round(&mut self) -> bool {
+        for slot in self.listed.drain(..) {
+            let Some(row) = self.rows.get_mut(slot) else {
+                continue;
+            };
+            if !std::mem::take(&mut row.row.listed) {
+                continue;
+            }
+            for session in &row.row.sessions {
+                if session.changed != 0 {
+                    self.flushing.push((session.changed, slot, session.place()));
+                }
+            }
+        }
+        self.flushing
+            .sort_unstable_by_key(|(changed, ..)| std::cmp::Reverse(*changed));
+        !self.flushing.is_empty()
+    }
+
+    /// Gives the memory of all rows back in which nothing is changed.
+    pub(super) fn forget_clean(&mut self) {
+        for slot in 0..self.rows.slot_count() {
+            let clean = |row: &SessionRow<V>| row.sessions.iter().all(|s| !s.is_changed());
+            if self.rows.get(slot).is_some_and(|row| clean(&row.row)) {
+                self.remove(slot);
+            }
+        }
+    }
+
+    fn remove(&mut self, slot: u32) -> Vec<CachedSession<V>> {
+        match self.rows.remove(slot) {
+            None => Vec::new(),
+            Some(row) => {
+                self.row_bytes -= row.row.bytes();
+                self.sessions -= row.row.sessions.len();
+                row.row.sessions
+            }
+        }
+    }
+
+    /// Begins to make room: sessions that end before this time go, and whole rows if that is not enough.
+    pub(super) fn begin_eviction(&mut self, cold_before_ms: i64) {
+        self.cold_before_ms = cold_before_ms;
+        self.next_slot = 0;
+        self.rows_left = self.rows.slot_count();
+    }
+
+    /// The key of the next row that lets sessions go, and these; `None` when the cache holds no more than `target_bytes` or
+    /// has no more to give.
+    pub(super) fn evict_next(&mut self, target_bytes: usize) -> Option<(Box<[u8]>, Leaving<V>)> {
+        while self.next_slot < self.rows.slot_count() {
+            let slot = self.next_slot;
+            self.next_slot += 1;
+            let Some(row) = self.rows.get(slot) else {
+                continue;
+            };
+            let cold = row.row.sessions.len() - row.row.ending_from(self.cold_before_ms).len();
+            if cold == row.row.sessions.len() {
+                let key = row.key.clone();
+                return Some((key, self.remove(slot)));
+            }
+            if cold > 0 {
+                let key = row.key.clone();
+                let row = self.rows.row_mut(slot);
+                row.complete_from_ms = row.complete_from_ms.max(self.cold_before_ms);
+                self.sessions -= cold;
+                return Some((key, row.sessions.drain(..cold).collect()));
+            }
+        }
+        while self.bytes() > target_bytes && self.rows_left > 0 {
+            self.rows_left -= 1;
+            let slot = self.hand % self.rows.slot_count().max(1);
+            self.hand = slot + 1;
+            if let Some(row) = self.rows.get(slot) {
+                let key = row.key.clone();
+                return Some((key, self.remove(slot)));
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(rows: &mut SessionRows<i32>, key: &[u8], times: (i64, i64), value: Option<i32>) {
+        let slot = match rows.find(key) {
+            Some(slot) => slot,
+            None => rows.add(key),
+        };
+        rows.put(
+            slot,
+            times,
+            Rc::new(value),
+            (Origin::default(), None),
+            false,
+        );
+    }
+
+    fn flush(rows: &mut SessionRows<i32>) -> Vec<(u8, i64, Option<i32>)> {
+        let mut all = Vec::new();
+        while let Some((slot, session)) = rows.take_changed() {
+            all.push((rows.key(slot)[0], session.end_ms, *session.value));
+        }
+        all
+    }
+
+    #[test]
+    fn a_flush_hands_out_each_session_once_in_the_order_of_its_last_change() {
+        let mut rows = SessionRows::new();
+        put(&mut rows, b"a", (0, 5), Some(1));
+        put(&mut rows, b"b", (0, 9), Some(2));
+        put(&mut rows, b"a", (0, 7), Some(3));
+        put(&mut rows, b"a", (0, 5), None);
+        let expected = [(b'b', 9, Some(2)), (b'a', 7, Some(3)), (b'a', 5, None)];
+        assert_eq!(flush(&mut rows), expected);
+        assert_eq!(flush(&mut rows), []);
+        let slot = rows.find(b"a").unwrap();
+        assert!(rows.row(slot).find(0, 5).is_none(), "it is gone");
+        assert!(!rows.remove_unseen(slot, (0, 7)), "it was written");
+        put(&mut rows, b"a", (0, 8), Some(4));
+        assert!(rows.remove_unseen(slot, (0, 8)));
+        assert_eq!(flush(&mut rows), []);
+    }
+
+    #[test]
+    fn cold_sessions_go_first_and_then_whole_rows() {
+        let mut rows = SessionRows::new();
+        for key in [b"a", b"b"] {
+            for end_ms in [5, 15] {
+                put(&mut rows, key, (0, end_ms), Some(1));
+            }
+        }
+        put(&mut rows, b"c", (0, 1), Some(1));
+        rows.begin_eviction(10);
+        let all = rows.bytes();
+        for key in [b"a", b"b", b"c"] {
+            let (of, sessions) = rows.evict_next(all).unwrap();
+            assert_eq!((&*of, sessions.len()), (key.as_slice(), 1));
+        }
+        assert!(rows.evict_next(all).is_none());
+        assert_eq!(&*rows.evict_next(1).unwrap().0, b"a");
+        assert_eq!(flush(&mut rows), [(b'b', 15, Some(1))]);
+        rows.forget_clean();
+        assert_eq!((rows.sessions, rows.row_bytes), (0, 0));
+    }
+}
