@@ -1,0 +1,179 @@
+//! The benchmark: `./dev bench` builds what it needs and starts this.
+
+use std::process::{Command, ExitCode};
+use streams_bench::suite::{self, Suite};
+use streams_bench::workload::Workload;
+use streams_bench::{curves, machine, special, table};
+use streams_core::{Error, Result};
+
+const USAGE: &str = "\
+usage: ./dev bench [WORKLOAD ..] [--quick] [--pairs N] [--curves]
+       ./dev bench --embedded [WORKLOAD ..]
+       ./dev bench check | table
+
+  WORKLOAD    W1 to W15, or one of a kind by its whole name, such as W4-10k-close; all if none is given
+  --quick     a quarter of the records, one pair: everything in a few minutes; kept in target/bench
+  --pairs N   how many times each side is measured (2 if not given)
+  --curves    instead, cost against keys, overlap, records in a window and partitions, with a plot of each
+  --embedded  ours alone, on the embedded broker
+  check       fails, and lists them, if the latest results miss gates; after --quick those of the quick run
+  table       writes the latest results into bench/README.md and README.md";
+
+#[derive(Default)]
+struct Arguments {
+    names: Vec<String>,
+    quick: bool,
+    pairs: Option<usize>,
+    curves: bool,
+    embedded: bool,
+}
+
+fn parse(words: &[String]) -> std::result::Result<Arguments, String> {
+    let mut arguments = Arguments::default();
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        match word.as_str() {
+            "--quick" => arguments.quick = true,
+            "--curves" => arguments.curves = true,
+            "--embedded" => arguments.embedded = true,
+            "--pairs" => {
+                let count = rest.next().and_then(|count| count.parse().ok());
+                arguments.pairs = Some(count.ok_or("--pairs takes a number")?);
+            }
+            "check" | "table" => arguments.names.push(word.clone()),
+            name if !chosen(name).is_empty() => arguments.names.push(word.clone()),
+            _ => return Err(format!("there is no workload or option '{word}'")),
+        }
+    }
+    Ok(arguments)
+}
+
+/// The workloads of this name, or of this kind.
+fn chosen(name: &str) -> Vec<String> {
+    let all = Workload::all().into_iter().map(|workload| workload.name);
+    all.chain(special::NAMES.map(str::to_owned))
+        .filter(|full| full == name || full.split('-').next() == Some(name))
+        .collect()
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let arguments = match parse(&words) {
+        Ok(arguments) => arguments,
+        Err(message) => {
+            eprintln!("bench: {message}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let quick = arguments.quick;
+    let result = match arguments.names.first().map(String::as_str) {
+        Some("check") => return check(quick),
+        Some("table") => write_tables(quick),
+        _ if arguments.embedded => embedded(&arguments),
+        _ => measure(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn names(arguments: &Arguments) -> Vec<String> {
+    if arguments.names.is_empty() {
+        let all = Workload::all().into_iter().map(|workload| workload.name);
+        return all.chain(special::NAMES.map(str::to_owned)).collect();
+    }
+    arguments
+        .names
+        .iter()
+        .flat_map(|name| chosen(name))
+        .collect()
+}
+
+fn measure(arguments: &Arguments) -> Result<()> {
+    machine::cores();
+    let pairs = arguments
+        .pairs
+        .unwrap_or(if arguments.quick { 1 } else { 2 });
+    let mut suite = Suite::start(pairs, arguments.quick)?;
+    if arguments.curves {
+        return curves::measure(&mut suite);
+    }
+    let mut failures = Vec::new();
+    for name in names(arguments) {
+        let result = match special::NAMES.contains(&name.as_str()) {
+            true => special::measure(&mut suite, &name),
+            false => {
+                let workload = Workload::named(&name).expect("it was chosen");
+                let workload = suite.sized(workload);
+                suite.pairs(&workload)
+            }
+        };
+        // The others are measured all the same.
+        match result.and_then(|result| suite::keep(&result, arguments.quick)) {
+            Ok(()) => {}
+            Err(error) => {
+                eprintln!("{name}: {error}");
+                failures.push(name);
+            }
+        }
+    }
+    println!(
+        "\n{}",
+        table::full(|name| suite::kept(name, arguments.quick))
+    );
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(Error::fatal(format!("failed: {}", failures.join(", ")))),
+    }
+}
+
+fn embedded(arguments: &Arguments) -> Result<()> {
+    let program = std::env::current_exe()
+        .map_err(|error| Error::fatal(error.to_string()))?
+        .with_file_name("workload");
+    for name in names(arguments) {
+        let Some(workload) = Workload::named(&name) else {
+            continue;
+        };
+        let records = workload.records / if arguments.quick { 8 } else { 2 };
+        let status = Command::new(&program)
+            .args([&name, "--embedded", "--records", &records.to_string()])
+            .stdout(std::process::Stdio::null())
+            .status();
+        if !status.is_ok_and(|status| status.success()) {
+            return Err(Error::fatal(format!("{name} failed")));
+        }
+    }
+    Ok(())
+}
+
+fn check(quick: bool) -> ExitCode {
+    let misses = table::misses(|name| suite::kept(name, quick));
+    if misses.is_empty() {
+        println!("every gate is reached");
+        return ExitCode::SUCCESS;
+    }
+    for miss in misses {
+        println!("missed: {miss}");
+    }
+    ExitCode::FAILURE
+}
+
+fn write_tables(quick: bool) -> Result<()> {
+    let kept = |name: &str| suite::kept(name, quick);
+    for (file, table) in [
+        ("bench/README.md", table::full(kept)),
+        ("README.md", table::short(kept)),
+    ] {
+        let failed = |error: std::io::Error| Error::fatal(format!("{file}: {error}"));
+        let text = std::fs::read_to_string(file).map_err(failed)?;
+        let text = table::replaced(&text, &table)
+            .ok_or_else(|| Error::fatal(format!("{file} has no place for the table")))?;
+        std::fs::write(file, text).map_err(failed)?;
+    }
+    Ok(())
+}

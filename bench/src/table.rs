@@ -1,0 +1,238 @@
+//! The table of figures, made from the results.
+
+use crate::gates::{GATES, Gate, OVERHEAD, Standing};
+use crate::statistics::Spread;
+use serde_json::Value;
+use std::fmt::Write;
+
+/// What a table stands between in a file.
+const BEGIN: &str = "<!-- figures: ./dev bench table -->";
+const END: &str = "<!-- end of figures -->";
+
+/// The lines that the README shows: typical uses first, what an algorithm wins at the end.
+const SHORT: [(&str, &str); 6] = [
+    ("W1", "cpu"),
+    ("W3-10k", "cpu"),
+    ("W9-2M", "cpu"),
+    ("W7", "cpu"),
+    ("W4-100", "cpu"),
+    ("W13", "wall"),
+];
+
+/// The table of all gates, as Markdown, from the results that `kept` finds by name.
+pub fn full(kept: impl Fn(&str) -> Option<Value>) -> String {
+    let mut table = String::from(
+        "| Workload | What | Java | ours | ratio (spread) | gate | goal |\n|---|---|---|---|---|---|---|\n",
+    );
+    for gate in GATES {
+        let result = kept(gate.workload);
+        let figure = result.as_ref().and_then(|result| gate.figure(result));
+        let [java, ours] = absolute(&gate, result.as_ref());
+        let mark = match gate.standing(figure) {
+            Standing::Goal => " ✓✓",
+            Standing::Passed => " ✓",
+            Standing::Missed => " ✗",
+            Standing::Unknown => "",
+        };
+        // A string takes everything.
+        let _ = writeln!(
+            table,
+            "| {} | {} | {java} | {ours} | {}{mark} | {} | {} |",
+            gate.workload,
+            gate.what,
+            spread(&gate, figure),
+            gate.text(gate.gate),
+            gate.text(gate.goal),
+        );
+    }
+    let machine = kept(GATES[0].workload).map(|result| result["machine"].clone());
+    if let Some(machine) = machine {
+        let text = |field: &str| machine[field].as_str().unwrap_or("?").to_owned();
+        let _ = writeln!(
+            table,
+            "\n{} with {} cores, {}; Kafka {} on {}; commit {}, {}. CPU in µs per record.",
+            text("cpu"),
+            machine["cores"],
+            text("kernel"),
+            text("kafka"),
+            text("java"),
+            text("commit"),
+            text("date"),
+        );
+    }
+    table
+}
+
+/// The short table.
+pub fn short(kept: impl Fn(&str) -> Option<Value>) -> String {
+    let mut table = String::from("| What | Kafka Streams | ours | ratio |\n|---|---|---|---|\n");
+    for (workload, metric) in SHORT {
+        let gate = GATES
+            .iter()
+            .find(|gate| gate.workload == workload && gate.metric == metric);
+        let (Some(gate), Some(result)) = (gate, kept(workload)) else {
+            continue;
+        };
+        let [java, ours] = absolute(gate, Some(&result));
+        let ratio = gate.figure(&result).map(|figure| gate.text(figure.median));
+        let _ = writeln!(
+            table,
+            "| {} | {java} | {ours} | {} |",
+            gate.what,
+            ratio.unwrap_or_default(),
+        );
+    }
+    table
+}
+
+fn spread(gate: &Gate, figure: Option<Spread>) -> String {
+    match figure {
+        None => "not measured".to_owned(),
+        Some(Spread { median, min, max }) if min == max => gate.text(median),
+        Some(Spread { median, min, max }) => format!(
+            "{} ({} to {})",
+            gate.text(median),
+            gate.text(min),
+            gate.text(max)
+        ),
+    }
+}
+
+/// What either side took, with its unit: the median of its runs.
+fn absolute(gate: &Gate, result: Option<&Value>) -> [String; 2] {
+    let runs = result.and_then(|result| result["runs"].as_array());
+    let Some(runs) = runs else {
+        return [String::new(), String::new()];
+    };
+    let median = |of: &dyn Fn(&Value) -> Option<f64>| {
+        Spread::of(runs.iter().filter_map(of)).map(|spread| spread.median)
+    };
+    let text = |value: Option<f64>, unit: &str| match value {
+        None => String::new(),
+        Some(value) if value < 10.0 => format!("{value:.2} {unit}"),
+        Some(value) => format!("{value:.0} {unit}"),
+    };
+    let number = |run: &Value, path: &str| run.pointer(path).and_then(Value::as_f64);
+    let (java, ours, unit): (Option<f64>, Option<f64>, &str) = match (gate.workload, gate.metric) {
+        (_, OVERHEAD) => (
+            Spread::from_json(&result.map_or(Value::Null, |r| {
+                r["metrics"]["java_overhead_percent"].clone()
+            }))
+            .map(|spread| spread.median),
+            None,
+            "%",
+        ),
+        ("W12", metric) => (
+            median(&|run| number(run, &format!("/java_us/{metric}"))),
+            median(&|run| number(run, &format!("/ours_us/{metric}"))),
+            "µs",
+        ),
+        ("W13", metric) => (
+            median(&|run| number(run, &format!("/java/{metric}_ms"))),
+            median(&|run| number(run, &format!("/ours/{metric}_ms"))),
+            "ms",
+        ),
+        (_, "memory") => (
+            median(&|run| number(run, "/java_small_mb")),
+            median(&|run| number(run, "/ours_mb")),
+            "MB",
+        ),
+        (_, "memory_default") => (
+            median(&|run| number(run, "/java_2g_mb")),
+            median(&|run| number(run, "/ours_mb")),
+            "MB",
+        ),
+        (_, "cpu_default") => (
+            median(&|run| number(run, "/java/default/cpu_us")),
+            median(&|run| number(run, "/ours/cpu_us")),
+            "µs",
+        ),
+        _ => (
+            median(&|run| {
+                let best = run["best"].as_str()?;
+                number(run, &format!("/java/{best}/cpu_us"))
+            }),
+            median(&|run| number(run, "/ours/cpu_us")),
+            "µs",
+        ),
+    };
+    [text(java, unit), text(ours, unit)]
+}
+
+/// The text with the table between its markers replaced, `None` when it has no such place.
+pub fn replaced(text: &str, table: &str) -> Option<String> {
+    let begin = text.find(BEGIN)? + BEGIN.len();
+    let end = begin + text[begin..].find(END)?;
+    Some(format!(
+        "{}\n{}\n{}",
+        &text[..begin],
+        table.trim_end(),
+        &text[end..]
+    ))
+}
+
+/// The gates that the latest results miss or do not know, a line each.
+pub fn misses(kept: impl Fn(&str) -> Option<Value>) -> Vec<String> {
+    GATES
+        .iter()
+        .filter_map(|gate| {
+            let figure = kept(gate.workload).and_then(|result| gate.figure(&result));
+            match gate.standing(figure) {
+                Standing::Goal | Standing::Passed => None,
+                Standing::Missed | Standing::Unknown => Some(format!(
+                    "{} ({}): {}, the gate is {}",
+                    gate.workload,
+                    gate.what,
+                    spread(gate, figure),
+                    gate.text(gate.gate)
+                )),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn kept(name: &str) -> Option<Value> {
+        let ratio = |median: f64| json!({"median": median, "min": 2.0, "max": 6.0});
+        match name {
+            "W1" => Some(json!({
+                "metrics": {"cpu": ratio(2.5)},
+                "runs": [{"best": "tuned", "java": {"tuned": {"cpu_us": 2.0}}, "ours": {"cpu_us": 0.8}}],
+                "machine": {"cpu": "a processor", "cores": 2},
+            })),
+            "W3-30" => Some(json!({"metrics": {"cpu": ratio(3.0)}})),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn the_table_says_how_figures_stand() {
+        let table = full(kept);
+        assert!(table.contains(
+            "| W1 | pass-through | 2.00 µs | 0.80 µs | 2.5x (2.0x to 6.0x) ✓ | 2.0x | 3.0x |"
+        ));
+        assert!(table.contains("3.0x (2.0x to 6.0x) ✗"));
+        assert!(table.contains("| W5 | sliding mean, 30 records a window |  |  | not measured |"));
+        assert!(table.contains("a processor with 2 cores"));
+    }
+
+    #[test]
+    fn what_is_missed_or_unknown_is_listed() {
+        let misses = misses(kept);
+        assert_eq!(misses.len(), GATES.len() - 1);
+        assert!(misses[0].starts_with("W3-30"), "{}", misses[0]);
+        assert!(short(kept).contains("| pass-through | 2.00 µs | 0.80 µs | 2.5x |"));
+    }
+
+    #[test]
+    fn a_table_goes_between_its_markers() {
+        let text = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
+        let new = replaced(&text, "new\n").expect("it has a place");
+        assert_eq!(new, format!("before\n{BEGIN}\nnew\n{END}\nafter\n"));
+        assert_eq!(replaced("nothing", "new"), None);
+    }
+}
