@@ -11,6 +11,24 @@ pub(crate) trait Transactional: Send {
     /// What was staged is written: it is committed now.
     fn committed(&mut self) -> Result<()>;
 
+    /// Whether what is uncommitted may be committed by staying in memory, for a later [`stage`](Self::stage) to hand out.
+    fn may_wait(&self) -> bool {
+        false
+    }
+
+    /// Everything uncommitted is committed, and waits in memory.
+    fn committed_in_memory(&mut self) {}
+
+    /// How many rows [`stage`](Self::stage) hands out, if each key comes once and in order, and nothing is deleted by range.
+    fn sorted_len(&self) -> Option<usize> {
+        None
+    }
+
+    /// Applies changelog records in memory, where they wait as if they were committed; false when they may not.
+    fn restore_in_memory(&mut self, _changes: &[Change<'_>]) -> bool {
+        false
+    }
+
     /// Forgets every uncommitted write.
     fn rollback(&mut self);
 

@@ -20,17 +20,17 @@ use crate::{
 ///
 /// # Commit
 ///
-/// Writes are visible at once to reads of the same store and wait in memory for [`commit`](TaskStores::commit), which
-/// writes those of all stores on disk **and** the positions in one atomic write. So what is on disk is always the
-/// state after some commit, together with the point in each changelog it corresponds to.
+/// Writes are visible at once to reads of the same store and wait in memory for [`commit`](TaskStores::commit). Those of all
+/// stores on disk **and** the positions are written together, in one atomic write. So what is on disk is always the
+/// state after some commit, together with the point in each changelog it corresponds to. It need not be the last one: rows of
+/// key-value stores stay in memory, where they are read again and overwritten, until it is wanted for others.
 ///
 /// # Crash
 ///
-/// There is no write-ahead log on disk: the changelog is the log. What RocksDB has not flushed from memory is lost in
-/// a crash together with its positions, of all stores at once, and restoring goes on from
-/// [`position`](TaskStores::position). How much must be replayed is bounded by the size of the write buffers, which
-/// are flushed when they reach half of the budget of [`StoreResources`], and by [`close`](TaskStores::close), which
-/// leaves nothing to replay.
+/// There is no write-ahead log on disk: the changelog is the log. What is in memory only, or was not flushed by RocksDB, is
+/// lost in a crash together with its positions, of all stores at once, and restoring goes on from
+/// [`position`](TaskStores::position). How much must be replayed is bounded by the budget of [`StoreResources`], and by
+/// [`close`](TaskStores::close), which leaves nothing to replay.
 ///
 /// # Examples
 ///
@@ -58,6 +58,8 @@ pub struct TaskStores {
     // Stores hold on to the database, so they are declared, and dropped, before it.
     entries: Vec<Entry>,
     database: Option<Database>,
+    /// Whether something is committed that the disk does not have.
+    is_behind: bool,
 }
 
 struct Entry {
@@ -65,6 +67,8 @@ struct Entry {
     store: TaskStore,
     on_disk: bool,
     position: Option<i64>,
+    /// The position that is being committed.
+    next_position: Option<i64>,
 }
 
 impl TaskStores {
@@ -93,7 +97,11 @@ impl TaskStores {
             .iter()
             .map(|spec| open_store(directory, spec, database.as_ref()))
             .collect::<Result<_>>()?;
-        Ok(Self { entries, database })
+        Ok(Self {
+            entries,
+            database,
+            is_behind: false,
+        })
     }
 
     /// How many stores there are.
@@ -224,6 +232,22 @@ impl TaskStores {
     /// When there is no such store, which is a bug of the caller.
     pub fn restore(&mut self, index: usize, changes: &[Change<'_>], position: i64) -> Result<()> {
         let entry = &mut self.entries[index];
+        if entry.on_disk && entry.store.transactional_mut().restore_in_memory(changes) {
+            entry.position = Some(position);
+            self.is_behind = true;
+            return Ok(());
+        }
+        if self.is_behind && self.uncommitted_bytes() == 0 {
+            // What waits goes to disk, and these rows wait in its place.
+            self.catch_up()?;
+            let entry = &mut self.entries[index];
+            if entry.store.transactional_mut().restore_in_memory(changes) {
+                entry.position = Some(position);
+                self.is_behind = true;
+                return Ok(());
+            }
+        }
+        let entry = &mut self.entries[index];
         let store = entry.store.transactional_mut();
         let result = match &self.database {
             Some(database) if entry.on_disk => {
@@ -233,6 +257,16 @@ impl TaskStores {
         };
         result.map_err(|error| error.context(format_args!("store `{}`", entry.spec.name)))?;
         entry.position = Some(position);
+        Ok(())
+    }
+
+    /// Brings to disk what is committed and waits. Nothing is uncommitted.
+    fn catch_up(&mut self) -> Result<()> {
+        self.write(|entry| entry.position)?;
+        self.is_behind = false;
+        for entry in self.entries.iter_mut().filter(|entry| entry.on_disk) {
+            entry.store.transactional_mut().committed()?;
+        }
         Ok(())
     }
 
@@ -246,8 +280,8 @@ impl TaskStores {
         self.entries[index].position
     }
 
-    /// Makes everything written since the last commit permanent, in one atomic write together with the positions:
-    /// `positions[i]` is the next changelog offset of store `i`, `None` leaves it as it is.
+    /// Commits everything written since the last commit together with the positions: the disk gets both in one atomic
+    /// write, now or later. `positions[i]` is the next changelog offset of store `i`, `None` leaves it as it is.
     ///
     /// When the disk cannot be written, nothing is committed and nothing is forgotten, so it can be called again. A custom
     /// store that fails leaves the stores on disk committed; it is restored from its changelog at the next start.
@@ -265,26 +299,40 @@ impl TaskStores {
             self.entries.len(),
             "commit takes one position for each store"
         );
-        if let Some(database) = &self.database {
-            let on_disk = self
-                .entries
-                .iter()
-                .zip(positions)
-                .filter(|(entry, _)| entry.on_disk);
-            database
-                .write(on_disk.map(|(entry, position)| {
-                    (&entry.spec, entry.store.transactional(), *position)
-                }))?;
-        }
+        let mut on_disk = self.entries.iter().filter(|entry| entry.on_disk);
+        // All or none, so that the stores of a task on disk are always at the same point.
+        let waits = on_disk.all(|entry| entry.store.transactional().may_wait());
         for (entry, position) in self.entries.iter_mut().zip(positions) {
-            entry
-                .store
-                .transactional_mut()
-                .committed()
-                .map_err(|error| error.context(format_args!("store `{}`", entry.spec.name)))?;
-            entry.position = position.or(entry.position);
+            entry.next_position = position.or(entry.position);
+        }
+        if !waits {
+            self.write(|entry| entry.next_position)?;
+        }
+        self.is_behind = waits;
+        for entry in &mut self.entries {
+            let store = entry.store.transactional_mut();
+            if waits && entry.on_disk {
+                store.committed_in_memory();
+            } else {
+                store
+                    .committed()
+                    .map_err(|error| error.context(format_args!("store `{}`", entry.spec.name)))?;
+            }
+            entry.position = entry.next_position;
         }
         Ok(())
+    }
+
+    /// Writes everything that the disk does not have, with these positions.
+    fn write(&self, position: impl Fn(&Entry) -> Option<i64>) -> Result<()> {
+        let Some(database) = &self.database else {
+            return Ok(());
+        };
+        let on_disk = self.entries.iter().filter(|entry| entry.on_disk);
+        database.write(on_disk.map(|entry| {
+            let store = entry.store.transactional();
+            (&entry.spec, store, position(entry))
+        }))
     }
 
     /// Forgets everything written since the last commit, in every store.
@@ -350,9 +398,14 @@ impl TaskStores {
     ///
     /// When the disk cannot be written. The stores are closed all the same, and the next start replays what was not
     /// written.
-    pub fn close(self) -> Result<()> {
+    pub fn close(mut self) -> Result<()> {
+        self.rollback();
+        let written = match self.is_behind {
+            true => self.write(|entry| entry.position),
+            false => Ok(()),
+        };
         drop(self.entries);
-        self.database.map_or(Ok(()), Database::close)
+        written.and(self.database.map_or(Ok(()), Database::close))
     }
 
     /// Deletes every store in the directory of a task, for a task that must start from nothing. A directory that does
@@ -424,6 +477,7 @@ fn open_store(
         store,
         on_disk,
         position,
+        next_position: None,
     })
 }
 

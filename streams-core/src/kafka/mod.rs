@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `consumer`, `assignment` | a member of the group, and what it has assigned |
 //! | `reader` | changelogs and global topics, outside any group |
-//! | `producer` | records out, and transactions |
+//! | `producer`, `producer_runs` | records out, one by one or many at a time, and transactions |
 //! | `admin` | topics |
 //! | `fetch`, `inputs`, `offsets`, `record` | what consumer and reader share: batches, waiting, which input a record belongs to |
 //! | `settings`, `setting_names` | defaults, forced settings, Java's names |
@@ -21,6 +21,7 @@ mod inputs;
 mod log;
 mod offsets;
 mod producer;
+mod producer_runs;
 mod reader;
 mod record;
 mod setting_names;

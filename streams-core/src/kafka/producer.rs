@@ -3,6 +3,7 @@
 use super::consumer::offset_list;
 use super::errors;
 use super::ffi::{Client, DeliveryFailure, GroupMetadata, Outgoing, ProduceTopic, Refusal};
+use super::producer_runs::{RUN_RECORDS_MAX, Runs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::TopicPartition;
 use crate::runtime::broker::{CommittedOffset, FailedSend, LogProducer};
@@ -21,17 +22,18 @@ const ABORT_MAX: Duration = Duration::from_secs(10);
 /// How long to wait for room in the queue before looking again.
 const ROOM_WAIT: Duration = Duration::from_millis(10);
 /// How many records are queued before delivery reports are looked at.
-const SERVE_EVERY: usize = 1024;
+const SERVE_EVERY: usize = RUN_RECORDS_MAX;
 
 /// A producer over librdkafka.
 pub struct KafkaProducer {
-    client: Arc<Client>,
-    topics: Vec<(Arc<str>, ProduceTopic)>,
+    pub(super) client: Arc<Client>,
+    pub(super) topics: Vec<(Arc<str>, ProduceTopic)>,
     by_name: HashMap<Arc<str>, usize>,
     /// The topic of the last record, because records come in runs.
     last: usize,
     /// What this client refused and nobody has taken.
     refused: Vec<FailedSend>,
+    pub(super) runs: Runs,
     /// Whether records that fail wait to be taken.
     keeps_failures: bool,
     is_transactional: bool,
@@ -52,6 +54,7 @@ impl KafkaProducer {
             by_name: HashMap::new(),
             last: 0,
             refused: Vec::new(),
+            runs: Runs::default(),
             keeps_failures: false,
             is_transactional,
             block_max,
@@ -141,22 +144,14 @@ impl KafkaProducer {
     }
 
     /// Queues a record, waiting for room.
-    fn queue(
+    pub(super) fn queue(
         &mut self,
         record: &ProduceRecord<'_>,
         tag: u64,
         deadline: &mut Option<Instant>,
     ) -> Result<()> {
         let index = self.topic(record.topic)?;
-        let outgoing = Outgoing {
-            partition: record.partition,
-            // librdkafka takes 0 for "now", so the epoch itself is written a millisecond late.
-            timestamp: record.timestamp.map_or(0, |timestamp| timestamp.max(1)),
-            key: record.key,
-            value: record.value,
-            headers: record.headers,
-            tag,
-        };
+        let outgoing = outgoing(record, tag);
         loop {
             match self.topics[index].1.produce(&outgoing) {
                 Ok(()) => return Ok(()),
@@ -170,7 +165,7 @@ impl KafkaProducer {
 
     /// The place of a topic in `topics`, made when it is new.
     #[inline]
-    fn topic(&mut self, name: &Arc<str>) -> Result<usize> {
+    pub(super) fn topic(&mut self, name: &Arc<str>) -> Result<usize> {
         if let Some((last, _)) = self.topics.get(self.last)
             && Arc::ptr_eq(last, name)
         {
@@ -195,7 +190,7 @@ impl KafkaProducer {
 
     /// Waits for room in the queue and tries again; `deadline` is set with the first wait of a call.
     #[cold]
-    fn wait_for_room(&mut self, deadline: &mut Option<Instant>) -> Result<()> {
+    pub(super) fn wait_for_room(&mut self, deadline: &mut Option<Instant>) -> Result<()> {
         let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.block_max);
         // A full queue is no reason to linger; what is queued now is sent at once. That it is not done in time is no error.
         let _ = self.client.flush(ROOM_WAIT);
@@ -225,7 +220,7 @@ impl KafkaProducer {
     }
 
     #[cold]
-    fn refused_record(&self, refusal: &Refusal, record: &ProduceRecord<'_>) -> Error {
+    pub(super) fn refused_record(&self, refusal: &Refusal, record: &ProduceRecord<'_>) -> Error {
         if let Some(fatal) = self.fatal_error() {
             return fatal;
         }
@@ -242,6 +237,47 @@ impl KafkaProducer {
             ),
             None,
         )
+    }
+}
+
+impl KafkaProducer {
+    /// Keeps a record that was not queued, for whoever takes failures.
+    ///
+    /// # Errors
+    /// When it is not the record's fault.
+    #[cold]
+    pub(super) fn keep_refused(
+        &mut self,
+        record: &ProduceRecord<'_>,
+        tag: u64,
+        error: Error,
+    ) -> Result<()> {
+        if !matches!(error.kind(), ErrorKind::Data | ErrorKind::Retriable) {
+            return Err(error);
+        }
+        self.refused.push(FailedSend {
+            tag,
+            topic: record.topic.to_string(),
+            partition: record.partition,
+            record: ProduceRecord::to_owned(*record),
+            error,
+            is_local: true,
+        });
+        Ok(())
+    }
+}
+
+/// A record as librdkafka takes it.
+#[inline]
+pub(super) fn outgoing<'a>(record: &ProduceRecord<'a>, tag: u64) -> Outgoing<'a> {
+    Outgoing {
+        partition: record.partition,
+        // librdkafka takes 0 for "now", so the epoch itself is written a millisecond late.
+        timestamp: record.timestamp.map_or(0, |timestamp| timestamp.max(1)),
+        key: record.key,
+        value: record.value,
+        headers: record.headers,
+        tag,
     }
 }
 
@@ -305,26 +341,7 @@ impl LogProducer for KafkaProducer {
         records: &mut dyn Iterator<Item = (ProduceRecord<'_>, u64)>,
     ) -> Result<()> {
         self.keeps_failures = true;
-        let mut deadline = None;
-        for (count, (record, tag)) in records.enumerate() {
-            if count % SERVE_EVERY == 0 {
-                self.client.serve(Duration::ZERO);
-            }
-            let Err(error) = self.queue(&record, tag, &mut deadline) else {
-                continue;
-            };
-            if !matches!(error.kind(), ErrorKind::Data | ErrorKind::Retriable) {
-                return Err(error);
-            }
-            self.refused.push(FailedSend {
-                tag,
-                topic: record.topic.to_string(),
-                partition: record.partition,
-                record: record.to_owned(),
-                error,
-                is_local: true,
-            });
-        }
+        self.queue_runs(records)?;
         if let Some(first) = self.refused.first() {
             let error = &first.error;
             return Err(Error::new(error.kind(), error.message()));

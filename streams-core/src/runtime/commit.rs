@@ -110,35 +110,30 @@ impl PurgeList {
 impl<B: Broker> Worker<B> {
     /// Commits all tasks when the interval has passed, a task asks for it or holds too much; returns whether it did.
     pub(crate) fn commit_if_due(&mut self) -> Result<bool> {
-        let now = self.context.clock.elapsed();
         let settings = &self.context.settings;
-        let interval_passed = self
-            .commit
-            .until_due(now, settings.commit_interval)
-            .is_zero();
         let threads = (settings.thread_count, self.context.lifecycle.thread_count());
         let share = |bytes_each| MemorySplit::shared_anew(bytes_each, threads);
         let cache_bytes_max = share(settings.memory.cache_bytes_per_thread);
         let uncommitted_bytes_max = share(settings.memory.uncommitted_bytes_per_thread);
-        if self.cache_bytes() > cache_bytes_max && !self.commit.is_refused() {
+        if self.cache_bytes() > cache_bytes_max {
             self.evict(cache_bytes_max)?;
+            if self.cache_bytes() > cache_bytes_max {
+                self.empty_caches()?;
+            }
         }
-        let cache_full = self.cache_bytes() > cache_bytes_max;
+        let now = self.context.clock.elapsed();
+        let interval_passed = self
+            .commit
+            .until_due(now, self.context.settings.commit_interval)
+            .is_zero();
         // A refused commit is tried again at its own pace, whatever asks for one.
         let wanted = !self.commit.is_refused()
-            && (cache_full
-                || self.tasks.iter().any(|r| r.task.commit_requested())
+            && (self.tasks.iter().any(|r| r.task.commit_requested())
                 || self.uncommitted_bytes() > uncommitted_bytes_max);
         if !interval_passed && !wanted {
             return Ok(false);
         }
         self.commit_now(now)?;
-        if cache_full {
-            // What is unchanged now can be read again from the stores.
-            for running in &mut self.tasks {
-                running.task.forget_clean();
-            }
-        }
         Ok(true)
     }
 
@@ -149,6 +144,18 @@ impl<B: Broker> Worker<B> {
         for running in &mut self.tasks {
             running.task.evict(share, now_ms)?;
             send_effects(&mut self.producer, running)?;
+        }
+        Ok(())
+    }
+
+    /// Hands on what the record caches hold back and gives their memory back. As in Kafka Streams' `ThreadCache` that is no
+    /// commit: the stores have it until there is one.
+    fn empty_caches(&mut self) -> Result<()> {
+        let now_ms = self.context.clock.wall_ms();
+        for running in &mut self.tasks {
+            running.task.prepare_commit(now_ms)?;
+            send_effects(&mut self.producer, running)?;
+            running.task.forget_clean();
         }
         Ok(())
     }

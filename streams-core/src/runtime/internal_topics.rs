@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+/// How soon after its creation a topic is asked for the first time: the broker that created it knows it at once.
+const FIRST_LOOK: Duration = Duration::from_millis(2);
 
 /// The setting that says what the broker may delete.
 pub(crate) const CLEANUP_POLICY: &str = "cleanup.policy";
@@ -156,6 +158,7 @@ pub(crate) fn make_ready<B: Broker>(
     let deadline = Instant::now() + timeout;
     let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
     let mut created: Vec<&str> = Vec::new();
+    let mut wait = FIRST_LOOK;
     loop {
         let counts = broker.partition_counts(&names, timeout)?;
         let mut missing = Vec::new();
@@ -195,7 +198,8 @@ pub(crate) fn make_ready<B: Broker>(
                 created.push(&topic.name);
             }
         }
-        std::thread::sleep(RETRY_INTERVAL);
+        std::thread::sleep(wait);
+        wait = (wait * 2).min(RETRY_INTERVAL);
     }
     for topic in topics {
         if topic.kind != InternalTopicKind::Tasks && !created.contains(&topic.name.as_str()) {

@@ -36,6 +36,9 @@ use uuid::Uuid;
 /// How long after joining a member of the group that has heard nothing has been given nothing.
 const SILENT_JOIN: Duration = Duration::from_secs(6);
 
+/// How long a thread waits for the log at most while tasks of its are being made ready.
+const PENDING_POLL: Duration = Duration::from_millis(5);
+
 /// What all workers of an application share.
 pub(crate) struct WorkerContext<B: Broker> {
     pub(crate) broker: Arc<B>,
@@ -259,6 +262,11 @@ impl<B: Broker> Worker<B> {
                 .commit
                 .until_due(self.context.clock.elapsed(), settings.commit_interval);
             settings.poll_interval.min(due)
+        };
+        // What a restore thread has done ends no wait for the log.
+        let timeout = match self.pending.is_empty() {
+            true => timeout,
+            false => timeout.min(PENDING_POLL),
         };
         let mut records = std::mem::take(&mut self.records);
         let polled = self

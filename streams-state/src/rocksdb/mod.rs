@@ -7,20 +7,24 @@
 //! which begins without a position and is restored from its changelog; rows are never read in a layout they were not
 //! written in.
 
+mod key_value;
+mod memory;
 mod options;
+mod recent_rows;
 mod table;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ::rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, Error, ErrorKind, FlushOptions, IteratorMode,
-    WriteBatch,
+    ColumnFamily, ColumnFamilyDescriptor, DB, Error, ErrorKind, FlushOptions,
+    IngestExternalFileOptions, IteratorMode, SstFileWriter, WriteBatch,
 };
 
-pub(crate) use self::options::SharedMemory;
-use self::table::{BatchSink, RocksDbTable, column_family};
+use self::key_value::KeyValueTable;
+pub(crate) use self::memory::SharedMemory;
+use self::table::{BatchSink, FileSink, RocksDbTable, column_family};
 use crate::layout::layout_name;
 use crate::table::{
     RowSink, TableKeyValueStore, TableSessionStore, TableVersionedStore, TableWindowStore,
@@ -37,10 +41,17 @@ const POSITION: &str = "position/";
 /// In front of the name of a column family that must not be used any more.
 const DROPPING: &str = "dropping/";
 
+/// A file of rows that is about to become one of the database. RocksDB leaves files alone that have no number.
+const INGESTED: &str = "ingested.sst";
+/// Fewer rows than this are not worth a file.
+const INGESTED_LEN_MIN: usize = 20_000;
+
 /// The database of one task.
 pub(crate) struct Database {
     db: Arc<DB>,
+    path: PathBuf,
     column_families: BTreeSet<String>,
+    memory: SharedMemory,
 }
 
 impl Database {
@@ -74,23 +85,30 @@ impl Database {
         column_families.insert(POSITIONS.to_owned());
         Ok(Self {
             db: Arc::new(db),
+            path: path.to_owned(),
             column_families,
+            memory,
         })
     }
 
     /// The store of a spec the database was opened with.
     pub fn open_store(&self, spec: &StoreSpec) -> Result<TaskStore> {
-        let table = RocksDbTable::new(Arc::clone(&self.db), layout_name(spec));
+        let name = layout_name(spec);
+        let table = || RocksDbTable::new(Arc::clone(&self.db), name.clone());
         Ok(match &spec.kind {
-            StoreKind::KeyValue => TaskStore::KeyValue(Box::new(TableKeyValueStore::new(table))),
+            StoreKind::KeyValue => {
+                let memory = self.memory.for_rows();
+                let table = KeyValueTable::new(Arc::clone(&self.db), name, memory)?;
+                TaskStore::KeyValue(Box::new(TableKeyValueStore::new(table)))
+            }
             StoreKind::Window(window) => {
-                TaskStore::Window(Box::new(TableWindowStore::new(table, window)?))
+                TaskStore::Window(Box::new(TableWindowStore::new(table(), window)?))
             }
             StoreKind::Session(session) => {
-                TaskStore::Session(Box::new(TableSessionStore::new(table, session)?))
+                TaskStore::Session(Box::new(TableSessionStore::new(table(), session)?))
             }
             StoreKind::Versioned(versioned) => {
-                TaskStore::Versioned(Box::new(TableVersionedStore::new(table, versioned)?))
+                TaskStore::Versioned(Box::new(TableVersionedStore::new(table(), versioned)?))
             }
         })
     }
@@ -120,17 +138,58 @@ impl Database {
         stores: impl IntoIterator<Item = (&'a StoreSpec, &'a dyn Transactional, Option<i64>)>,
     ) -> Result<()> {
         let mut batch = WriteBatch::default();
+        let mut ingested = false;
         for (spec, store, position) in stores {
             let name = layout_name(spec);
-            store.stage(&mut BatchSink {
-                batch: &mut batch,
-                column_family: column_family(&self.db, &name),
-            });
+            let column_family = column_family(&self.db, &name);
+            if store
+                .sorted_len()
+                .is_some_and(|len| len >= INGESTED_LEN_MIN)
+            {
+                self.ingest(column_family, store)?;
+                ingested = true;
+            } else {
+                store.stage(&mut BatchSink {
+                    batch: &mut batch,
+                    column_family,
+                });
+            }
             if let Some(position) = position {
                 self.put_position(&mut batch, &name, position);
             }
         }
-        self.write_batch(batch)
+        self.write_batch(batch)?;
+        if ingested {
+            // These rows survive a crash, so that their position had better.
+            self.db
+                .flush_cf(self.positions())
+                .map_err(|error| store_error("commit the stores of a task", error))?;
+        }
+        Ok(())
+    }
+
+    /// Writes many rows as a file of their own, past the write buffers and the sorting there.
+    ///
+    /// They are on disk before their position is. After a crash in between, the changelog is read from an earlier position over
+    /// them, and ends at the same rows.
+    fn ingest(&self, column_family: &ColumnFamily, store: &dyn Transactional) -> Result<()> {
+        let failed = |error| store_error("write the rows of a store", error);
+        let path = self.path.join(INGESTED);
+        let options = options::ingested(&self.memory);
+        let mut file = SstFileWriter::create(&options);
+        file.open(&path).map_err(failed)?;
+        let mut sink = FileSink {
+            file,
+            written: Ok(()),
+        };
+        store.stage(&mut sink);
+        sink.written.map_err(failed)?;
+        sink.file.finish().map_err(failed)?;
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        self.db
+            .ingest_external_file_cf_opts(column_family, &options, vec![&path])
+            .map_err(failed)
     }
 
     /// Writes what `write` hands to the sink of a store, together with its position, in one batch.

@@ -1,12 +1,9 @@
 //! How RocksDB is set up for the stores of many tasks in one process.
 
-use ::rocksdb::{
-    BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options, WriteBufferManager,
-    WriteOptions,
-};
+use ::rocksdb::{BlockBasedOptions, DBCompressionType, LogLevel, Options, WriteOptions};
 
-/// The budget of a process that did not give one, in bytes.
-const BUDGET_BYTES_DEFAULT: usize = 32 << 20;
+use super::memory::SharedMemory;
+
 /// A memtable that is this large is flushed even when the budget would still hold it, in bytes.
 const WRITE_BUFFER_BYTES_MAX: usize = 64 << 20;
 /// Memory a memtable asks for at once, in bytes. Small, because a process has tasks times stores of them.
@@ -21,43 +18,6 @@ const MEMTABLE_BLOOM_RATIO: f64 = 0.02;
 const OPEN_FILES_MAX: i32 = 256;
 /// Background threads are shared by all databases of the process: one flushes while one compacts.
 const BACKGROUND_JOBS_MAX: i32 = 2;
-
-/// The block cache and the write-buffer manager of a process.
-#[derive(Clone)]
-pub(crate) struct SharedMemory {
-    cache: Cache,
-    write_buffers: WriteBufferManager,
-    write_buffer_bytes: usize,
-}
-
-impl SharedMemory {
-    pub fn new(budget_bytes: usize) -> Self {
-        let cache = Cache::new_lru_cache(budget_bytes);
-        // Write buffers count as cache entries, so one number bounds both. A write is not stalled when they are over
-        // their half: a stalled stream thread would stop polling its consumer.
-        let write_buffer_bytes = budget_bytes / 2;
-        let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
-            write_buffer_bytes,
-            false,
-            cache.clone(),
-        );
-        Self {
-            cache,
-            write_buffers,
-            write_buffer_bytes,
-        }
-    }
-
-    pub fn used_bytes(&self) -> usize {
-        self.cache.get_usage()
-    }
-}
-
-impl Default for SharedMemory {
-    fn default() -> Self {
-        Self::new(BUDGET_BYTES_DEFAULT)
-    }
-}
 
 /// Options of the database of one task.
 pub(super) fn database(memory: &SharedMemory) -> Options {
@@ -106,6 +66,14 @@ pub(super) fn column_family(memory: &SharedMemory) -> Options {
         compressed,
         compressed,
     ]);
+    options
+}
+
+/// Options of a file of rows that is written past the write buffers. It goes to the first levels, which are not compressed.
+pub(super) fn ingested(memory: &SharedMemory) -> Options {
+    let mut options = column_family(memory);
+    options.set_compression_per_level(&[]);
+    options.set_compression_type(DBCompressionType::None);
     options
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::rocksdb::{ColumnFamily, DB, DBRawIterator, ReadOptions, WriteBatch};
+use ::rocksdb::{ColumnFamily, DB, DBRawIterator, Error, ReadOptions, SstFileWriter, WriteBatch};
 
 use super::store_error;
 use crate::merge::merge;
@@ -47,12 +47,7 @@ impl Table for RocksDbTable {
             read(write);
             return Ok(());
         }
-        let value = self
-            .db
-            .get_pinned_cf(self.column_family(), key)
-            .map_err(|error| store_error("read a store", error))?;
-        read(value.as_deref());
-        Ok(())
+        get_with(&self.db, self.column_family(), key, read)
     }
 
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
@@ -61,28 +56,13 @@ impl Table for RocksDbTable {
 
     fn scan(&self, range: RowRange, order: Order) -> Result<Box<dyn Cursor + '_>> {
         merge(&self.overlay, range, order, |range| {
-            let mut options = ReadOptions::default();
-            options.set_iterate_lower_bound(range.lower);
-            if let Some(upper) = range.upper {
-                options.set_iterate_upper_bound(upper);
-            }
-            let mut rows = self.db.raw_iterator_cf_opt(self.column_family(), options);
-            match order {
-                Order::Forward => rows.seek_to_first(),
-                Order::Backward => rows.seek_to_last(),
-            }
-            let cursor = RocksDbCursor { rows, order };
-            cursor.check()?;
-            Ok(Box::new(cursor))
+            scan(&self.db, self.column_family(), range, order)
         })
     }
 
     fn approximate_len(&self) -> Result<u64> {
-        let on_disk = self
-            .db
-            .property_int_value_cf(self.column_family(), ROWS_ESTIMATE)
-            .map_err(|error| store_error("read the size of a store", error))?;
-        Ok(on_disk.unwrap_or(0) + self.overlay.len() as u64)
+        let on_disk = approximate_len(&self.db, self.column_family())?;
+        Ok(on_disk + self.overlay.len() as u64)
     }
 
     fn uncommitted_bytes(&self) -> usize {
@@ -114,6 +94,50 @@ impl Table for RocksDbTable {
         sink.delete_below(expired);
         Ok(())
     }
+}
+
+/// Reads a committed row.
+pub(super) fn get_with(
+    db: &DB,
+    column_family: &ColumnFamily,
+    key: &[u8],
+    read: &mut dyn FnMut(Option<&[u8]>),
+) -> Result<()> {
+    let value = db
+        .get_pinned_cf(column_family, key)
+        .map_err(|error| store_error("read a store", error))?;
+    read(value.as_deref());
+    Ok(())
+}
+
+/// A scan of the committed rows.
+pub(super) fn scan<'a>(
+    db: &'a DB,
+    column_family: &ColumnFamily,
+    range: RowRange,
+    order: Order,
+) -> Result<Box<dyn Cursor + 'a>> {
+    let mut options = ReadOptions::default();
+    options.set_iterate_lower_bound(range.lower);
+    if let Some(upper) = range.upper {
+        options.set_iterate_upper_bound(upper);
+    }
+    let mut rows = db.raw_iterator_cf_opt(column_family, options);
+    match order {
+        Order::Forward => rows.seek_to_first(),
+        Order::Backward => rows.seek_to_last(),
+    }
+    let cursor = RocksDbCursor { rows, order };
+    cursor.check()?;
+    Ok(Box::new(cursor))
+}
+
+/// About how many rows are committed.
+pub(super) fn approximate_len(db: &DB, column_family: &ColumnFamily) -> Result<u64> {
+    let len = db
+        .property_int_value_cf(column_family, ROWS_ESTIMATE)
+        .map_err(|error| store_error("read the size of a store", error))?;
+    Ok(len.unwrap_or(0))
 }
 
 struct RocksDbCursor<'a> {
@@ -167,5 +191,30 @@ impl RowSink for BatchSink<'_> {
     fn delete_below(&mut self, bound: &[u8]) {
         self.batch
             .delete_range_cf(self.column_family, [].as_slice(), bound);
+    }
+}
+
+/// Puts the rows of one store into a file, in the order of their keys.
+pub(super) struct FileSink<'a> {
+    pub file: SstFileWriter<'a>,
+    /// The first failure.
+    pub written: std::result::Result<(), Error>,
+}
+
+impl RowSink for FileSink<'_> {
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        if self.written.is_ok() {
+            self.written = self.file.put(key, value);
+        }
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        if self.written.is_ok() {
+            self.written = self.file.delete(key);
+        }
+    }
+
+    fn delete_below(&mut self, _bound: &[u8]) {
+        unreachable!("only stores that never do this are written to files");
     }
 }

@@ -49,6 +49,28 @@ impl<T: Table> Transactional for TableKeyValueStore<T> {
         self.table.committed(None)
     }
 
+    fn may_wait(&self) -> bool {
+        self.table.may_wait()
+    }
+
+    fn committed_in_memory(&mut self) {
+        self.table.committed_in_memory();
+    }
+
+    fn sorted_len(&self) -> Option<usize> {
+        self.table.sorted_len()
+    }
+
+    fn restore_in_memory(&mut self, changes: &[Change<'_>]) -> bool {
+        if !self.table.may_restore_in_memory() {
+            return false;
+        }
+        for change in changes {
+            self.table.restore_in_memory(change.key, change.value);
+        }
+        true
+    }
+
     fn rollback(&mut self) {
         self.table.rollback();
     }

@@ -111,6 +111,27 @@ pub(crate) trait Table: Send {
     /// What was staged is written: it is committed now.
     fn committed(&mut self, expired: Option<&[u8]>) -> Result<()>;
 
+    /// Whether what is uncommitted may be committed by staying in memory, for a later [`stage`](Self::stage) to hand out.
+    fn may_wait(&self) -> bool {
+        false
+    }
+
+    /// Everything uncommitted is committed, and waits in memory.
+    fn committed_in_memory(&mut self) {}
+
+    /// How many rows [`stage`](Self::stage) hands out, if each key comes once and in order, and nothing is deleted by range.
+    fn sorted_len(&self) -> Option<usize> {
+        None
+    }
+
+    /// Whether rows of the changelog may wait in memory as if they were committed.
+    fn may_restore_in_memory(&self) -> bool {
+        false
+    }
+
+    /// Takes a row of the changelog, which waits in memory, if it [may](Self::may_restore_in_memory).
+    fn restore_in_memory(&mut self, _key: &[u8], _value: Option<&[u8]>) {}
+
     /// Forgets every uncommitted write.
     fn rollback(&mut self);
 

@@ -1,6 +1,7 @@
 //! One librdkafka client and the handles of its topics.
 
 use super::signals::Signals;
+use super::stamps::Stamps;
 use super::{millis, string};
 use rdkafka::bindings as sys;
 use rdkafka::config::NativeClientConfig;
@@ -117,6 +118,10 @@ impl Client {
             sys::rd_kafka_conf_set_opaque(config.ptr(), Arc::as_ptr(&signals) as *mut c_void);
             sys::rd_kafka_conf_set_log_cb(config.ptr(), Some(Signals::on_log));
             let copy = sys::rd_kafka_conf_dup(config.ptr());
+            if kind == RDKafkaType::RD_KAFKA_PRODUCER {
+                // Interceptors are not duplicated.
+                Stamps::watch(copy, signals.stamps());
+            }
             let rk = sys::rd_kafka_new(kind, copy, text.as_mut_ptr(), text.len());
             if rk.is_null() {
                 sys::rd_kafka_conf_destroy(copy);

@@ -1,6 +1,7 @@
 //! A fetched message, read in place.
 
 use super::client::{Client, TopicKey};
+use super::layout::has_no_headers;
 use super::string;
 use rdkafka::bindings as sys;
 use rdkafka::types::RDKafkaErrorCode;
@@ -107,9 +108,14 @@ impl Message {
     }
 
     /// Shows every header to `each`, in order.
+    #[inline]
     pub(in crate::kafka) fn headers(&self, mut each: impl FnMut(&str, Option<&[u8]>)) {
-        // SAFETY: the message is live and not shared between threads.
-        unsafe { each_header(self.raw(), &mut each) }
+        // SAFETY: the message is live, was fetched, and is not shared between threads.
+        unsafe {
+            if !has_no_headers(self.message.as_ptr()) {
+                each_header(self.raw(), &mut each);
+            }
+        }
     }
 }
 

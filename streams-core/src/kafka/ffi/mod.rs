@@ -7,18 +7,20 @@
 mod admin;
 mod client;
 mod consume;
+mod layout;
 mod list;
 mod message;
 mod produce;
 mod queue;
 mod signals;
+mod stamps;
 
 pub(super) use admin::OffsetSpec;
 pub(super) use client::{Client, Refusal, Topic, TopicKey};
 pub use consume::GroupMetadata;
 pub(super) use consume::RebalanceProtocol;
 pub(super) use message::Message;
-pub(super) use produce::{Outgoing, ProduceTopic};
+pub(super) use produce::{Outgoing, OutgoingBatch, ProduceTopic};
 pub(super) use queue::{Event, EventKind, MESSAGE_BATCH_COUNT_MAX, MessageBatch, Queue, Wake};
 pub(super) use signals::DeliveryFailure;
 

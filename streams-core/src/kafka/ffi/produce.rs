@@ -4,10 +4,13 @@ use super::client::{Client, Refusal, Topic};
 use super::consume::GroupMetadata;
 use super::millis;
 use super::signals::PartitionOffsets;
+use super::stamps::Stamp;
 use crate::record::Headers;
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings as sys;
+use rdkafka::types::RDKafkaErrorCode;
 use std::ffi::{c_char, c_int, c_void};
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -139,6 +142,93 @@ impl ProduceTopic {
             unsafe { sys::rd_kafka_headers_destroy(headers) }
         }
         result
+    }
+}
+
+/// Records of one partition, to be queued together: librdkafka's call for that takes its locks once for all of them.
+#[derive(Default)]
+pub(in crate::kafka) struct OutgoingBatch<'a> {
+    messages: Vec<sys::rd_kafka_message_t>,
+    stamps: Vec<Stamp>,
+    bytes: PhantomData<&'a [u8]>,
+}
+
+impl<'a> OutgoingBatch<'a> {
+    /// Adds a record, which must have no headers: that call takes none.
+    pub(in crate::kafka) fn push(&mut self, record: &Outgoing<'a>) {
+        debug_assert!(record.headers.is_empty());
+        let pointer = |bytes: Option<&[u8]>| match bytes {
+            Some(bytes) => (bytes.as_ptr() as *mut c_void, bytes.len()),
+            None => (std::ptr::null_mut(), 0),
+        };
+        let (payload, len) = pointer(record.value);
+        let (key, key_len) = pointer(record.key);
+        self.messages.push(sys::rd_kafka_message_t {
+            err: sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR,
+            rkt: std::ptr::null_mut(),
+            partition: record.partition,
+            payload,
+            len,
+            key,
+            key_len,
+            offset: 0,
+            // No address: where its stamp is, which takes its place before anybody else sees the record.
+            _private: std::ptr::without_provenance_mut(self.stamps.len()),
+        });
+        self.stamps.push(Stamp {
+            timestamp: record.timestamp,
+            tag: record.tag,
+        });
+    }
+
+    /// Forgets all records and keeps the memory.
+    pub(in crate::kafka) fn clear(&mut self) {
+        self.messages.clear();
+        self.stamps.clear();
+    }
+}
+
+impl ProduceTopic {
+    /// Whether [`produce_batch`](Self::produce_batch) can be used: from when a record was queued otherwise, and unless
+    /// librdkafka turned out to be another than the one that is built in.
+    pub(in crate::kafka) fn takes_batches(&self) -> bool {
+        self.topic.client().signals().stamps().work()
+    }
+
+    /// Queues copies of the records behind the first `skipped`, which are all for `partition`, and tells of each that was
+    /// refused its number and why.
+    pub(in crate::kafka) fn produce_batch(
+        &self,
+        partition: i32,
+        batch: &mut OutgoingBatch<'_>,
+        skipped: usize,
+        mut refused: impl FnMut(usize, RDKafkaErrorCode),
+    ) {
+        let messages = &mut batch.messages[skipped..];
+        let count = c_int::try_from(messages.len()).unwrap_or(c_int::MAX);
+        let signals = self.topic.client().signals();
+        let queued = signals.stamps().during(&batch.stamps, || {
+            // SAFETY: topic and client are live; there are `count` messages, whose keys and values point to bytes that live
+            // as long as the batch, by its lifetime, and are copied. librdkafka writes each message's error.
+            unsafe {
+                sys::rd_kafka_produce_batch(
+                    self.topic.ptr(),
+                    partition,
+                    sys::RD_KAFKA_MSG_F_COPY,
+                    messages.as_mut_ptr(),
+                    count,
+                )
+            }
+        });
+        if queued == count {
+            return;
+        }
+        for (number, message) in messages.iter().enumerate() {
+            match RDKafkaErrorCode::from(message.err) {
+                RDKafkaErrorCode::NoError => {}
+                code => refused(skipped + number, code),
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a client tells besides its records: log lines, complaints, and the reports of deliveries.
 
 use super::message::{bytes, each_header};
+use super::stamps::Stamps;
 use super::string;
 use crate::record::OwnedRecord;
 use rdkafka::bindings as sys;
@@ -17,6 +18,7 @@ pub(in crate::kafka) struct Signals {
     failures: Mutex<Vec<DeliveryFailure>>,
     has_failures: AtomicBool,
     offsets: Mutex<Vec<Arc<PartitionOffsets>>>,
+    stamps: Stamps,
 }
 
 /// A record that could not be written.
@@ -83,6 +85,11 @@ impl Signals {
     /// The last complaint.
     pub(in crate::kafka) fn trouble(&self) -> Option<String> {
         lock(&self.trouble).clone()
+    }
+
+    /// What a producer puts on records that it queues in batches.
+    pub(super) fn stamps(&self) -> &Stamps {
+        &self.stamps
     }
 
     /// Whether records failed that nobody has taken; cheap to ask.

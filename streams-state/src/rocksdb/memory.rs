@@ -1,0 +1,116 @@
+//! The memory of all stores on disk of a process: rows of key-value stores, write buffers and blocks, out of one budget.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ::rocksdb::{Cache, WriteBufferManager};
+
+/// The budget of a process that did not give one, in bytes.
+const BUDGET_BYTES_DEFAULT: usize = 32 << 20;
+/// By how much what a table holds must change before the others are told, in bytes.
+const NOTE_BYTES: usize = 128 << 10;
+
+/// The block cache and the write-buffer manager of a process, and what its key-value stores hold.
+#[derive(Clone)]
+pub(crate) struct SharedMemory {
+    pub(super) cache: Cache,
+    pub(super) write_buffers: WriteBufferManager,
+    pub(super) write_buffer_bytes: usize,
+    rows: Arc<Rows>,
+}
+
+struct Rows {
+    budget_bytes: usize,
+    used_bytes: AtomicUsize,
+    tables: AtomicUsize,
+}
+
+impl SharedMemory {
+    pub fn new(budget_bytes: usize) -> Self {
+        let cache = Cache::new_lru_cache(budget_bytes);
+        // Write buffers count as cache entries, so one number bounds both. A write is not stalled when they are over
+        // their half: a stalled stream thread would stop polling its consumer.
+        let write_buffer_bytes = budget_bytes / 2;
+        let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
+            write_buffer_bytes,
+            false,
+            cache.clone(),
+        );
+        Self {
+            cache,
+            write_buffers,
+            write_buffer_bytes,
+            rows: Arc::new(Rows {
+                budget_bytes,
+                used_bytes: AtomicUsize::new(0),
+                tables: AtomicUsize::new(0),
+            }),
+        }
+    }
+
+    pub fn used_bytes(&self) -> usize {
+        self.cache.get_usage() + self.rows.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The memory of one more table of rows.
+    pub fn for_rows(&self) -> RowMemory {
+        self.rows.tables.fetch_add(1, Ordering::Relaxed);
+        RowMemory {
+            shared: self.clone(),
+            noted_bytes: Cell::new(0),
+        }
+    }
+
+    /// Leaves to blocks what rows do not take.
+    fn share_out(&self) {
+        let used = self.rows.used_bytes.load(Ordering::Relaxed);
+        let budget = self.rows.budget_bytes;
+        let blocks = budget.saturating_sub(used).max(budget / 8);
+        self.cache.clone().set_capacity(blocks);
+    }
+}
+
+impl Default for SharedMemory {
+    fn default() -> Self {
+        Self::new(BUDGET_BYTES_DEFAULT)
+    }
+}
+
+/// What one table of rows may hold, and does.
+pub(crate) struct RowMemory {
+    shared: SharedMemory,
+    noted_bytes: Cell<usize>,
+}
+
+impl RowMemory {
+    /// How much it may hold, in bytes: rows take three quarters of the budget, each table as much as any other.
+    pub fn share(&self) -> usize {
+        let rows = &self.shared.rows;
+        rows.budget_bytes / 4 * 3 / rows.tables.load(Ordering::Relaxed).max(1)
+    }
+
+    /// Takes note of how much it holds, in bytes.
+    #[inline]
+    pub fn note(&self, bytes: usize) {
+        if bytes.abs_diff(self.noted_bytes.get()) >= NOTE_BYTES {
+            self.set(bytes);
+        }
+    }
+
+    #[cold]
+    fn set(&self, bytes: usize) {
+        let before = self.noted_bytes.replace(bytes);
+        let used = &self.shared.rows.used_bytes;
+        used.fetch_add(bytes, Ordering::Relaxed);
+        used.fetch_sub(before, Ordering::Relaxed);
+        self.shared.share_out();
+    }
+}
+
+impl Drop for RowMemory {
+    fn drop(&mut self) {
+        self.set(0);
+        self.shared.rows.tables.fetch_sub(1, Ordering::Relaxed);
+    }
+}
