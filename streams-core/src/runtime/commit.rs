@@ -115,7 +115,8 @@ impl<B: Broker> Worker<B> {
         let share = |bytes_each| MemorySplit::shared_anew(bytes_each, threads);
         let cache_bytes_max = share(settings.memory.cache_bytes_per_thread);
         let uncommitted_bytes_max = share(settings.memory.uncommitted_bytes_per_thread);
-        if self.cache_bytes() > cache_bytes_max {
+        // While the group refuses commits, these tasks may be somebody else's: nothing more is written than must be.
+        if self.cache_bytes() > cache_bytes_max && !self.commit.is_refused() {
             self.evict(cache_bytes_max)?;
             if self.cache_bytes() > cache_bytes_max {
                 self.empty_caches()?;

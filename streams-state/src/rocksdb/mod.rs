@@ -176,7 +176,7 @@ impl Database {
         let failed = |error| store_error("write the rows of a store", error);
         let path = self.path.join(INGESTED);
         let options = options::ingested(&self.memory);
-        let mut file = SstFileWriter::create(&options);
+        let file = SstFileWriter::create(&options);
         file.open(&path).map_err(failed)?;
         let mut sink = FileSink {
             file,
