@@ -105,7 +105,7 @@ pub fn measure(suite: &mut Suite) -> Result<()> {
             }
             (curve.grow)(&mut workload, *at);
             // What is better at the end of the curve, where it matters.
-            let variant = Variant::tuned(&workload);
+            let variant = Variant::tuned(&workload).unwrap_or_else(Variant::default_of_java);
             let java = suite.run(Side::Java, &workload, &variant.settings, variant.heap)?;
             let ours = suite.run(Side::Rust, &workload, &[], "")?;
             suite.clean(&workload)?;

@@ -230,7 +230,7 @@ fn memory(suite: &mut Suite, name: &str, of: &str, small: &'static str) -> Resul
     let large = Variant::default_of_java();
     let small = Variant {
         heap: small,
-        ..Variant::tuned(&workload)
+        ..Variant::tuned(&workload).unwrap_or_else(Variant::default_of_java)
     };
     let mut peak = |side, variant: &Variant| -> Result<f64> {
         let measured = suite.run(side, &workload, &variant.settings, variant.heap)?;

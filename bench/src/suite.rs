@@ -172,7 +172,7 @@ impl Suite {
     pub fn pairs(&mut self, workload: &Workload) -> Result<Value> {
         let mut variants = vec![Variant::default_of_java()];
         if !self.quick || workload.name == "W9-2M" {
-            variants.push(Variant::tuned(workload));
+            variants.extend(Variant::tuned(workload));
         }
         let mut pairs = Vec::new();
         let (mut ratios, mut ratios_default, mut memory) = (Vec::new(), Vec::new(), Vec::new());

@@ -59,6 +59,10 @@ fn reading(value: &[u8]) -> f64 {
         .map_or(f64::NAN, |bytes| f64::from_be_bytes(*bytes))
 }
 
+/// Long enough for Kafka Streams to find every session again that a later one replaces: its cache asks the store for it, which
+/// is over with sessions older than gap and grace, and then its deletion is never forwarded.
+const SESSION_GRACE: Duration = Duration::from_secs(3600);
+
 /// Half of each value.
 fn halves(left: &[u8], right: &[u8]) -> Vec<u8> {
     let mut joined = Vec::with_capacity(100);
@@ -144,9 +148,10 @@ pub fn build(shape: Shape, inputs: &[String], output: &str, seen: &Seen) -> Resu
         }
         Shape::Sessions { gap_ms } => records(&builder, &inputs[0], seen)
             .group_by_key_with(Grouped::with(Utf8, RawBytes))
-            .windowed_by(SessionWindows::of_inactivity_gap(Duration::from_millis(
-                gap_ms,
-            )))
+            .windowed_by(SessionWindows::of_inactivity_gap_and_grace(
+                Duration::from_millis(gap_ms),
+                SESSION_GRACE,
+            ))
             .count_with(Materialized::named("sessions"))
             .to_stream()
             .to(

@@ -23,28 +23,30 @@ impl Variant {
         }
     }
 
-    /// With batches of 128 KiB, and the record cache as large as the state or off, whichever is better for the workload.
-    pub fn tuned(workload: &Workload) -> Variant {
-        let mut settings = vec![("producer.batch.size".to_owned(), "131072".to_owned())];
+    /// With batches of 128 KiB where many records are written, and the record cache as large as the state or off, whichever is
+    /// better for the workload; `None` where neither would change anything.
+    pub fn tuned(workload: &Workload) -> Option<Variant> {
         let (cache, heap) = match workload.shape {
             // Caching what does not fit costs more than not caching, and so does a cache of its size.
-            Shape::Count if workload.keys > 100_000 => (Some("0"), "2g"),
+            Shape::Count if workload.keys > 50_000 => (Some("0"), "2g"),
             Shape::Windows {
                 on_close: false, ..
-            } if workload.keys > 1_000 => (Some("1073741824"), "3g"),
+            } if workload.keys > 1_000 && !workload.tumbles() => (Some("1073741824"), "3g"),
             Shape::Sliding { .. } | Shape::Sessions { .. } | Shape::StreamTable { .. } => {
                 (Some("536870912"), "2g")
             }
-            _ => (None, "2g"),
+            Shape::Pass | Shape::WordCount | Shape::StreamStream { .. } => (None, "2g"),
+            Shape::Count | Shape::Windows { .. } | Shape::Restore { .. } => return None,
         };
+        let mut settings = vec![("producer.batch.size".to_owned(), "131072".to_owned())];
         if let Some(bytes) = cache {
             settings.push(("statestore.cache.max.bytes".to_owned(), bytes.to_owned()));
         }
-        Variant {
+        Some(Variant {
             name: "tuned",
             settings,
             heap,
-        }
+        })
     }
 }
 
@@ -56,7 +58,7 @@ mod tests {
     fn only_state_that_does_not_fit_goes_without_a_cache() {
         let cache = |name: &str| {
             let workload = Workload::named(name).expect("there is one");
-            let settings = Variant::tuned(&workload).settings;
+            let settings = Variant::tuned(&workload)?.settings;
             let cache = settings
                 .into_iter()
                 .find(|(name, _)| name.contains("cache"));
@@ -64,6 +66,7 @@ mod tests {
         };
         assert_eq!(cache("W9-2M").as_deref(), Some("0"));
         assert_eq!(cache("W9-10k"), None);
+        assert_eq!(cache("W3-10k"), None);
         assert_eq!(cache("W4-10k").as_deref(), Some("1073741824"));
     }
 }

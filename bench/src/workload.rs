@@ -89,26 +89,26 @@ impl Workload {
         let restore = |sorted| Shape::Restore { sorted };
         [
             ("W1", Shape::Pass, 4_000_000, 10_000, 100_000),
-            ("W2", Shape::WordCount, 400_000, 10_000, 100_000),
+            ("W2", Shape::WordCount, 300_000, 10_000, 100_000),
             ("W3-30", tumbling, 4_000_000, 30, 100_000),
             ("W3-10k", tumbling, 4_000_000, 10_000, 100_000),
-            ("W4-100", hopping(false), 1_000_000, 100, 5_000),
-            ("W4-10k", hopping(false), 300_000, 10_000, 5_000),
-            ("W4-10k-close", hopping(true), 300_000, 10_000, 5_000),
-            ("W5", sliding, 150_000, 1_000, 1_000),
+            ("W4-100", hopping(false), 600_000, 100, 5_000),
+            ("W4-10k", hopping(false), 200_000, 10_000, 5_000),
+            ("W4-10k-close", hopping(true), 200_000, 10_000, 5_000),
+            ("W5", sliding, 100_000, 1_000, 1_000),
             (
                 "W6",
                 Shape::Sessions { gap_ms: 500 },
-                1_000_000,
+                700_000,
                 10_000,
                 10_000,
             ),
-            ("W7", Shape::StreamTable { rows }, 1_500_000, rows, 100_000),
-            ("W8", near, 1_200_000, 100_000, 24_000),
+            ("W7", Shape::StreamTable { rows }, 1_000_000, rows, 100_000),
+            ("W8", near, 800_000, 100_000, 24_000),
             ("W9-10k", Shape::Count, 4_000_000, 10_000, 100_000),
-            ("W9-2M", Shape::Count, 3_000_000, 2_000_000, 100_000),
-            ("W11-random", restore(false), 4_000_000, 4_000_000, 100_000),
-            ("W11-sorted", restore(true), 4_000_000, 4_000_000, 100_000),
+            ("W9-2M", Shape::Count, 2_000_000, 2_000_000, 100_000),
+            ("W11-random", restore(false), 3_000_000, 3_000_000, 100_000),
+            ("W11-sorted", restore(true), 3_000_000, 3_000_000, 100_000),
         ]
         .into_iter()
         .map(|(name, shape, records, keys, rate)| Workload {
@@ -191,6 +191,11 @@ impl Workload {
             Shape::Restore { sorted } => options.push(("sorted", u8::from(sorted).to_string())),
         }
         options
+    }
+
+    /// Whether a record is in one window only.
+    pub fn tumbles(&self) -> bool {
+        matches!(self.shape, Shape::Windows { size_ms, advance_ms, .. } if size_ms <= advance_ms)
     }
 
     /// What the applications count: records, or the words of a word count.

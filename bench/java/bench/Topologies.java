@@ -32,6 +32,8 @@ import org.apache.kafka.streams.state.WindowStore;
 final class Topologies {
     private static final Serde<String> TEXT = Serdes.String();
     private static final Serde<byte[]> BYTES = Serdes.ByteArray();
+    /** As in bench/src/topology.rs. */
+    private static final Duration SESSION_GRACE = Duration.ofSeconds(3600);
 
     /** Sum and count of readings. */
     static final class Mean {
@@ -138,8 +140,8 @@ final class Topologies {
             case "sessions":
                 records(builder, inputs.get(0), watch)
                     .groupByKey(Grouped.with(TEXT, BYTES))
-                    .windowedBy(SessionWindows.ofInactivityGapWithNoGrace(
-                        Duration.ofMillis(arguments.number("gap-ms"))))
+                    .windowedBy(SessionWindows.ofInactivityGapAndGrace(
+                        Duration.ofMillis(arguments.number("gap-ms")), SESSION_GRACE))
                     .count(Materialized.<String, Long, SessionStore<Bytes, byte[]>>as("sessions")
                         .withKeySerde(TEXT).withValueSerde(Serdes.Long()))
                     .toStream()
