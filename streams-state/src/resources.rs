@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Block cache and write buffers of every store on disk in the process, out of one budget. Cheap to clone.
+/// Rows in memory, write buffers and block cache of every store on disk in the process, out of one budget. Cheap to clone.
 ///
 /// # Examples
 ///
@@ -21,8 +21,8 @@ pub struct StoreResources {
 }
 
 impl StoreResources {
-    /// Resources that keep within `budget_bytes`: what write buffers do not need is block cache, and at most half of
-    /// it are write buffers. A write buffer that is full is flushed while the next one fills, so under a burst of
+    /// Resources that keep within `budget_bytes`: at most five eighths are rows of key-value stores, at most a quarter write
+    /// buffers, and what both do not need is block cache. A write buffer that is full is flushed while the next one fills, so under a burst of
     /// writes use can go over the budget for as long as a flush takes.
     pub fn new(budget_bytes: usize) -> Self {
         #[cfg(feature = "rocksdb")]

@@ -19,8 +19,9 @@ pub(crate) trait Transactional: Send {
     /// Everything uncommitted is committed, and waits in memory.
     fn committed_in_memory(&mut self) {}
 
-    /// How many rows [`stage`](Self::stage) hands out, if each key comes once and in order, and nothing is deleted by range.
-    fn sorted_len(&self) -> Option<usize> {
+    /// About how many bytes [`stage`](Self::stage) hands out, if each key comes once and in order, and nothing is deleted by
+    /// range.
+    fn sorted_bytes(&self) -> Option<usize> {
         None
     }
 

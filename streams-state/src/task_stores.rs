@@ -237,7 +237,7 @@ impl TaskStores {
             self.is_behind = true;
             return Ok(());
         }
-        let has_waiting = entry.store.transactional().sorted_len() > Some(0);
+        let has_waiting = entry.store.transactional().sorted_bytes() > Some(0);
         if entry.on_disk && has_waiting && self.uncommitted_bytes() == 0 {
             // What waits goes to disk, and these rows wait in its place.
             self.catch_up()?;

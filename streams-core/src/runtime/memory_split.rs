@@ -10,7 +10,7 @@ const QUEUE_BYTES_MIN: usize = 1024 * 1024;
 pub(crate) struct MemorySplit {
     /// `memory.max.bytes`.
     total_bytes: usize,
-    /// Block caches and write buffers of all stores together.
+    /// Rows, block cache and write buffers of all stores together.
     pub(crate) stores_bytes: usize,
     /// Record caches of one thread (`statestore.cache.max.bytes`, shared out).
     pub(crate) cache_bytes_per_thread: usize,
@@ -25,7 +25,8 @@ pub(crate) struct MemorySplit {
 }
 
 impl MemorySplit {
-    /// Of what record caches leave: a half for stores, an eighth each for uncommitted writes, consumers, producers and readers.
+    /// Of what record caches leave: five eighths for stores, an eighth each for consumers and readers, half of that each for
+    /// producers and uncommitted writes, whose rows are in the stores' part already.
     /// Record caches that leave less than a quarter are counted on top: the rest could not work with nothing.
     pub(crate) fn new(config: &StreamsConfig, restore_thread_count: usize) -> Self {
         let threads = config.num_stream_threads();
@@ -35,11 +36,11 @@ impl MemorySplit {
         let per_thread = rest / 8 / threads;
         MemorySplit {
             total_bytes: total,
-            stores_bytes: rest / 2,
+            stores_bytes: rest / 8 * 5,
             cache_bytes_per_thread: cache / threads,
-            uncommitted_bytes_per_thread: per_thread,
+            uncommitted_bytes_per_thread: per_thread / 2,
             consumer_bytes_per_thread: per_thread.max(QUEUE_BYTES_MIN),
-            producer_bytes_per_thread: per_thread.max(QUEUE_BYTES_MIN),
+            producer_bytes_per_thread: (per_thread / 2).max(QUEUE_BYTES_MIN),
             // One reads global topics beside those that restore.
             reader_bytes_each: (rest / 8 / (restore_thread_count + 1)).max(QUEUE_BYTES_MIN),
         }
@@ -105,7 +106,7 @@ mod tests {
             + split.producer_bytes_per_thread;
         let all = split.stores_bytes + 2 * per_thread + 4 * split.reader_bytes_each;
         assert_eq!(all, 522 * MIB);
-        assert_eq!(split.stores_bytes, 256 * MIB);
+        assert_eq!(split.stores_bytes, 320 * MIB);
         assert_eq!(split.reader_bytes_each, 16 * MIB);
     }
 
@@ -126,6 +127,6 @@ mod tests {
             ],
             1,
         );
-        assert_eq!(split.stores_bytes, 67_108_864 / 8);
+        assert_eq!(split.stores_bytes, 67_108_864 / 4 / 8 * 5);
     }
 }

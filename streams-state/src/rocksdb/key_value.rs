@@ -174,10 +174,10 @@ impl Table for KeyValueTable {
         self.sorted.get().is_none() && self.recent.borrow().bytes() <= self.memory.share()
     }
 
-    fn sorted_len(&self) -> Option<usize> {
+    fn sorted_bytes(&self) -> Option<usize> {
         match self.sorted.get() {
             Some(_) => None,
-            None => Some(self.recent.borrow().waiting_len()),
+            None => Some(self.recent.borrow().waiting_bytes()),
         }
     }
 

@@ -4,10 +4,13 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ::rocksdb::{Cache, WriteBufferManager};
+use ::rocksdb::{Cache, LruCacheOptions, WriteBufferManager};
 
 /// The budget of a process that did not give one, in bytes.
 const BUDGET_BYTES_DEFAULT: usize = 32 << 20;
+/// The cache has this many shards, as a power of two. A shard must have room for several of the filters and indices of large
+/// files, of hundreds of kilobytes each, also when rows have taken most of the budget: else every read brings one back from disk.
+const CACHE_SHARD_BITS: i32 = 2;
 /// By how much what a table holds must change before the others are told, in bytes.
 const NOTE_BYTES: usize = 128 << 10;
 
@@ -28,10 +31,13 @@ struct Rows {
 
 impl SharedMemory {
     pub fn new(budget_bytes: usize) -> Self {
-        let cache = Cache::new_lru_cache(budget_bytes);
+        let mut options = LruCacheOptions::default();
+        options.set_capacity(budget_bytes);
+        options.set_num_shard_bits(CACHE_SHARD_BITS);
+        let cache = Cache::new_lru_cache_opts(&options);
         // Write buffers count as cache entries, so one number bounds both. A write is not stalled when they are over
-        // their half: a stalled stream thread would stop polling its consumer.
-        let write_buffer_bytes = budget_bytes / 2;
+        // their quarter: a stalled stream thread would stop polling its consumer.
+        let write_buffer_bytes = budget_bytes / 4;
         let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
             write_buffer_bytes,
             false,
@@ -84,10 +90,10 @@ pub(crate) struct RowMemory {
 }
 
 impl RowMemory {
-    /// How much it may hold, in bytes: rows take three quarters of the budget, each table as much as any other.
+    /// How much it may hold, in bytes: rows take five eighths of the budget, each table as much as any other.
     pub fn share(&self) -> usize {
         let rows = &self.shared.rows;
-        rows.budget_bytes / 4 * 3 / rows.tables.load(Ordering::Relaxed).max(1)
+        rows.budget_bytes / 8 * 5 / rows.tables.load(Ordering::Relaxed).max(1)
     }
 
     /// Takes note of how much it holds, in bytes.

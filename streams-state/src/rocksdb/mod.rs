@@ -43,8 +43,8 @@ const DROPPING: &str = "dropping/";
 
 /// A file of rows that is about to become one of the database. RocksDB leaves files alone that have no number.
 const INGESTED: &str = "ingested.sst";
-/// Fewer rows than this are not worth a file.
-const INGESTED_LEN_MIN: usize = 20_000;
+/// Fewer bytes of rows than this are not worth a file.
+const INGESTED_BYTES_MIN: usize = 1 << 20;
 
 /// The database of one task.
 pub(crate) struct Database {
@@ -143,8 +143,8 @@ impl Database {
             let name = layout_name(spec);
             let column_family = column_family(&self.db, &name);
             if store
-                .sorted_len()
-                .is_some_and(|len| len >= INGESTED_LEN_MIN)
+                .sorted_bytes()
+                .is_some_and(|bytes| bytes >= INGESTED_BYTES_MIN)
             {
                 self.ingest(column_family, store)?;
                 ingested = true;

@@ -283,6 +283,14 @@ impl RecentRows {
         self.waiting
     }
 
+    /// About how many bytes they take.
+    pub fn waiting_bytes(&self) -> usize {
+        match self.index.len() {
+            0 => 0,
+            rows => self.bytes() / rows * self.waiting,
+        }
+    }
+
     /// Whether anything was written since the last commit.
     pub fn has_uncommitted(&self) -> bool {
         !self.undo.is_empty()

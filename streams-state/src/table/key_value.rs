@@ -57,8 +57,8 @@ impl<T: Table> Transactional for TableKeyValueStore<T> {
         self.table.committed_in_memory();
     }
 
-    fn sorted_len(&self) -> Option<usize> {
-        self.table.sorted_len()
+    fn sorted_bytes(&self) -> Option<usize> {
+        self.table.sorted_bytes()
     }
 
     fn restore_in_memory(&mut self, changes: &[Change<'_>]) -> bool {
