@@ -69,6 +69,7 @@ mod directory;
 mod layout;
 mod merge;
 mod overlay;
+mod row_key;
 mod table;
 mod task_store;
 

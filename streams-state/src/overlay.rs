@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map;
 
 use crate::Order;
+use crate::row_key::RowKey;
 use crate::table::{RowRange, RowSink};
 
 /// What an entry takes beside its bytes: two vectors and its share of a tree node.
@@ -12,7 +13,7 @@ const ENTRY_OVERHEAD_BYTES: usize = 64;
 /// Uncommitted writes in the order of their keys; a deletion is kept as `None`.
 #[derive(Default)]
 pub(crate) struct Overlay {
-    rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    rows: BTreeMap<RowKey, Option<Vec<u8>>>,
     bytes: usize,
 }
 
@@ -37,7 +38,7 @@ impl Overlay {
                 }
             }
             None => {
-                self.rows.insert(key.to_vec(), value.map(<[u8]>::to_vec));
+                self.rows.insert(key.into(), value.map(<[u8]>::to_vec));
                 self.bytes += key.len() + ENTRY_OVERHEAD_BYTES;
             }
         }
@@ -69,7 +70,7 @@ impl Overlay {
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         self.rows
             .iter()
-            .map(|(key, value)| (key.as_slice(), value.as_deref()))
+            .map(|(key, value)| (key.as_bytes(), value.as_deref()))
     }
 
     /// Hands every write that is not below `expired` to `sink`, behind the deletion of what is.
@@ -91,7 +92,7 @@ impl Overlay {
 
 /// Part of an overlay, in either direction.
 pub(crate) struct OverlayRange<'a> {
-    rows: btree_map::Range<'a, Vec<u8>, Option<Vec<u8>>>,
+    rows: btree_map::Range<'a, RowKey, Option<Vec<u8>>>,
     order: Order,
 }
 
@@ -103,7 +104,7 @@ impl<'a> Iterator for OverlayRange<'a> {
             Order::Forward => self.rows.next(),
             Order::Backward => self.rows.next_back(),
         };
-        row.map(|(key, value)| (key.as_slice(), value.as_deref()))
+        row.map(|(key, value)| (key.as_bytes(), value.as_deref()))
     }
 }
 

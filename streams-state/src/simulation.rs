@@ -250,7 +250,8 @@ impl SimulatedDatabase {
         Ok(match &spec.kind {
             StoreKind::KeyValue => TaskStore::KeyValue(Box::new(TableKeyValueStore::new(table))),
             StoreKind::Window(window) => {
-                TaskStore::Window(Box::new(TableWindowStore::new(table, window)?))
+                let store = TableWindowStore::new(table, window)?.with_recent_rows();
+                TaskStore::Window(Box::new(store))
             }
             StoreKind::Session(session) => {
                 TaskStore::Session(Box::new(TableSessionStore::new(table, session)?))

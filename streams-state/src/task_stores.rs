@@ -462,7 +462,12 @@ fn open_store(
                     TaskStore::KeyValue(Box::new(TableKeyValueStore::new(table)))
                 }
                 StoreKind::Window(window) => {
-                    TaskStore::Window(Box::new(TableWindowStore::new(table, window)?))
+                    let mut store = TableWindowStore::new(table, window)?;
+                    // One that stands in for a store on disk does as that does.
+                    if matches!(spec.backend, StoreBackend::RocksDb) {
+                        store = store.with_recent_rows();
+                    }
+                    TaskStore::Window(Box::new(store))
                 }
                 StoreKind::Session(session) => {
                     TaskStore::Session(Box::new(TableSessionStore::new(table, session)?))

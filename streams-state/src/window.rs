@@ -97,6 +97,25 @@ pub trait WindowStore: Send {
         order: Order,
     ) -> Result<WindowEntries<'_>>;
 
+    /// Shows start and value of the windows that a forward [`fetch`](WindowStore::fetch) yields.
+    ///
+    /// # Errors
+    ///
+    /// When the disk cannot be read.
+    fn fetch_with(
+        &self,
+        key: &[u8],
+        from_ms: i64,
+        to_ms: i64,
+        read: &mut dyn FnMut(i64, &[u8]),
+    ) -> Result<()> {
+        for entry in self.fetch(key, from_ms, to_ms, Order::Forward)? {
+            let (window, value) = entry?;
+            read(window.start_ms, &value);
+        }
+        Ok(())
+    }
+
     /// The windows of the keys between `from` and `to` (inclusive, `None` is open) whose start lies in
     /// `from_ms..=to_ms`.
     ///

@@ -6,8 +6,8 @@
 //!
 //!     cargo bench --bench workloads -- [FILTER] [--records N] [--memory]
 //!
-//! `--memory` keeps the stores in memory, and with `--records` the work is the same in every run, instruction by
-//! instruction: what `./dev bench instructions` counts.
+//! `--memory` keeps the stores in memory, and with `--records` the work is the same in every run: what `./dev bench
+//! instructions` counts. `--names` lists the workloads that it counts.
 
 mod data;
 mod topologies;
@@ -27,6 +27,7 @@ struct Options {
     filter: String,
     records: Option<u64>,
     memory: bool,
+    names: bool,
 }
 
 fn options() -> Options {
@@ -34,11 +35,13 @@ fn options() -> Options {
         filter: String::new(),
         records: None,
         memory: !cfg!(feature = "rocksdb"),
+        names: false,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match &*argument {
             "--memory" => options.memory = true,
+            "--names" => options.names = true,
             "--records" => options.records = arguments.next().and_then(|n| n.parse().ok()),
             // `cargo test` runs benches to see that they work.
             "--test" => options.records = Some(2 * BATCH),
@@ -127,14 +130,23 @@ fn measure(workload: &Workload, options: &Options) -> Result<()> {
 
 fn main() -> Result<()> {
     let options = options();
+    if options.names {
+        for workload in WORKLOADS.iter().filter(|workload| workload.is_counted) {
+            println!("{}", workload.name);
+        }
+        return Ok(());
+    }
     println!(
         "{:<38} {:>8} {:>9} {:>9} {:>9} {:>8} {:>8} {:>8}",
         "per record", "ns CPU", "allocs", "outputs", "changes", "Java ns", "ratio", "outputs"
     );
-    for workload in WORKLOADS
+    let is_name = WORKLOADS
         .iter()
-        .filter(|workload| workload.name.contains(&options.filter))
-    {
+        .any(|workload| workload.name == options.filter);
+    for workload in WORKLOADS.iter().filter(|workload| match is_name {
+        true => workload.name == options.filter,
+        false => workload.name.contains(&options.filter),
+    }) {
         measure(workload, &options)?;
     }
     Ok(())

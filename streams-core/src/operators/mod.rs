@@ -121,10 +121,10 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// What a full cache keeps: a tenth less than it may hold, so that it is not full again at once.
+    /// What a full cache keeps: a little less than it may hold, so that it is not full again at once.
     pub(crate) fn of_full_cache(max_bytes: usize, held_bytes: usize) -> Self {
         Share {
-            kept_bytes: max_bytes - max_bytes / 10,
+            kept_bytes: max_bytes - max_bytes / 24,
             held_bytes,
         }
     }

@@ -102,7 +102,8 @@ impl Database {
                 TaskStore::KeyValue(Box::new(TableKeyValueStore::new(table)))
             }
             StoreKind::Window(window) => {
-                TaskStore::Window(Box::new(TableWindowStore::new(table(), window)?))
+                let store = TableWindowStore::new(table(), window)?.with_recent_rows();
+                TaskStore::Window(Box::new(store))
             }
             StoreKind::Session(session) => {
                 TaskStore::Session(Box::new(TableSessionStore::new(table(), session)?))

@@ -4,6 +4,7 @@
 //! all backends answer alike.
 
 mod key_value;
+mod recent;
 mod session;
 mod versioned;
 mod versioned_segment;

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use crate::key_encoding::{RowLayout, largest_key_and_start, parse_window_changelog_key};
+use crate::table::recent::RecentRows;
 use crate::table::window_progress::Progress;
 use crate::table::window_scan::{Keys, WindowScan};
 use crate::table::{RowRange, RowSink, Table};
@@ -33,6 +34,8 @@ pub(crate) struct TableWindowStore<T> {
     segments: BTreeSet<i64>,
     /// The last segment that had rows when the store was opened: up to it, numbers of duplicates may be taken already.
     last_segment_at_open: Option<i64>,
+    /// Of a store with duplicates, which is that of a join.
+    recent: Option<RecentRows>,
     /// Lends its memory to the row keys of puts and gets.
     row: Cell<Vec<u8>>,
 }
@@ -54,8 +57,17 @@ impl<T: Table> TableWindowStore<T> {
             current: Progress::default(),
             committed: Progress::default(),
             segments,
+            recent: None,
             row: Cell::default(),
         })
+    }
+
+    /// The same store with its latest rows in memory, if it is one of a join.
+    pub fn with_recent_rows(mut self) -> Self {
+        if self.spec.retain_duplicates {
+            self.recent = Some(RecentRows::new(self.newest_start_ms().saturating_add(1)));
+        }
+        self
     }
 
     fn first_live_segment(&self, progress: &Progress) -> i64 {
@@ -210,6 +222,12 @@ impl<T: Table> WindowStore for TableWindowStore<T> {
         let row = self.row.get_mut();
         self.layout.write_row(key, start_ms, sequence, row);
         self.table.put(row, value);
+        let first_visible_ms = self.first_visible_ms();
+        if let (Some(recent), Some(value)) = (&mut self.recent, value) {
+            recent.put(key, (start_ms, sequence), value, first_visible_ms);
+            let observed_ms = self.current.observed_time_ms.unwrap_or(start_ms);
+            recent.sweep(observed_ms, first_visible_ms);
+        }
         Ok(PutOutcome::Stored { sequence })
     }
 
@@ -221,6 +239,26 @@ impl<T: Table> WindowStore for TableWindowStore<T> {
         order: Order,
     ) -> Result<WindowEntries<'_>> {
         Ok(self.scan(Keys::One(key.to_vec()), from_ms, to_ms, order))
+    }
+
+    fn fetch_with(
+        &self,
+        key: &[u8],
+        from_ms: i64,
+        to_ms: i64,
+        read: &mut dyn FnMut(i64, &[u8]),
+    ) -> Result<()> {
+        let from_ms = from_ms.max(self.first_visible_ms());
+        match &self.recent {
+            Some(recent) if recent.reaches(from_ms) => recent.read(key, (from_ms, to_ms), read),
+            _ => {
+                for entry in self.fetch(key, from_ms, to_ms, Order::Forward)? {
+                    let (window, value) = entry?;
+                    read(window.start_ms, &value);
+                }
+                Ok(())
+            }
+        }
     }
 
     fn fetch_keys(
@@ -273,8 +311,12 @@ impl<T: Table> Transactional for TableWindowStore<T> {
     }
 
     fn rollback(&mut self) {
+        let behind_ms = self.newest_start_ms().saturating_add(1);
         self.table.rollback();
         self.current = self.committed;
+        if let Some(recent) = &mut self.recent {
+            recent.clear(behind_ms);
+        }
     }
 
     fn reopen(&mut self) {
@@ -282,6 +324,10 @@ impl<T: Table> Transactional for TableWindowStore<T> {
         self.committed = Progress::default();
         self.current = self.committed;
         self.last_segment_at_open = self.segments.last().copied();
+        let behind_ms = self.newest_start_ms().saturating_add(1);
+        if let Some(recent) = &mut self.recent {
+            recent.clear(behind_ms);
+        }
     }
 
     fn uncommitted_bytes(&self) -> usize {
@@ -305,6 +351,9 @@ impl<T: Table> Transactional for TableWindowStore<T> {
                 self.current.sequence = self.current.sequence.max(sequence);
             }
             self.segments.insert(self.layout.segment(start_ms));
+            if let Some(recent) = &mut self.recent {
+                recent.miss_before(start_ms.saturating_add(1));
+            }
             let row = self.row.get_mut();
             self.layout.write_row(key, start_ms, sequence, row);
             self.table.restore(row, change.value, sink)?;

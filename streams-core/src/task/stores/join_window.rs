@@ -10,7 +10,6 @@ use crate::serdes::{BoxSerde, Serde};
 use crate::topology::store::StateArguments;
 use std::any::Any;
 use std::marker::PhantomData;
-use streams_state::Order;
 use streams_state::key_encoding::write_window_changelog_key;
 
 /// The number after the largest is 0 again, as in Kafka Streams.
@@ -108,15 +107,18 @@ pub(crate) fn fetch_matches<V: 'static>(
     matches: &mut Vec<(i64, V)>,
 ) -> Result<()> {
     matches.clear();
-    for entry in io
-        .stores
-        .window(store)
-        .fetch(key, from_ms, to_ms, Order::Forward)?
-    {
-        let (window, bytes) = entry?;
-        matches.push((window.start_ms, value.deserialize(&bytes)?));
-    }
-    Ok(())
+    let mut result = Ok(());
+    let mut read = |start_ms, bytes: &[u8]| {
+        if result.is_ok() {
+            match value.deserialize(bytes) {
+                Ok(value) => matches.push((start_ms, value)),
+                Err(error) => result = Err(error.into()),
+            }
+        }
+    };
+    let window = io.stores.window(store);
+    window.fetch_with(key, from_ms, to_ms, &mut read)?;
+    result
 }
 
 /// Keeps the buffer from record to record, unless a null comes between.
