@@ -105,7 +105,9 @@ pub(super) fn kind_in_transaction(code: Code) -> ErrorKind {
         | Code::InvalidProducerIdMapping
         | Code::OutOfOrderSequenceNumber
         | Code::InvalidTransactionalState
-        | Code::TransactionCoordinatorFenced => ErrorKind::Fenced,
+        | Code::TransactionCoordinatorFenced
+        // The answer of a broker that is about to stop: what was asked for may have been done or not.
+        | Code::Unknown => ErrorKind::Fenced,
         code => match kind_of(code) {
             ErrorKind::Retriable => ErrorKind::Fenced,
             kind => kind,
@@ -359,6 +361,7 @@ mod tests {
             InvalidProducerEpoch,
             UnknownProducerId,
             PurgeQueue,
+            Unknown,
         ] {
             assert_eq!(kind(code, false, true), ErrorKind::Fenced, "{code}");
         }
