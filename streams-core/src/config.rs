@@ -27,6 +27,7 @@
 //! | `bootstrap.servers` | none | Brokers to begin with, `host:port,host:port`. | Without it the embedded broker runs in the process. |
 //! | `client.id` | `<application.id>-<UUID>` | Prefix of the client ids of all clients. | |
 //! | `application.server` | none | `host:port` under which other instances reach the queries of this one. | |
+//! | `acceptable.recovery.lag` | `10000` | How many offsets a copy of a task's state may be behind for the task to move to it, see [below](#where-tasks-run). | |
 //! | `auto.offset.reset` | `earliest` | Where an input begins without a committed offset: `earliest`, `latest` or `none`. | No `by_duration`. |
 //! | `buffered.records.per.partition` | `1000` | Records buffered per input partition before fetching pauses. | |
 //! | `commit.interval.ms` | `30000` | Time between commits; 100 by default with `exactly_once_v2`. | |
@@ -40,12 +41,14 @@
 //! | `log.summary.interval.ms` | `120000` | Time between summaries in the log, -1 for none. | |
 //! | `max.poll.records` | `1000` | Most records taken from the consumer at once. | |
 //! | `max.task.idle.ms` | `0` | How long a task waits for data of an input that has none buffered: 0 only for what the broker already has, -1 not at all. | |
+//! | `max.warmup.replicas` | `2` | Copies made at a time, over all instances and beyond the standby copies, so that tasks can move, see [below](#where-tasks-run). | |
 //! | `memory.max.bytes` | `268435456` | One budget for block cache, memtables, record caches and client queues. | Not in Java. |
 //! | `metadata.max.age.ms` | `300000` | Time after which topics and partitions are looked up again. | |
 //! | `metrics.recording.level` | `INFO` | Detail of the metrics: `INFO`, `DEBUG` or `TRACE`. | |
 //! | `num.standby.replicas` | `0` | Copies of each task's state kept up to date on other instances, see [below](#standby-copies). | |
 //! | `num.stream.threads` | `1` | Threads that process records. | |
 //! | `poll.ms` | `100` | How long a thread without work waits for records. | |
+//! | `probing.rebalance.interval.ms` | `600000` | How long a copy that has caught up waits at most for others of its instance before its task may move. | Tasks move as soon as copies are ready; in Kafka Streams at the next such interval. |
 //! | `processing.exception.handler` | `LogAndFail` | What happens when an operator fails on a record: `LogAndFail` or `LogAndContinue`. | As `deserialization.exception.handler`. |
 //! | `processing.exception.handler.global.enabled` | `false` | Whether that one is asked about the processors of global stores too. | |
 //! | `processing.guarantee` | `at_least_once` | `at_least_once` or `exactly_once_v2`, see [below](#exactly-once). | |
@@ -126,6 +129,27 @@
 //!
 //! [`StandbyUpdateListener`](crate::StandbyUpdateListener) and [`RestoreListener`](crate::RestoreListener) tell how copies and
 //! restorations go, as does the log: `standby copy has caught up`, `standby copy is promoted`, `restoring`.
+//!
+//! # Where tasks run
+//!
+//! A task with state runs where its state is. An instance is given it only when it has a copy that is no more than
+//! `acceptable.recovery.lag` offsets behind, or when nobody has one; tasks with less state than that, or without, go anywhere.
+//! So when an instance dies, its tasks go on where their standby copies are. A new instance first makes copies of the tasks that
+//! are to be its share, `max.warmup.replicas` at a time, while the others keep processing them, and is given each when its copy
+//! is ready (KIP-441). The log says `may be given` at each change.
+//!
+//! ```
+//! use std::time::Duration;
+//! use streams_core::StreamsConfig;
+//!
+//! let config = StreamsConfig::new("counts")
+//!     .set("acceptable.recovery.lag", 1000)?
+//!     .set("max.warmup.replicas", 4)?;
+//! assert_eq!(config.acceptable_recovery_lag(), 1000);
+//! assert_eq!(config.max_warmup_replicas(), 4);
+//! assert_eq!(config.probing_rebalance_interval(), Duration::from_secs(600));
+//! # Ok::<(), streams_core::Error>(())
+//! ```
 //!
 //! # Environment
 //!

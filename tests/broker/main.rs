@@ -131,6 +131,32 @@ mod task_topic {
     }
 }
 
+/// Tasks with topics of their own, on a real Kafka under load.
+mod task_topics {
+    use crate::placement;
+    use crate::support::kafka::RealKafka;
+
+    #[test]
+    fn tasks_go_to_subscribers_alone_in_a_classic_group() {
+        placement::tasks_go_to_subscribers_alone(RealKafka::shared().bootstrap(), "classic");
+    }
+
+    #[test]
+    fn tasks_go_to_subscribers_alone_in_a_consumer_group() {
+        placement::tasks_go_to_subscribers_alone(RealKafka::shared().bootstrap(), "consumer");
+    }
+
+    #[test]
+    fn many_tasks_are_shared_out_in_a_classic_group() {
+        placement::many_tasks(RealKafka::shared().bootstrap(), "classic");
+    }
+
+    #[test]
+    fn many_tasks_are_shared_out_in_a_consumer_group() {
+        placement::many_tasks(RealKafka::shared().bootstrap(), "consumer");
+    }
+}
+
 /// What only the embedded broker can show, or only it can show quickly.
 mod embedded_alone {
     use crate::{clients, logs, restarts, tools, transactions};

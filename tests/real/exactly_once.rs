@@ -33,6 +33,9 @@ pub(super) struct World {
     name: String,
     /// `group.protocol`.
     protocol: &'static str,
+    partitions: i32,
+    /// Whether records are counted by their keys, so that there is no repartition topic.
+    by_key: bool,
     bootstrap: String,
     directory: TempDir,
 }
@@ -43,9 +46,15 @@ impl World {
     }
 
     fn in_group(name: &str, protocol: &'static str) -> World {
+        World::with(name, protocol, PARTITIONS, false)
+    }
+
+    pub(super) fn with(name: &str, protocol: &'static str, partitions: i32, by_key: bool) -> World {
         let world = World {
             name: unique(name),
             protocol,
+            partitions,
+            by_key,
             bootstrap: RealKafka::shared().bootstrap().to_owned(),
             directory: tempfile::Builder::new()
                 .prefix("state-")
@@ -54,7 +63,7 @@ impl World {
         };
         let topic = |name| NewTopic {
             name,
-            partition_count: PARTITIONS,
+            partition_count: partitions,
             replication_factor: 1,
             config: BTreeMap::new(),
         };
@@ -116,7 +125,11 @@ impl World {
             ]);
         }
         all.extend(environment);
-        let arguments = [self.name.as_str(), &self.input(), &self.output()];
+        let (input, output) = (self.input(), self.output());
+        let mut arguments = vec![self.name.as_str(), &input, &output];
+        if self.by_key {
+            arguments.push("by-key");
+        }
         Program::start("examples/count", &arguments, &all)
     }
 
@@ -176,19 +189,21 @@ impl Load {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let (broker, topic) = (world.broker(), Arc::<str>::from(world.input()));
+        let partitions = world.partitions;
         let thread = thread::spawn(move || {
             let mut producer = broker.producer("load", None).expect("a producer");
             let headers = Headers::new();
             let mut sent = 0;
             while !stopped.load(Ordering::Relaxed) {
-                let values: Vec<String> = (sent..sent + 100)
-                    .map(|number| format!("value {}", number * 7 % VALUES))
+                let values: Vec<(usize, String)> = (sent..sent + 100)
+                    .map(|number| number * 7 % VALUES)
+                    .map(|number| (number, format!("value {number}")))
                     .collect();
-                let mut records = values.iter().enumerate().map(|(n, value)| ProduceRecord {
+                let mut records = values.iter().map(|(number, value)| ProduceRecord {
                     topic: &topic,
-                    partition: n as i32 % PARTITIONS,
+                    partition: *number as i32 % partitions,
                     timestamp: None,
-                    key: None,
+                    key: Some(value.as_bytes()),
                     value: Some(value.as_bytes()),
                     headers: &headers,
                 });

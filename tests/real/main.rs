@@ -13,3 +13,4 @@ mod standby;
     reason = "several test binaries share it, and each uses a part"
 )]
 mod support;
+mod warm_up;

@@ -16,17 +16,17 @@ use crate::exactly_once::{DEADLINE, Load, World, stop, wait_until_ready};
 use crate::support::process::Program;
 use crate::support::wait;
 
-const STANDBY: (&str, &str) = ("STREAMS_NUM_STANDBY_REPLICAS", "1");
+pub(super) const STANDBY: (&str, &str) = ("STREAMS_NUM_STANDBY_REPLICAS", "1");
 /// What an instance logs when a copy has everything that was there when it was opened.
 const CAUGHT_UP: &str = "standby copy has caught up";
-const PROMOTED: &str = "standby copy is promoted";
+pub(super) const PROMOTED: &str = "standby copy is promoted";
 /// What it logs when a store is restored, from one offset to another.
-const RESTORING: &str = " restoring task=";
+pub(super) const RESTORING: &str = " restoring task=";
 /// How much lasts long enough to be told from a tail.
 const COUNTS_MIN: usize = 10_000;
 
 /// The numbers behind `name=` in the lines of a log that contain `line`.
-fn numbers(log: &str, line: &str, name: &str) -> Vec<i64> {
+pub(super) fn numbers(log: &str, line: &str, name: &str) -> Vec<i64> {
     let lines = log.lines().filter(|l| l.contains(line));
     let number = |line: &str| {
         let (_, after) = line.split_once(&format!(" {name}="))?;

@@ -18,6 +18,11 @@ impl StreamsConfig {
         self.text("application.id").unwrap_or_default()
     }
 
+    /// `acceptable.recovery.lag`: how many offsets a copy of a task's state may be behind for the task to move to it (KIP-441).
+    pub fn acceptable_recovery_lag(&self) -> u64 {
+        checked(self.or_default("acceptable.recovery.lag"))
+    }
+
     /// `bootstrap.servers`; `None` for the embedded broker.
     pub fn bootstrap_servers(&self) -> Option<&str> {
         self.text("bootstrap.servers")
@@ -173,6 +178,12 @@ impl StreamsConfig {
         self.count("memory.max.bytes")
     }
 
+    /// `max.warmup.replicas`: how many copies may be made at a time, over all instances and beyond the standby replicas, so that
+    /// tasks can move (KIP-441).
+    pub fn max_warmup_replicas(&self) -> usize {
+        self.count("max.warmup.replicas")
+    }
+
     /// `metadata.max.age.ms`.
     pub fn metadata_max_age(&self) -> Duration {
         self.duration("metadata.max.age.ms")
@@ -200,6 +211,12 @@ impl StreamsConfig {
     /// `poll.ms`.
     pub fn poll_interval(&self) -> Duration {
         self.duration("poll.ms")
+    }
+
+    /// `probing.rebalance.interval.ms`: how long a copy that has caught up waits at most for others of its instance, so that one
+    /// rebalance moves all their tasks. In Kafka Streams it is how often the leader of the group looks for such copies.
+    pub fn probing_rebalance_interval(&self) -> Duration {
+        self.duration("probing.rebalance.interval.ms")
     }
 
     /// `processing.exception.handler.global.enabled`.
@@ -372,6 +389,12 @@ mod tests {
             MetricsRecordingLevel::Info
         );
         assert_eq!(config.num_standby_replicas(), 0);
+        assert_eq!(config.acceptable_recovery_lag(), 10_000);
+        assert_eq!(config.max_warmup_replicas(), 2);
+        assert_eq!(
+            config.probing_rebalance_interval(),
+            Duration::from_secs(600)
+        );
         assert_eq!(config.num_stream_threads(), 1);
         assert_eq!(config.poll_interval(), second / 10);
         assert_eq!(

@@ -6,10 +6,6 @@ use super::settings::SETTINGS;
 /// Kafka Streams' settings that have no place here, and what takes their place; `*` stands for any end.
 const REPLACED: &[(&str, &str)] = &[
     (
-        "acceptable.recovery.lag",
-        "a standby copy counts as caught up within 10000 records; set num.standby.replicas",
-    ),
-    (
         "allow.os.group.write.access",
         "directories get the permissions the process's umask leaves; set that",
     ),
@@ -50,10 +46,6 @@ const REPLACED: &[(&str, &str)] = &[
         "stores have the default format; leave it out",
     ),
     (
-        "max.warmup.replicas",
-        "tasks stay where their state is by the group's sticky assignment; set num.standby.replicas",
-    ),
-    (
         "metric.reporters",
         "metrics are read by the application's own reporter; leave it out",
     ),
@@ -64,10 +56,6 @@ const REPLACED: &[(&str, &str)] = &[
     (
         "metrics.sample.window.ms",
         "rates are worked out by whoever reads the metrics; leave it out",
-    ),
-    (
-        "probing.rebalance.interval.ms",
-        "tasks stay where their state is by the group's sticky assignment; leave it out",
     ),
     (
         "processor.wrapper.class",

@@ -48,6 +48,11 @@ pub(super) const DSL_STORE_SUPPLIERS: [&str; 4] = [
 ];
 /// Every setting, with Kafka Streams' names and defaults (`StreamsConfig`, 4.3), by name.
 pub(super) const SETTINGS: &[Setting] = &[
+    setting(
+        "acceptable.recovery.lag",
+        Some("10000"),
+        count("offsets", 0, i64::MAX),
+    ),
     setting("application.id", None, Allowed::ApplicationId),
     setting("application.server", None, Allowed::Server),
     setting(
@@ -120,6 +125,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         Some("0"),
         milliseconds(0, Some((-1, "never wait"))),
     ),
+    setting("max.warmup.replicas", Some("2"), count("replicas", 1, 1000)),
     setting(
         "memory.max.bytes",
         Some("268435456"),
@@ -138,6 +144,11 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
     setting("num.stream.threads", Some("1"), count("threads", 1, 10_000)),
     setting("poll.ms", Some("100"), milliseconds(0, None)),
+    setting(
+        "probing.rebalance.interval.ms",
+        Some("600000"),
+        milliseconds(60_000, None),
+    ),
     setting(
         "processing.exception.handler",
         Some("LogAndFail"),

@@ -78,6 +78,10 @@ impl KafkaConsumer {
     }
 
     fn subscribe_again(&self) -> Result<()> {
+        if self.topics.is_empty() {
+            let unsubscribed = self.client().unsubscribe();
+            return unsubscribed.map_err(|refusal| self.refused(&refusal, "leaving the group"));
+        }
         let mut subscription = TopicPartitionList::new();
         for topic in &self.topics {
             subscription.add_topic_unassigned(topic);

@@ -50,10 +50,11 @@ use tokio::sync::oneshot;
 ///
 /// Input topics must exist; the application waits up to 30 seconds for them, since their producer may start at the same
 /// moment. Repartition and changelog topics are created with Kafka Streams' names and configuration, and checked when they
-/// exist. One more is this library's own: `<application.id>-tasks`, with one partition for each task. The group subscribes
-/// to that topic alone, which keeps the inputs of a task together and moves as few tasks as possible when instances come
-/// and go; the offsets committed are those of the real input partitions. It is compacted and holds no data of yours: with
-/// `num.standby.replicas` the instances tell each other there, every three seconds, which tasks and copies they have.
+/// exist. More are this library's own: `<application.id>-tasks`, with one partition for each task without state, and
+/// `<application.id>-task-<task>` for each task with state. The group subscribes to those alone, which keeps the inputs of a
+/// task together, moves as few tasks as possible when instances come and go, and those with state only to where that is; the
+/// offsets committed are those of the real input partitions. They are compacted and hold no data of yours: in the first one
+/// the instances tell each other every three seconds which tasks and copies they have.
 pub struct KafkaStreams {
     topology: Topology,
     broker: KafkaBroker,

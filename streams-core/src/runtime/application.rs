@@ -22,6 +22,7 @@ use crate::runtime::standby::listener::StandbyUpdateListener;
 use crate::runtime::standby::{self, StandbyContext, StandbyTasks};
 use crate::runtime::state_directory::StateDirectory;
 use crate::runtime::stream_threads::ThreadFactory;
+use crate::runtime::task_layout::stateful_parts;
 use crate::runtime::topic_metadata::CachedTopicMetadata;
 use crate::runtime::uncaught;
 use crate::runtime::worker::WorkerContext;
@@ -104,7 +105,8 @@ impl<B: Broker> Application<B> {
             return Ok(None);
         };
         let plan = PartitionPlan::new(&self.topology, application_id, &counts)?;
-        let tasks = TaskTable::new(application_id, plan.task_counts.clone());
+        let stateful = stateful_parts(&self.topology);
+        let tasks = TaskTable::new(application_id, plan.task_counts.clone(), &stateful);
         if tasks.len() > 0 {
             self.make_topics_ready(&plan, &tasks)?;
         }
@@ -352,15 +354,18 @@ impl<B: Broker> Application<B> {
         }
     }
 
-    /// Keeps copies of other instances' tasks, when that is asked for.
+    /// Finds out which tasks this instance may be given, and keeps copies of other instances' tasks.
     fn start_standbys(
         &self,
         worker: &Arc<WorkerContext<B>>,
         restore: Arc<RestoreContext<B>>,
         threads: &mut Threads,
     ) -> Result<()> {
-        if self.settings.standby_replicas == 0 {
-            return Ok(());
+        if worker.takes_any_task() {
+            worker.take_any_task();
+            if self.settings.standby_replicas == 0 {
+                return Ok(());
+            }
         }
         let context = Arc::new(StandbyContext {
             worker: Arc::clone(worker),

@@ -154,7 +154,7 @@ pub trait GroupConsumer: 'static {
     /// Who the member is, for [`LogProducer::send_offsets`].
     type GroupMetadata;
 
-    /// Joins the group for these topics.
+    /// Joins the group for these topics, or is a member for these instead of others from now on; without any it leaves.
     ///
     /// # Errors
     /// When the subscription is refused.

@@ -39,7 +39,7 @@ pub(crate) struct InternalTopicSpec {
 pub(crate) enum InternalTopicKind {
     Repartition,
     Changelog(Cleanup),
-    /// One partition per task; see `assignment`.
+    /// Its partitions stand for tasks; see `assignment`.
     Tasks,
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn changelog_topic(application_id: &str, store: &str) -> String {
     format!("{application_id}-{store}-changelog")
 }
 
-/// All topics the application needs, in the order of the topology, the task topic last.
+/// All topics the application needs, in the order of the topology, those of tasks last.
 pub(crate) fn internal_topics(
     topology: &Topology,
     application_id: &str,
@@ -93,12 +93,16 @@ pub(crate) fn internal_topics(
             }
         }
     }
-    topics.push(InternalTopicSpec {
-        name: tasks.topic().to_owned(),
-        partition_count: i32::try_from(tasks.len()).unwrap_or(i32::MAX),
-        kind: InternalTopicKind::Tasks,
-        config: topic_config(InternalTopicKind::Tasks, &none, settings),
-    });
+    topics.extend(
+        tasks
+            .topics()
+            .map(|(name, partition_count)| InternalTopicSpec {
+                name: name.to_owned(),
+                partition_count,
+                kind: InternalTopicKind::Tasks,
+                config: topic_config(InternalTopicKind::Tasks, &none, settings),
+            }),
+    );
     topics
 }
 

@@ -1,22 +1,30 @@
 //! What an instance tells the others about itself, as bytes: a record of the task topic, keyed by the instance.
 //!
-//! Other kinds of records may be in the same topic; they have other keys. A record of a later version is left alone.
+//! Other kinds of records may be in the same topic; they have other keys. A record of another version is left alone.
 
 use crate::task::TaskId;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// What the keys of these records begin with; the id of the process follows as text.
 const KEY: &[u8] = b"instance-";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const KEPT: u8 = 0;
-const STANDBY: u8 = 1;
+const OPEN: u8 = 1;
+/// Added to [`OPEN`].
+const WARM: u8 = 2;
+const WARM_UP: u8 = 4;
 
 /// What is known of one instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Member {
     /// `application.server`: where it answers queries.
     pub(crate) host: Option<String>,
+    /// How many stream threads it has: without one it takes no tasks.
+    pub(crate) threads: u32,
+    /// How long the others are to count it in when they hear nothing of it.
+    pub(crate) patience: Duration,
     /// The tasks its threads have been given.
     pub(crate) given: BTreeSet<TaskId>,
     /// What it has of other tasks' state.
@@ -28,8 +36,19 @@ pub(crate) struct Member {
 pub(crate) enum TaskCopy {
     /// On disk from the time when the task ran there, and not kept up to date.
     Kept,
-    /// Kept up to date, this many offsets behind.
-    Standby(u64),
+    /// Kept up to date.
+    Open(OpenCopy),
+}
+
+/// A copy that is kept up to date.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OpenCopy {
+    /// How many offsets it is behind.
+    pub(crate) lag: u64,
+    /// Whether that is little enough for the task to go on from there at once.
+    pub(crate) is_warm: bool,
+    /// Whether it is there for a task that is to move, and not as one of the standby replicas.
+    pub(crate) is_warm_up: bool,
 }
 
 /// The key of an instance's records.
@@ -44,12 +63,15 @@ pub(crate) fn decode_key(key: &[u8]) -> Option<Uuid> {
 }
 
 impl Member {
-    /// `[version u8] [host] [given] [copies]`: big-endian, each with its length before it.
+    /// `[version u8] [host] [threads u32] [patience u64 ms] [given] [copies]`: big-endian, lists with their lengths before them.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![VERSION];
         let host = self.host.as_deref().unwrap_or_default();
         put_length(&mut bytes, host.len());
         bytes.extend_from_slice(host.as_bytes());
+        bytes.extend_from_slice(&self.threads.to_be_bytes());
+        let patience_ms = u64::try_from(self.patience.as_millis()).unwrap_or(u64::MAX);
+        bytes.extend_from_slice(&patience_ms.to_be_bytes());
         put_length(&mut bytes, self.given.len());
         for task in &self.given {
             put_task(&mut bytes, *task);
@@ -59,7 +81,11 @@ impl Member {
             put_task(&mut bytes, *task);
             let (kind, lag) = match copy {
                 TaskCopy::Kept => (KEPT, 0),
-                TaskCopy::Standby(lag) => (STANDBY, *lag),
+                TaskCopy::Open(open) => {
+                    let is_warm = u8::from(open.is_warm) * WARM;
+                    let is_warm_up = u8::from(open.is_warm_up) * WARM_UP;
+                    (OPEN | is_warm | is_warm_up, open.lag)
+                }
             };
             bytes.push(kind);
             bytes.extend_from_slice(&lag.to_be_bytes());
@@ -77,6 +103,8 @@ impl Member {
         let host = std::str::from_utf8(bytes.take(length)?).ok()?;
         let mut member = Member {
             host: (!host.is_empty()).then(|| host.to_owned()),
+            threads: u32::from_be_bytes(bytes.array()?),
+            patience: Duration::from_millis(u64::from_be_bytes(bytes.array()?)),
             ..Member::default()
         };
         for _ in 0..bytes.length()? {
@@ -88,7 +116,11 @@ impl Member {
             let lag = u64::from_be_bytes(bytes.array()?);
             let copy = match kind {
                 KEPT => TaskCopy::Kept,
-                STANDBY => TaskCopy::Standby(lag),
+                open if open & !(WARM | WARM_UP) == OPEN => TaskCopy::Open(OpenCopy {
+                    lag,
+                    is_warm: open & WARM != 0,
+                    is_warm_up: open & WARM_UP != 0,
+                }),
                 _ => return None,
             };
             member.copies.insert(task, copy);
@@ -154,13 +186,22 @@ mod tests {
     fn members() -> impl Strategy<Value = Member> {
         let copy = prop_oneof![
             Just(TaskCopy::Kept),
-            any::<u64>().prop_map(TaskCopy::Standby)
+            any::<(u64, bool, bool)>().prop_map(|(lag, is_warm, is_warm_up)| {
+                TaskCopy::Open(OpenCopy {
+                    lag,
+                    is_warm,
+                    is_warm_up,
+                })
+            })
         ];
         let given = prop::collection::btree_set(tasks(), 0..8);
         let copies = prop::collection::btree_map(tasks(), copy, 0..8);
         let host = prop::option::of("[a-z.]{1,20}:[0-9]{4}");
-        (host, given, copies).prop_map(|(host, given, copies)| Member {
+        let rest = (any::<u32>(), any::<u64>());
+        (host, given, copies, rest).prop_map(|(host, given, copies, (threads, ms))| Member {
             host,
+            threads,
+            patience: Duration::from_millis(ms),
             given,
             copies,
         })

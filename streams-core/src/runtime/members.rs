@@ -1,8 +1,8 @@
 //! The instances of an application as they tell each other of themselves, through records in the task topic.
 //!
-//! Each writes a record every few seconds, and one at once when its tasks change. What others wrote before this instance began
-//! to listen is of no use: whoever is there says so again soon. So nothing is read but the end of one partition, and nothing
-//! depends on when the brokers compact it.
+//! Each writes a record every few seconds, and one at once when its tasks change. Only the end of one partition is read, what
+//! was written lately, so nothing depends on when the brokers compact it: who is there is in it, and who is in it and does not
+//! say so again soon is gone.
 
 use crate::error::Result;
 use crate::record::{FetchedRecord, Headers, TopicPartition};
@@ -10,8 +10,8 @@ use crate::runtime::broker::{
     Broker, Input, InputSlot, LogProducer, LogReader, ProduceRecord, StartOffset,
 };
 use crate::runtime::clock::Clock;
-use crate::runtime::member_record::{Member, TaskCopy, decode_key, encode_key};
-use crate::runtime::standby::placement::{ACCEPTABLE_LAG, Members};
+use crate::runtime::member_record::{Member, OpenCopy, TaskCopy, decode_key, encode_key};
+use crate::runtime::standby::placement::Members;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,13 +22,17 @@ const PARTITION: i32 = 0;
 /// How long one question to the brokers may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
 const RECORDS_PER_POLL_MAX: usize = 1000;
-/// After how many intervals without a record an instance is gone.
-const INTERVALS_MAX: u32 = 4;
+/// How many of the last records are read at first: more than all instances write in the time for which they are counted in.
+const TAIL_RECORDS: i64 = 1000;
+/// How much the clocks of instances may differ: by that much longer a record that was written before this instance began to
+/// listen is believed.
+const CLOCK_SKEW: Duration = Duration::from_secs(30);
 
 /// What a [`MemberList`] is made with.
 pub(crate) struct MemberOptions {
     pub(crate) topic: Arc<str>,
-    pub(crate) process_id: Uuid,
+    /// By what this instance is known.
+    pub(crate) id: Uuid,
     /// What the names of its clients begin with.
     pub(crate) client_id: String,
     /// How often this instance tells of itself, and every other one.
@@ -41,11 +45,13 @@ pub(crate) struct MemberList<B: Broker> {
     options: MemberOptions,
     clock: Arc<dyn Clock>,
     reader: Option<B::Reader>,
+    /// Up to where records were there when it began to listen; nothing once it is there.
+    tail_end: Option<i64>,
     producer: Option<B::Producer>,
     records: Vec<(InputSlot, B::Record)>,
     /// When each was heard last, and what it said.
     heard: BTreeMap<Uuid, (Duration, Member)>,
-    /// When this instance heard itself first.
+    /// When this instance last heard itself, or that there was nothing before it.
     heard_itself: Option<Duration>,
     told: Option<(Duration, Member)>,
 }
@@ -57,6 +63,7 @@ impl<B: Broker> MemberList<B> {
             options,
             clock,
             reader: None,
+            tail_end: None,
             producer: None,
             records: Vec::new(),
             heard: BTreeMap::new(),
@@ -94,22 +101,17 @@ impl<B: Broker> MemberList<B> {
         }
     }
 
-    /// All that are there, this one as `own`; `None` as long as some may not have been heard yet.
+    /// All that are there, this one as `own`; `None` as long as what they wrote before has not been read.
     ///
     /// An instance is gone when this one has heard itself for longer without it: when the topic cannot be read, or this
     /// process stands still, nobody is gone.
     pub(crate) fn all(&self, own: &Member) -> Option<Members> {
-        let id = self.options.process_id;
-        let interval = self.options.interval;
-        let since = self.heard_itself?;
-        if self.clock.elapsed() < since + interval + interval / 2 {
-            return None;
-        }
-        let (last, _) = self.heard.get(&id)?;
+        let id = self.options.id;
+        let last = self.heard_itself?;
         let there = self
             .heard
             .iter()
-            .filter(|(_, (heard, _))| *heard + interval * INTERVALS_MAX >= *last);
+            .filter(|(_, (heard, member))| *heard + member.patience >= last);
         let mut all: Members = there
             .map(|(id, (_, member))| (*id, member.clone()))
             .collect();
@@ -134,23 +136,39 @@ impl<B: Broker> MemberList<B> {
                 let mut reader = self.broker.reader(&client_id)?;
                 let partition = TopicPartition::new(&*self.options.topic, PARTITION);
                 let offsets = reader.offsets(std::slice::from_ref(&partition), TIMEOUT)?;
+                let (first, end) = offsets.first().copied().unwrap_or_default();
+                let start = match self.heard_itself {
+                    None => first.max(end - TAIL_RECORDS),
+                    // Who is there says so again.
+                    Some(_) => end,
+                };
                 reader.add_inputs(&[Input {
                     partition,
                     slot: InputSlot(0),
-                    offset: StartOffset::At(offsets.first().map_or(0, |(_, end)| *end)),
+                    offset: StartOffset::At(start),
                 }])?;
+                self.tail_end = Some(end);
                 none.insert(reader)
             }
         };
         reader.poll(Duration::ZERO, RECORDS_PER_POLL_MAX, &mut self.records)?;
         let now = self.clock.elapsed();
         let mut is_new = false;
+        let position = reader.position(&TopicPartition::new(&*self.options.topic, PARTITION));
+        let is_read = |end: i64| position.is_some_and(|position| position >= end);
+        if let Some(end) = self.tail_end
+            && is_read(end)
+        {
+            self.tail_end = None;
+            self.heard_itself.get_or_insert(now);
+            is_new = true;
+        }
         for (_, record) in self.records.drain(..) {
             let Some(id) = record.key().and_then(decode_key) else {
                 continue;
             };
-            if id == self.options.process_id {
-                self.heard_itself.get_or_insert(now);
+            if id == self.options.id && self.heard_itself.is_some() {
+                self.heard_itself = Some(now);
             }
             match record.value() {
                 None => is_new |= self.heard.remove(&id).is_some(),
@@ -158,6 +176,12 @@ impl<B: Broker> MemberList<B> {
                     let Some(member) = Member::decode(value) else {
                         continue;
                     };
+                    let age_ms = self.clock.wall_ms().saturating_sub(record.timestamp());
+                    let age = Duration::from_millis(u64::try_from(age_ms).unwrap_or(0));
+                    if age > member.patience + CLOCK_SKEW {
+                        // It is of an earlier life of the application.
+                        continue;
+                    }
                     let before = self.heard.insert(id, (now, member));
                     let member = &self.heard[&id].1;
                     is_new |= before.is_none_or(|(_, before)| differs(&before, member));
@@ -175,11 +199,11 @@ impl<B: Broker> MemberList<B> {
                 none.insert(self.broker.producer(&client_id, None)?)
             }
         };
-        let key = encode_key(self.options.process_id);
+        let key = encode_key(self.options.id);
         producer.send(&mut std::iter::once(ProduceRecord {
             topic: &self.options.topic,
             partition: PARTITION,
-            timestamp: None,
+            timestamp: Some(self.clock.wall_ms()),
             key: Some(&key),
             value,
             headers: &Headers::new(),
@@ -190,14 +214,15 @@ impl<B: Broker> MemberList<B> {
 
 /// Whether others should know at once: another lag alone can wait, unless the copy becomes warm by it.
 fn differs(a: &Member, b: &Member) -> bool {
-    let is_warm = |copy: &TaskCopy| match copy {
-        TaskCopy::Kept => None,
-        TaskCopy::Standby(lag) => Some(*lag <= ACCEPTABLE_LAG),
+    let essence = |copy: &TaskCopy| match copy {
+        TaskCopy::Kept => TaskCopy::Kept,
+        TaskCopy::Open(open) => TaskCopy::Open(OpenCopy { lag: 0, ..*open }),
     };
     let alike =
-        |(a, b): ((&_, &TaskCopy), (&_, &TaskCopy))| a.0 == b.0 && is_warm(a.1) == is_warm(b.1);
+        |(a, b): ((&_, &TaskCopy), (&_, &TaskCopy))| a.0 == b.0 && essence(a.1) == essence(b.1);
     a.given != b.given
         || a.host != b.host
+        || (a.threads, a.patience) != (b.threads, b.patience)
         || a.copies.len() != b.copies.len()
         || !a.copies.iter().zip(&b.copies).all(alike)
 }
@@ -217,7 +242,7 @@ mod tests {
 
     impl Clock for TestClock {
         fn wall_ms(&self) -> i64 {
-            0
+            self.elapsed().as_millis() as i64
         }
 
         fn elapsed(&self) -> Duration {
@@ -237,7 +262,7 @@ mod tests {
         let clock: Arc<dyn Clock> = Arc::<TestClock>::clone(clock);
         let options = MemberOptions {
             topic: "app-tasks".into(),
-            process_id: Uuid::from_u128(number),
+            id: Uuid::from_u128(number),
             client_id: format!("app-{number}"),
             interval: INTERVAL,
         };
@@ -251,6 +276,7 @@ mod tests {
                 partition,
             }]
             .into(),
+            patience: INTERVAL * 4,
             ..Member::default()
         }
     }
@@ -271,9 +297,10 @@ mod tests {
                 list.turn(own);
             }
         };
-        turn(&mut lists);
         assert_eq!(numbers(&lists[0], &own[0]), None);
-        for _ in 0..8 {
+        turn(&mut lists);
+        assert_eq!(numbers(&lists[0], &own[0]), Some(vec![1]));
+        for _ in 0..2 {
             turn(&mut lists);
         }
         assert_eq!(numbers(&lists[0], &own[0]), Some(vec![1, 2, 3]));
@@ -308,6 +335,33 @@ mod tests {
         assert_eq!(lists[0].all(&given(0)).unwrap().len(), 2);
     }
 
+    fn copy(lag: u64, is_warm: bool) -> TaskCopy {
+        TaskCopy::Open(OpenCopy {
+            lag,
+            is_warm,
+            is_warm_up: false,
+        })
+    }
+
+    /// An instance that starts knows at once who is there, but not who was there long ago.
+    #[test]
+    fn what_was_written_lately_is_read() {
+        let (broker, clock) = (MemoryBroker::default(), Arc::new(TestClock::default()));
+        broker.create("app-tasks", 1);
+        let mut old = list(&broker, &clock, 1);
+        old.turn(&given(0));
+        old.turn(&given(0));
+        clock.sleep(CLOCK_SKEW + INTERVAL * 5);
+        let mut other = list(&broker, &clock, 2);
+        other.turn(&given(1));
+        other.turn(&given(1));
+        let mut new = list(&broker, &clock, 3);
+        assert!(new.turn(&given(2)));
+        let all = new.all(&given(2)).unwrap();
+        let numbers: Vec<u128> = all.keys().map(Uuid::as_u128).collect();
+        assert_eq!(numbers, [2, 3]);
+    }
+
     #[test]
     fn other_tasks_are_told_at_once_another_lag_when_it_is_time() {
         let (broker, clock) = (MemoryBroker::default(), Arc::new(TestClock::default()));
@@ -326,13 +380,13 @@ mod tests {
             sub_topology: 0,
             partition: 7,
         };
-        own.copies.insert(task, TaskCopy::Standby(50_000));
+        own.copies.insert(task, copy(50_000, false));
         assert_eq!(told(&own, INTERVAL / 4), 1);
-        own.copies.insert(task, TaskCopy::Standby(20_000));
+        own.copies.insert(task, copy(20_000, false));
         assert_eq!(told(&own, INTERVAL / 4), 0);
-        own.copies.insert(task, TaskCopy::Standby(20));
+        own.copies.insert(task, copy(20, true));
         assert_eq!(told(&own, INTERVAL / 4), 1);
-        own.copies.insert(task, TaskCopy::Standby(10));
+        own.copies.insert(task, copy(10, true));
         assert_eq!(told(&own, INTERVAL / 2), 0);
         assert_eq!(told(&own, INTERVAL / 2), 1);
     }

@@ -58,9 +58,9 @@ impl Log {
 
 #[derive(Default)]
 pub(super) struct Member {
-    pub(super) topic: Option<String>,
-    pub(super) owned: BTreeSet<i32>,
-    pub(super) revoking: BTreeSet<i32>,
+    pub(super) topics: BTreeSet<String>,
+    pub(super) owned: BTreeSet<TopicPartition>,
+    pub(super) revoking: BTreeSet<TopicPartition>,
     pub(super) events: VecDeque<GroupEvent>,
     /// Whether the group gave its partitions to others and it has not been told.
     pub(super) expelled: bool,
@@ -156,7 +156,7 @@ impl MemoryBroker {
         });
     }
 
-    /// How many partitions of the task topic each member owns.
+    /// How many partitions of the topics of tasks each member owns.
     pub(crate) fn ownership(&self) -> Vec<usize> {
         self.lock()
             .members
@@ -169,13 +169,10 @@ impl MemoryBroker {
     pub(crate) fn lose_all(&self) {
         let mut cluster = self.lock();
         for member in cluster.members.values_mut() {
-            let topic = member.topic.clone().unwrap_or_default();
             let lost = std::mem::take(&mut member.owned);
             member.revoking.clear();
-            let lost = lost
-                .into_iter()
-                .map(|p| TopicPartition::new(topic.clone(), p));
-            member.events.push_back(GroupEvent::Lost(lost.collect()));
+            let lost = GroupEvent::Lost(lost.into_iter().collect());
+            member.events.push_back(lost);
         }
         cluster.rebalance();
     }
@@ -226,44 +223,68 @@ impl Cluster {
         log.start = log.start.max(before);
     }
 
-    /// Takes from members that own too much and gives what is free to those that own least.
+    /// Takes from members what they do not subscribe to or have too much of, and gives what is free to those that own least.
     pub(super) fn rebalance(&mut self) {
-        let Some(topic) = self.members.values().find_map(|m| m.topic.clone()) else {
-            return;
+        let subscribed = |member: &Member, partition: &TopicPartition| {
+            !member.expelled && member.topics.contains(&partition.topic)
         };
-        let count = self.topics[&topic].partitions.len();
-        let known = self.members.values().filter(|m| !m.expelled).count();
-        if known == 0 {
-            return;
+        let topics: BTreeSet<&String> = self.members.values().flat_map(|m| &m.topics).collect();
+        let mut partitions = Vec::new();
+        for topic in topics {
+            let count = self.topics[topic].partitions.len() as i32;
+            partitions.extend((0..count).map(|p| TopicPartition::new(topic.clone(), p)));
         }
-        let share = count.div_ceil(known);
-        for member in self.members.values_mut().filter(|m| !m.expelled) {
-            let surplus: Vec<i32> = member
-                .owned
-                .difference(&member.revoking)
-                .copied()
-                .skip(share)
-                .collect();
-            if !surplus.is_empty() {
-                member.revoking.extend(&surplus);
-                let partitions = surplus.iter().map(|&p| TopicPartition::new(&*topic, p));
-                member
-                    .events
-                    .push_back(GroupEvent::Revoked(partitions.collect()));
+        // Who is to have what: as it is, where that can stay, and then better.
+        let mut plan: BTreeMap<TopicPartition, u32> = BTreeMap::new();
+        for partition in &partitions {
+            let owner = self.members.iter().find(|(_, member)| {
+                subscribed(member, partition)
+                    && member.owned.contains(partition)
+                    && !member.revoking.contains(partition)
+            });
+            plan.extend(owner.map(|(id, _)| (partition.clone(), *id)));
+        }
+        loop {
+            let load = |id: u32| plan.values().filter(|owner| **owner == id).count();
+            let better = |partition: &TopicPartition| {
+                let takers = self
+                    .members
+                    .iter()
+                    .filter(|(_, m)| subscribed(m, partition));
+                let (id, least) = takers.map(|(id, _)| (*id, load(*id))).min_by_key(|t| t.1)?;
+                let is_better = match plan.get(partition) {
+                    None => true,
+                    Some(owner) => load(*owner) > least + 1,
+                };
+                is_better.then(|| (partition.clone(), id))
+            };
+            let free = partitions.iter().filter(|p| !plan.contains_key(*p));
+            // The first ones stay.
+            let better = free.chain(partitions.iter().rev()).find_map(better);
+            let Some((partition, id)) = better else { break };
+            plan.insert(partition, id);
+        }
+        for (id, member) in &mut self.members {
+            let stays = |partition: &&TopicPartition| {
+                plan.get(*partition) == Some(id) || member.revoking.contains(*partition)
+            };
+            let surplus: Vec<TopicPartition> =
+                member.owned.iter().filter(|p| !stays(p)).cloned().collect();
+            if !surplus.is_empty() && !member.expelled {
+                member.revoking.extend(surplus.iter().cloned());
+                member.events.push_back(GroupEvent::Revoked(surplus));
             }
         }
-        let owned: BTreeSet<i32> = self
-            .members
-            .values()
-            .flat_map(|m| m.owned.clone())
-            .collect();
-        for partition in (0..count as i32).filter(|p| !owned.contains(p)) {
-            let known = self.members.values_mut().filter(|m| !m.expelled);
-            let least = known.min_by_key(|m| m.owned.len());
-            let member = least.unwrap();
-            member.owned.insert(partition);
-            let partitions = vec![TopicPartition::new(&*topic, partition)];
-            member.events.push_back(GroupEvent::Assigned(partitions));
+        for (partition, id) in plan {
+            if self.members.values().any(|m| m.owned.contains(&partition)) {
+                continue;
+            }
+            if let Some(member) = self.members.get_mut(&id) {
+                member.owned.insert(partition.clone());
+                member
+                    .events
+                    .push_back(GroupEvent::Assigned(vec![partition]));
+            }
         }
     }
 }

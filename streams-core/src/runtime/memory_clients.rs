@@ -168,8 +168,10 @@ impl GroupConsumer for MemoryConsumer {
     fn subscribe(&mut self, topics: &[&str]) -> Result<()> {
         let mut cluster = self.reader.broker.lock();
         let member = cluster.members.entry(self.id).or_default();
-        member.topic = Some(topics[0].to_owned());
-        member.events.push_back(GroupEvent::Assigned(Vec::new()));
+        if member.topics.is_empty() {
+            member.events.push_back(GroupEvent::Assigned(Vec::new()));
+        }
+        member.topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
         cluster.rebalance();
         Ok(())
     }
@@ -182,12 +184,8 @@ impl GroupConsumer for MemoryConsumer {
     ) -> Result<Option<GroupEvent>> {
         let event = {
             let mut cluster = self.reader.broker.lock();
-            cluster
-                .members
-                .get_mut(&self.id)
-                .unwrap()
-                .events
-                .pop_front()
+            let member = cluster.members.entry(self.id).or_default();
+            member.events.pop_front()
         };
         if event.is_some() {
             return Ok(event);
@@ -206,8 +204,8 @@ impl GroupConsumer for MemoryConsumer {
         let member = cluster.members.get_mut(&self.id).unwrap();
         for partition in partitions {
             // What was lost has another owner already, perhaps this one again.
-            if member.revoking.remove(&partition.partition) {
-                member.owned.remove(&partition.partition);
+            if member.revoking.remove(partition) {
+                member.owned.remove(partition);
             }
         }
         cluster.rebalance();

@@ -197,10 +197,12 @@ impl Cluster {
         };
         if member.expelled {
             member.expelled = false;
-            let topic = member.topic.clone().unwrap_or_default();
-            let lost = (0..self.topics[&topic].partitions.len() as i32)
-                .map(|partition| TopicPartition::new(topic.clone(), partition));
-            member.events.push_back(GroupEvent::Lost(lost.collect()));
+            let mut lost = Vec::new();
+            for topic in &member.topics {
+                let count = self.topics[topic].partitions.len() as i32;
+                lost.extend((0..count).map(|p| TopicPartition::new(topic.clone(), p)));
+            }
+            member.events.push_back(GroupEvent::Lost(lost));
             self.transactions.zombies += 1;
             self.rebalance();
             return Err(Error::fenced("an old generation"));

@@ -11,6 +11,7 @@ mod none {
     pub(crate) enum PlantedBug {
         CommitBeforeFlush,
         StateBeforeTransaction,
+        TasksGoAnywhere,
     }
 
     pub(crate) const fn is_planted(_bug: PlantedBug) -> bool {

@@ -239,6 +239,7 @@ impl<B: Broker> Worker<B> {
         self.joining_since = self.context.clock.elapsed();
         let member = join_group(&self.context, &self.name, self.number)?;
         let old = std::mem::replace(&mut self.consumer, member);
+        self.given.forget_subscription();
         if let Err(error) = old.close() {
             tracing::debug!(thread = %self.name, %error, "the old member did not leave cleanly");
         }

@@ -24,8 +24,18 @@ pub(crate) struct RuntimeSettings {
     pub(crate) restore_thread_count: usize,
     /// `num.standby.replicas`.
     pub(crate) standby_replicas: usize,
+    /// `acceptable.recovery.lag`: how many offsets a copy may be behind to be as good as the task itself.
+    pub(crate) acceptable_lag: u64,
+    /// `max.warmup.replicas`.
+    pub(crate) warm_ups_max: usize,
+    /// `probing.rebalance.interval.ms`: how long a copy that is warm may wait for others before its task may move.
+    pub(crate) probing_interval: Duration,
     /// How often instances tell each other of themselves.
     pub(crate) member_interval: Duration,
+    /// `session.timeout.ms`: after how long the group removes a member of which it hears nothing.
+    pub(crate) session_timeout: Duration,
+    /// `max.poll.interval.ms`: after how long the group removes a member that does not poll.
+    pub(crate) poll_interval_max: Duration,
     /// `application.server`.
     pub(crate) application_server: Option<String>,
     /// How `memory.max.bytes` is shared out: a thread whose caches or uncommitted writes outgrow their part commits early.
@@ -62,8 +72,12 @@ pub(crate) struct RuntimeSettings {
 
 /// How long stopping may take; Kubernetes kills a pod after as long.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often instances tell each other of themselves; one is gone after four times as long.
+/// How often instances tell each other of themselves, at least four times in a session.
 const MEMBER_INTERVAL: Duration = Duration::from_secs(3);
+/// Kafka's default of `session.timeout.ms`, and of the brokers' `group.consumer.session.timeout.ms`.
+const SESSION_TIMEOUT_MS: u64 = 45_000;
+/// Kafka's default of `max.poll.interval.ms`.
+const POLL_INTERVAL_MAX_MS: u64 = 300_000;
 /// Kafka Streams' `request.timeout.ms`.
 const REQUEST_TIMEOUT_MS: u64 = 40_000;
 
@@ -76,6 +90,12 @@ impl RuntimeSettings {
             .get("request.timeout.ms")
             .and_then(|ms| ms.parse().ok())
             .unwrap_or(REQUEST_TIMEOUT_MS);
+        let milliseconds = |name: &str, default| {
+            let ms = main.get(name).and_then(|ms| ms.parse().ok());
+            Duration::from_millis(ms.unwrap_or(default))
+        };
+        let session_timeout = milliseconds("session.timeout.ms", SESSION_TIMEOUT_MS);
+        let poll_interval_max = milliseconds("max.poll.interval.ms", POLL_INTERVAL_MAX_MS);
         let additional_retention = config.windowstore_changelog_additional_retention();
         let thread_count = config.num_stream_threads();
         let parallelism = std::thread::available_parallelism().map_or(1, usize::from);
@@ -87,7 +107,12 @@ impl RuntimeSettings {
             thread_count,
             restore_thread_count,
             standby_replicas: config.num_standby_replicas(),
-            member_interval: MEMBER_INTERVAL,
+            acceptable_lag: config.acceptable_recovery_lag(),
+            warm_ups_max: config.max_warmup_replicas(),
+            probing_interval: config.probing_rebalance_interval(),
+            member_interval: MEMBER_INTERVAL.min(session_timeout / 4),
+            session_timeout,
+            poll_interval_max,
             application_server: config.application_server().map(str::to_owned),
             memory: MemorySplit::new(config, restore_thread_count),
             exactly_once: config.processing_guarantee() == ProcessingGuarantee::ExactlyOnceV2,
@@ -128,6 +153,12 @@ mod tests {
         assert_eq!(settings.offset_reset, Some(OffsetReset::Earliest));
         assert_eq!(settings.buffered_records_max, 1000);
         assert_eq!(settings.standby_replicas, 0);
+        assert_eq!(
+            (settings.acceptable_lag, settings.warm_ups_max),
+            (10_000, 2)
+        );
+        assert_eq!(settings.probing_interval, Duration::from_secs(600));
+        assert_eq!(settings.member_interval, Duration::from_secs(3));
         assert_eq!(settings.internal_topics.replication_factor, -1);
         assert_eq!(settings.internal_topics.additional_retention_ms, 86_400_000);
     }

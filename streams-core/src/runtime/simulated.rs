@@ -7,6 +7,7 @@ pub(crate) use crate::runtime::internal_topics::{changelog_topic, internal_topic
 pub(crate) use crate::runtime::jobs::{Jobs, JobsDone};
 pub(crate) use crate::runtime::lifecycle::{Lifecycle, State};
 pub(crate) use crate::runtime::local_tasks::LocalTasks;
+pub(crate) use crate::runtime::member_record::{Member, TaskCopy, decode_key};
 pub(crate) use crate::runtime::notices::Notices;
 pub(crate) use crate::runtime::partition_plan::{PartitionPlan, external_topics};
 pub(crate) use crate::runtime::restore::{RestoreContext, Restorer};
@@ -15,5 +16,6 @@ pub(crate) use crate::runtime::restoring_store::RestoringStore;
 pub(crate) use crate::runtime::settings::RuntimeSettings;
 pub(crate) use crate::runtime::standby::{StandbyContext, StandbyTasks};
 pub(crate) use crate::runtime::state_directory::StateDirectory;
+pub(crate) use crate::runtime::task_layout::stateful_parts;
 pub(crate) use crate::runtime::topic_metadata::CachedTopicMetadata;
 pub(crate) use crate::runtime::worker::{Worker, WorkerContext};

@@ -7,8 +7,16 @@ use crate::runtime::internal_topics::changelog_topic;
 use crate::runtime::restore_request::StoreToRestore;
 use crate::runtime::worker::WorkerContext;
 use crate::task::TaskId;
-use crate::topology::SubTopology;
+use crate::topology::{SubTopology, Topology};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// The sub-topologies whose tasks have state that is restored from topics.
+pub(crate) fn stateful_parts(topology: &Topology) -> BTreeSet<u32> {
+    let parts = topology.sub_topologies().iter();
+    let stateful = parts.filter(|part| part.stores.iter().any(|store| store.changelog.is_some()));
+    stateful.map(|part| part.id).collect()
+}
 
 impl<B: Broker> WorkerContext<B> {
     pub(crate) fn sub_topology(&self, id: TaskId) -> Result<&SubTopology> {

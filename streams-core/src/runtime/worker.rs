@@ -36,7 +36,7 @@ use uuid::Uuid;
 /// How long after joining a member of the group that has heard nothing has been given nothing.
 const SILENT_JOIN: Duration = Duration::from_secs(6);
 
-/// How long a thread waits for the log at most while tasks of its are being made ready.
+/// How long a thread waits for the log at most while tasks of its are being made ready, or it does not know which it may have.
 const PENDING_POLL: Duration = Duration::from_millis(5);
 
 /// What all workers of an application share.
@@ -63,6 +63,17 @@ pub(crate) struct WorkerContext<B: Broker> {
 }
 
 impl<B: Broker> WorkerContext<B> {
+    /// Whether there is no task that goes only to instances with its state.
+    pub(crate) fn takes_any_task(&self) -> bool {
+        self.tasks.own_topics().next().is_none()
+    }
+
+    /// Lets the threads subscribe to all tasks that go anywhere.
+    pub(crate) fn take_any_task(&self) {
+        let topics = self.tasks.subscription(&BTreeSet::new());
+        self.local_tasks.subscribe(&topics);
+    }
+
     /// The name of a stream thread.
     pub(crate) fn thread_name(&self, number: usize) -> String {
         thread_name(&self.client_id, number)
@@ -119,7 +130,7 @@ pub(crate) struct Worker<B: Broker> {
 }
 
 impl<B: Broker> Worker<B> {
-    /// Joins the group and makes a producer. `number` counts from 1.
+    /// Makes a member of the group and a producer. `number` counts from 1.
     pub(crate) fn new(context: Arc<WorkerContext<B>>, number: usize) -> Result<Self> {
         let name = context.thread_name(number);
         let consumer = join_group(&context, &name, number)?;
@@ -246,6 +257,7 @@ impl<B: Broker> Worker<B> {
     }
 
     fn poll(&mut self) -> Result<()> {
+        self.follow_subscription()?;
         let settings = &self.context.settings;
         let timeout = if self.busy {
             Duration::ZERO
@@ -263,8 +275,8 @@ impl<B: Broker> Worker<B> {
                 .until_due(self.context.clock.elapsed(), settings.commit_interval);
             settings.poll_interval.min(due)
         };
-        // What a restore thread has done ends no wait for the log.
-        let timeout = match self.pending.is_empty() {
+        // What a restore thread has done ends no wait for the log, and neither does what there is to subscribe to.
+        let timeout = match self.pending.is_empty() && self.given.knows_subscription() {
             true => timeout,
             false => timeout.min(PENDING_POLL),
         };
@@ -283,6 +295,16 @@ impl<B: Broker> Worker<B> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Subscribes to what this instance may be given by now.
+    fn follow_subscription(&mut self) -> Result<()> {
+        let now = self.context.clock.elapsed();
+        let Some(topics) = self.given.polls(now) else {
+            return Ok(());
+        };
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        self.consumer.subscribe(&topics)
     }
 
     fn add_records(&mut self, records: &mut Vec<(InputSlot, B::Record)>) {
@@ -317,7 +339,8 @@ impl<B: Broker> Worker<B> {
                 .clock
                 .elapsed()
                 .saturating_sub(self.joining_since);
-            self.joined = waited > SILENT_JOIN && self.consumer.is_member();
+            self.joined =
+                self.given.is_left_out() || waited > SILENT_JOIN && self.consumer.is_member();
         }
         let state = if self.joined && self.pending.is_empty() {
             ThreadState::Running
@@ -334,14 +357,14 @@ impl<B: Broker> Worker<B> {
     }
 }
 
-/// Makes a member of the group that is subscribed to the task topic.
+/// Makes a member of the group. It joins when it is known what it may be given.
 pub(crate) fn join_group<B: Broker>(
     context: &WorkerContext<B>,
     name: &str,
     number: usize,
 ) -> Result<B::Consumer> {
     let settings = &context.settings;
-    let mut consumer = context.broker.consumer(&ConsumerOptions {
+    context.broker.consumer(&ConsumerOptions {
         group_id: settings.application_id.to_string(),
         client_id: format!("{name}-consumer"),
         instance_id: settings
@@ -350,7 +373,5 @@ pub(crate) fn join_group<B: Broker>(
             .map(|id| format!("{id}-{number}")),
         // Where to start is always said when an input is added.
         auto_offset_reset: "none".to_owned(),
-    })?;
-    consumer.subscribe(&[context.tasks.topic()])?;
-    Ok(consumer)
+    })
 }

@@ -1,6 +1,6 @@
 //! Members that process what they own, and what they all saw.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -44,6 +44,10 @@ pub struct Shared {
     pub group: String,
     /// Whether members keep their place while they are away for a moment.
     pub is_static: bool,
+    /// Whether each task has a topic of its own; else they are the partitions of one.
+    pub is_split: bool,
+    /// By member: the tasks it may be given, where each task has a topic of its own.
+    pub allowed: Mutex<HashMap<usize, BTreeSet<i32>>>,
     pub started: Instant,
     pub seen: Mutex<Seen>,
 }
@@ -51,6 +55,35 @@ pub struct Shared {
 impl Shared {
     pub fn topic(&self, input: usize) -> String {
         format!("{}-{}", self.name, ["a", "b"][input])
+    }
+
+    /// The topic of a task.
+    pub fn task_topic(&self, task: i32) -> String {
+        match self.is_split {
+            true => format!("{}-task-{task}", self.name),
+            false => format!("{}-tasks", self.name),
+        }
+    }
+
+    /// The task of a partition that the group assigns.
+    fn task(&self, partition: &TopicPartition) -> i32 {
+        match partition.topic.rsplit_once("-task-") {
+            Some((_, task)) => task.parse().unwrap(),
+            None => partition.partition,
+        }
+    }
+
+    /// What a member is to subscribe to.
+    fn subscription(&self, member: usize) -> BTreeSet<String> {
+        let allowed = self.allowed.lock().unwrap();
+        let tasks = allowed.get(&member).cloned().unwrap_or_default();
+        match self.is_split {
+            true => tasks
+                .into_iter()
+                .map(|task| self.task_topic(task))
+                .collect(),
+            false => BTreeSet::from([self.task_topic(0)]),
+        }
     }
 
     fn log(&self, member: usize, text: impl std::fmt::Display) {
@@ -133,8 +166,7 @@ fn run(shared: &Shared, id: usize, stop: &AtomicBool, stall_ms: &AtomicUsize) {
             auto_offset_reset: "earliest".into(),
         })
         .unwrap();
-    let tasks = format!("{}-tasks", shared.name);
-    consumer.subscribe(&[&tasks]).unwrap();
+    let mut subscribed = BTreeSet::new();
     let mut next: HashMap<TopicPartition, i64> = HashMap::new();
     let mut records = Vec::new();
     let mut committed_at = Instant::now();
@@ -142,16 +174,23 @@ fn run(shared: &Shared, id: usize, stop: &AtomicBool, stall_ms: &AtomicUsize) {
         tasks
             .iter()
             .flat_map(|task| {
-                (0..2).map(|input| TopicPartition::new(shared.topic(input), task.partition))
+                (0..2).map(|input| TopicPartition::new(shared.topic(input), shared.task(task)))
             })
             .collect()
     };
     let numbers = |tasks: &[TopicPartition]| -> Vec<i32> {
-        let mut numbers: Vec<i32> = tasks.iter().map(|task| task.partition).collect();
+        let mut numbers: Vec<i32> = tasks.iter().map(|task| shared.task(task)).collect();
         numbers.sort_unstable();
         numbers
     };
     while !stop.load(Ordering::Relaxed) {
+        let subscription = shared.subscription(id);
+        if subscription != subscribed {
+            let topics: Vec<&str> = subscription.iter().map(String::as_str).collect();
+            consumer.subscribe(&topics).unwrap();
+            shared.log(id, format_args!("may be given {} topics", topics.len()));
+            subscribed = subscription;
+        }
         let stall = stall_ms.swap(0, Ordering::Relaxed);
         if stall > 0 {
             shared.log(id, format_args!("stalls for {stall} ms"));
@@ -189,9 +228,9 @@ fn run(shared: &Shared, id: usize, stop: &AtomicBool, stall_ms: &AtomicUsize) {
                 consumer.accept(&tasks).unwrap();
                 {
                     let mut seen = shared.seen.lock().unwrap();
-                    for task in &tasks {
-                        *seen.assignments.entry(task.partition).or_default() += 1;
-                        if seen.owners.insert(task.partition, id).is_some() {
+                    for task in tasks.iter().map(|task| shared.task(task)) {
+                        *seen.assignments.entry(task).or_default() += 1;
+                        if seen.owners.insert(task, id).is_some() {
                             seen.overlaps += 1;
                         }
                     }
@@ -260,9 +299,9 @@ fn give_up(
     inputs: &[TopicPartition],
 ) {
     let mut seen = shared.seen.lock().unwrap();
-    for task in tasks {
-        if seen.owners.get(&task.partition) == Some(&id) {
-            seen.owners.remove(&task.partition);
+    for task in tasks.iter().map(|task| shared.task(task)) {
+        if seen.owners.get(&task) == Some(&id) {
+            seen.owners.remove(&task);
         }
     }
     next.retain(|partition, _| !inputs.contains(partition));

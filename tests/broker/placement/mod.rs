@@ -2,6 +2,7 @@
 //! member that owns its task, again only where a commit did not make it.
 
 mod members;
+mod subscriptions;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +16,7 @@ use streams_core::{Headers, TopicPartition};
 
 use crate::clients::unique;
 use members::{Member, Shared};
+pub use subscriptions::{many_tasks, tasks_go_to_subscribers_alone};
 
 const TASK_COUNT: i32 = 12;
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -30,6 +32,11 @@ struct Scene {
 
 impl Scene {
     fn new(bootstrap: &str, protocol: &str, is_static: bool) -> Scene {
+        Scene::with(bootstrap, protocol, is_static, false)
+    }
+
+    /// `is_split` gives each task a topic of its own.
+    fn with(bootstrap: &str, protocol: &str, is_static: bool, is_split: bool) -> Scene {
         let mut settings = KafkaSettings::default();
         for (name, value) in [
             ("bootstrap.servers", bootstrap),
@@ -52,18 +59,23 @@ impl Scene {
             name: unique(&format!("proof-{protocol}")),
             group: unique(&format!("group-{protocol}")),
             is_static,
+            is_split,
+            allowed: Mutex::default(),
             started: Instant::now(),
             seen: Mutex::default(),
         });
-        let topics: Vec<NewTopic> = ["a", "b", "tasks"]
-            .iter()
-            .map(|suffix| NewTopic {
-                name: format!("{}-{suffix}", shared.name),
-                partition_count: TASK_COUNT,
-                replication_factor: 1,
-                config: Default::default(),
-            })
-            .collect();
+        let mut topics = vec![(shared.topic(0), TASK_COUNT), (shared.topic(1), TASK_COUNT)];
+        match is_split {
+            true => topics.extend((0..TASK_COUNT).map(|task| (shared.task_topic(task), 1))),
+            false => topics.push((shared.task_topic(0), TASK_COUNT)),
+        }
+        let new_topic = |(name, partition_count)| NewTopic {
+            name,
+            partition_count,
+            replication_factor: 1,
+            config: Default::default(),
+        };
+        let topics: Vec<NewTopic> = topics.into_iter().map(new_topic).collect();
         shared.broker.create_topics(&topics, TIMEOUT).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let load = start_load(&shared, &stop);

@@ -54,6 +54,8 @@ impl Scenario {
         let is_in_memory = random.below(5) == 0;
         let standbys = if instances > 1 { random.below(2) } else { 0 };
         let protocol = *random.pick(&["classic", "consumer"]);
+        // The changelogs are short.
+        let acceptable_lag = *random.pick(&[0, 3, 20, 10_000]);
         let name = format!(
             "{workload}, {guarantee}, {protocol}, {instances} instances of {threads} threads, {standbys} standby replicas{}{}",
             if is_cached { ", cached" } else { "" },
@@ -65,6 +67,8 @@ impl Scenario {
             .set("group.protocol", protocol)?
             .set("num.stream.threads", threads)?
             .set("num.standby.replicas", standbys)?
+            .set("acceptable.recovery.lag", acceptable_lag)?
+            .set("max.warmup.replicas", random.between(1, 2))?
             .set("statestore.cache.max.bytes", cache_bytes)?
             .set(
                 "default.dsl.store",

@@ -23,6 +23,14 @@ fn things_go_wrong() {
 }
 
 #[test]
+fn tasks_and_their_state_are_looked_at() {
+    let checks: u64 = SEEDS
+        .map(|seed| check(seed).run.placement_check_count())
+        .sum();
+    assert!(checks > 1000, "{checks} subscriptions were looked at");
+}
+
+#[test]
 fn nothing_is_lost_nor_twice() {
     for seed in 1..=500 {
         let outcome = check(seed);
@@ -44,4 +52,9 @@ fn a_commit_before_the_flush_is_found() {
 #[test]
 fn state_written_before_its_transaction_commits_is_found() {
     is_found(PlantedBug::StateBeforeTransaction);
+}
+
+#[test]
+fn tasks_that_go_anywhere_are_found() {
+    is_found(PlantedBug::TasksGoAnywhere);
 }

@@ -59,6 +59,11 @@ impl Client {
         Refusal::check_code(unsafe { sys::rd_kafka_subscribe(self.ptr(), topics.ptr()) })
     }
 
+    pub(in crate::kafka) fn unsubscribe(&self) -> Result<(), Refusal> {
+        // SAFETY: see above.
+        Refusal::check_code(unsafe { sys::rd_kafka_unsubscribe(self.ptr()) })
+    }
+
     /// How the group hands out partitions.
     pub(in crate::kafka) fn rebalance_protocol(&self) -> RebalanceProtocol {
         // SAFETY: see above; the result is a constant string.

@@ -94,10 +94,14 @@ impl<B: Broker> StandbyTasks<B> {
         });
         let copy = StandbyCopy {
             open,
-            changelogs,
             catching_up,
+            is_measured: changelogs.iter().all(|store| !store.bounded),
+            is_warm: false,
+            is_warm_up: !self.placed.contains(&task),
+            changelogs,
         };
-        tracing::info!(%task, lag = copy.lag(), "standby copy is kept up to date from now on");
+        let warm_up = copy.is_warm_up;
+        tracing::info!(%task, lag = copy.lag(), warm_up, "standby copy is kept up to date from now on");
         self.copies.insert(task, copy);
         self.look_at_committed_soon();
         self.add_inputs(&inputs)?;

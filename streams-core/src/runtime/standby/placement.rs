@@ -1,14 +1,10 @@
 //! Which instance keeps standby copies of which tasks: a pure function of what the instances tell of each other, so that all
 //! of them come to the same answer. A difference between their views does no harm: a copy changes nothing but its own disk.
 
-use crate::runtime::member_record::{Member, TaskCopy};
+use crate::runtime::member_record::{Member, OpenCopy, TaskCopy};
 use crate::task::TaskId;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
-
-/// A copy that is not more offsets behind is as good as the task itself (Kafka Streams' default of
-/// `acceptable.recovery.lag`).
-pub(crate) const ACCEPTABLE_LAG: u64 = 10_000;
 
 /// Who is there.
 pub(crate) type Members = BTreeMap<Uuid, Member>;
@@ -64,7 +60,7 @@ pub(crate) fn place(
 
 /// Whether an instance that is not to keep its copy of a task may let it go: as soon as enough others are warm.
 pub(crate) fn may_drop(members: &Members, own: Uuid, task: TaskId, replicas: usize) -> bool {
-    let is_warm = |member: &Member| matches!(member.copies.get(&task), Some(TaskCopy::Standby(lag)) if *lag <= ACCEPTABLE_LAG);
+    let is_warm = |member: &Member| matches!(member.copies.get(&task), Some(TaskCopy::Open(open)) if open.is_warm);
     let warm = members
         .iter()
         .filter(|(id, member)| **id != own && is_warm(member));
@@ -75,8 +71,19 @@ pub(crate) fn may_drop(members: &Members, own: Uuid, task: TaskId, replicas: usi
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     standing: Standing,
-    /// The highest hash comes first.
-    hash: std::cmp::Reverse<u64>,
+    /// A copy that is there for a task that is to move is no reason to give up another one.
+    is_warm_up: bool,
+    hash: Preference,
+}
+
+/// How an instance comes before others that suit a task as well: the highest hash first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Preference(std::cmp::Reverse<u64>);
+
+impl Preference {
+    pub(super) fn of(id: Uuid, task: TaskId) -> Preference {
+        Preference(std::cmp::Reverse(hash(id, task)))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,14 +101,22 @@ impl Rank {
 }
 
 fn rank(id: Uuid, member: &Member, task: TaskId) -> Rank {
-    Rank {
-        standing: match member.copies.get(&task) {
-            Some(TaskCopy::Standby(lag)) if *lag <= ACCEPTABLE_LAG => Standing::Warm,
-            Some(TaskCopy::Standby(_)) => Standing::CatchingUp,
-            Some(TaskCopy::Kept) => Standing::Kept,
-            None => Standing::Nothing,
+    let (standing, is_warm_up) = match member.copies.get(&task) {
+        Some(TaskCopy::Open(OpenCopy {
+            is_warm,
+            is_warm_up,
+            ..
+        })) => match is_warm {
+            true => (Standing::Warm, *is_warm_up),
+            false => (Standing::CatchingUp, *is_warm_up),
         },
-        hash: std::cmp::Reverse(hash(id, task)),
+        Some(TaskCopy::Kept) => (Standing::Kept, false),
+        None => (Standing::Nothing, false),
+    };
+    Rank {
+        standing,
+        is_warm_up,
+        hash: Preference::of(id, task),
     }
 }
 
@@ -132,6 +147,14 @@ mod tests {
         Uuid::from_u128(number)
     }
 
+    fn copy(is_warm: bool) -> TaskCopy {
+        TaskCopy::Open(OpenCopy {
+            lag: 5,
+            is_warm,
+            is_warm_up: false,
+        })
+    }
+
     /// `count` instances that share `tasks` tasks.
     fn cluster(count: usize, tasks: i32) -> (Members, BTreeSet<TaskId>) {
         let mut members = Members::new();
@@ -153,7 +176,7 @@ mod tests {
             member.copies = tasks
                 .iter()
                 .filter(|task| placed[task].contains(id))
-                .map(|task| (*task, TaskCopy::Standby(0)))
+                .map(|task| (*task, copy(true)))
                 .collect();
         }
     }
@@ -210,10 +233,27 @@ mod tests {
             copies.insert(task(0), copy);
         };
         copies(&mut members, 1, TaskCopy::Kept);
-        copies(&mut members, 2, TaskCopy::Standby(ACCEPTABLE_LAG + 1));
+        copies(&mut members, 2, copy(false));
         assert!(place(&members, &tasks, 1)[&task(0)].contains(&id(2)));
-        copies(&mut members, 3, TaskCopy::Standby(5));
+        copies(&mut members, 3, copy(true));
         assert!(place(&members, &tasks, 1)[&task(0)].contains(&id(3)));
+    }
+
+    #[test]
+    fn a_copy_for_a_task_that_is_to_move_replaces_no_other() {
+        let (mut members, tasks) = cluster(6, 1);
+        let warm_up = TaskCopy::Open(OpenCopy {
+            is_warm: true,
+            is_warm_up: true,
+            lag: 0,
+        });
+        for number in 2..6 {
+            let copies = &mut members.get_mut(&id(number)).unwrap().copies;
+            copies.insert(task(0), warm_up);
+        }
+        let copies = &mut members.get_mut(&id(1)).unwrap().copies;
+        copies.insert(task(0), copy(true));
+        assert_eq!(place(&members, &tasks, 1)[&task(0)], [id(1)].into());
     }
 
     #[test]
@@ -235,16 +275,16 @@ mod tests {
     fn a_copy_is_let_go_when_others_are_warm() {
         let (mut members, _) = cluster(3, 1);
         assert!(!may_drop(&members, id(1), task(0), 1));
-        let mut set = |lag| {
+        let mut set = |is_warm| {
             let copies = &mut members.get_mut(&id(2)).unwrap().copies;
-            copies.insert(task(0), TaskCopy::Standby(lag));
+            copies.insert(task(0), copy(is_warm));
             (
                 may_drop(&members, id(1), task(0), 1),
                 may_drop(&members, id(2), task(0), 1),
                 may_drop(&members, id(1), task(0), 2),
             )
         };
-        assert_eq!(set(ACCEPTABLE_LAG + 1), (false, false, false));
-        assert_eq!(set(ACCEPTABLE_LAG), (true, false, false));
+        assert_eq!(set(false), (false, false, false));
+        assert_eq!(set(true), (true, false, false));
     }
 }

@@ -210,6 +210,7 @@ impl<B: Broker> StandbyTasks<B> {
             .collect();
         let mut inputs = Vec::new();
         for (task, copy) in &mut self.copies {
+            copy.is_measured = true;
             for store in copy.changelogs.iter_mut().filter(|store| store.bounded) {
                 let Some(end) = ends.get(&store.changelog) else {
                     continue;

@@ -220,6 +220,10 @@ fn a_thread_is_replaced(set: &[(&str, &str)]) {
     let instance = start_with_handler(count_but(&fails), &broker, dir.path(), &all, handler);
     produce(&broker, 1);
     wait_until("one each", || all_are(&broker, 1));
+    // What is not committed is counted again when a thread fails.
+    wait_until("all to be committed", || {
+        (0..4).all(|partition| broker.committed(IN, partition) == Some(1))
+    });
     broker.produce(IN, 0, "p0", "bad");
     // It fails twice; meanwhile the other goes on with the tasks of both.
     wait_until("the replacement", || asked.load(Ordering::Relaxed) == 2);
@@ -231,7 +235,7 @@ fn a_thread_is_replaced(set: &[(&str, &str)]) {
     wait_until("the last", || counts(&broker)["p3"] == 2);
     instance.close();
     let names: Vec<_> = broker.records(OUT);
-    assert_eq!(names.len(), 4 + 1 + 4);
+    assert_eq!(names.len(), 4 + 1 + 4, "{names:?}");
 }
 
 #[test]

@@ -272,7 +272,8 @@ fn a_task_that_moves_leaves_a_copy_that_goes_on_from_its_disk() {
     wait_for_count(&broker, "p1", 100);
     let second = start(&broker, topology(), dirs[1].path(), &[]);
     wait_until("a task for each", || broker.ownership() == [1, 1]);
-    wait_until("the second's copy", || second.watch.told().loaded == 100);
+    // It may have begun with the other one before it was given that task.
+    wait_until("the second's copy", || second.watch.told().loaded >= 100);
     wait_until("the first's copy", || {
         !first.watch.told().started.is_empty()
     });

@@ -4,6 +4,7 @@
 use super::members::Member;
 use super::world::World;
 use crate::embedded::core::RequestId;
+use crate::record::TopicPartition;
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
@@ -39,17 +40,45 @@ fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
-/// The topic's partitions of a member and since which generation, as members tell the leader and the leader tells them.
-fn encode(generation: i32, partitions: &BTreeSet<i32>) -> Bytes {
-    let numbers = std::iter::once(generation).chain(partitions.iter().copied());
-    numbers.flat_map(i32::to_be_bytes).collect()
+/// What members tell the leader and the leader tells them: since which generation a member has which partitions, and the
+/// topics that it subscribes to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Told {
+    generation: i32,
+    partitions: BTreeSet<TopicPartition>,
+    topics: BTreeSet<String>,
 }
 
-fn decode(bytes: &[u8]) -> (i32, BTreeSet<i32>) {
-    let mut numbers = bytes
-        .chunks_exact(4)
-        .map(|four| i32::from_be_bytes([four[0], four[1], four[2], four[3]]));
-    (numbers.next().unwrap_or(-1), numbers.collect())
+impl Told {
+    fn encode(&self) -> Bytes {
+        let partitions = self.partitions.iter();
+        let partitions = partitions.map(|p| format!("{}\t{}\n", p.topic, p.partition));
+        let topics = self.topics.iter().map(|topic| format!("{topic}\n"));
+        let text: String = partitions.chain(topics).collect();
+        format!("{}\n{text}", self.generation).into_bytes().into()
+    }
+
+    fn decode(bytes: &[u8]) -> Told {
+        let text = String::from_utf8_lossy(bytes);
+        let mut lines = text.lines();
+        let generation = lines.next().and_then(|line| line.parse().ok());
+        let mut told = Told {
+            generation: generation.unwrap_or(-1),
+            ..Told::default()
+        };
+        for line in lines {
+            match line.split_once('\t') {
+                Some((topic, number)) => {
+                    let number = number.parse().unwrap_or(-1);
+                    told.partitions.insert(TopicPartition::new(topic, number));
+                }
+                None => {
+                    told.topics.insert(line.to_owned());
+                }
+            }
+        }
+        told
+    }
 }
 
 impl World {
@@ -98,10 +127,15 @@ impl World {
     }
 
     fn join(&self, member: &mut Member) {
-        let generation = if member.epoch > 0 { member.epoch } else { -1 };
+        let told = Told {
+            generation: if member.epoch > 0 { member.epoch } else { -1 },
+            partitions: member.owned.clone(),
+            topics: member.topics.clone(),
+        };
         let protocol = JoinGroupRequestProtocol::default()
             .with_name(text(PROTOCOL))
-            .with_metadata(encode(generation, &member.owned));
+            .with_metadata(told.encode());
+        member.joined();
         let timeout_ms = self.cluster.borrow().session_timeout_ms();
         let request = JoinGroupRequest::default()
             .with_group_id(GroupId(text(&self.setup.group)))
@@ -123,20 +157,28 @@ impl World {
         member.epoch = answer.generation_id;
         let given = if answer.leader == answer.member_id {
             let members = answer.members.iter();
-            let members = members.map(|m| (m.member_id.to_string(), decode(&m.metadata)));
-            let count = self
-                .cluster
-                .borrow()
-                .partition_count(&member.topic)
-                .unwrap_or(0);
-            hand_out(members.collect(), count)
+            let members = members.map(|m| (m.member_id.to_string(), Told::decode(&m.metadata)));
+            let members: BTreeMap<String, Told> = members.collect();
+            let topics: BTreeSet<&String> = members.values().flat_map(|m| &m.topics).collect();
+            let cluster = self.cluster.borrow();
+            let mut partitions = BTreeSet::new();
+            for topic in topics {
+                let count = cluster.partition_count(topic).unwrap_or(0);
+                partitions.extend((0..count).map(|p| TopicPartition::new(topic.clone(), p)));
+            }
+            hand_out(&members, &partitions)
         } else {
             BTreeMap::new()
         };
         let given = given.into_iter().map(|(id, partitions)| {
+            let told = Told {
+                generation: member.epoch,
+                partitions,
+                topics: BTreeSet::new(),
+            };
             SyncGroupRequestAssignment::default()
                 .with_member_id(text(&id))
-                .with_assignment(encode(member.epoch, &partitions))
+                .with_assignment(told.encode())
         });
         let request = SyncGroupRequest::default()
             .with_group_id(GroupId(text(&self.setup.group)))
@@ -152,7 +194,8 @@ impl World {
             self.heard(member, number, answer.error_code);
             return;
         }
-        let (generation, assigned) = decode(&answer.assignment);
+        let told = Told::decode(&answer.assignment);
+        let (generation, assigned) = (told.generation, told.partitions);
         self.note(member.process, || {
             format!("m{number} is to have {assigned:?} in generation {generation}")
         });
@@ -194,46 +237,53 @@ impl World {
     }
 }
 
-/// Evenly, and everybody keeps what it may. What somebody has to give up is nobody's until it has.
+/// Evenly among those who subscribe, and everybody keeps what it may. What somebody has to give up is nobody's until it has.
 fn hand_out(
-    members: BTreeMap<String, (i32, BTreeSet<i32>)>,
-    count: i32,
-) -> BTreeMap<String, BTreeSet<i32>> {
+    members: &BTreeMap<String, Told>,
+    partitions: &BTreeSet<TopicPartition>,
+) -> BTreeMap<String, BTreeSet<TopicPartition>> {
     // Of two that claim a partition the later one has it.
-    let mut owners: BTreeMap<i32, (i32, String)> = BTreeMap::new();
-    for (id, (generation, owned)) in &members {
-        for partition in owned {
+    let mut owners: BTreeMap<&TopicPartition, (i32, &String)> = BTreeMap::new();
+    for (id, told) in members {
+        for partition in &told.partitions {
             let known = owners.get(partition);
-            if known.is_none_or(|(since, _)| generation > since) {
-                owners.insert(*partition, (*generation, id.clone()));
+            if known.is_none_or(|(since, _)| told.generation > *since) {
+                owners.insert(partition, (told.generation, id));
             }
         }
     }
-    let mut owned: BTreeMap<String, BTreeSet<i32>> = members
+    let takes =
+        |id: &String, partition: &TopicPartition| members[id].topics.contains(&partition.topic);
+    let mut plan: BTreeMap<&TopicPartition, &String> = BTreeMap::new();
+    for (partition, (_, id)) in &owners {
+        if partitions.contains(*partition) && takes(id, partition) {
+            plan.insert(*partition, *id);
+        }
+    }
+    loop {
+        let load = |id: &String| plan.values().filter(|owner| **owner == id).count();
+        // The last ones move, the first ones stay.
+        let better = partitions.iter().rev().find_map(|partition| {
+            let takers = members.keys().filter(|id| takes(id, partition));
+            let to = takers.min_by_key(|id| load(id))?;
+            let is_better = match plan.get(partition) {
+                None => true,
+                Some(owner) => load(owner) > load(to) + 1,
+            };
+            is_better.then_some((partition, to))
+        });
+        let Some((partition, to)) = better else { break };
+        plan.insert(partition, to);
+    }
+    let mut given: BTreeMap<String, BTreeSet<TopicPartition>> = members
         .keys()
         .map(|id| (id.clone(), BTreeSet::new()))
         .collect();
-    for (partition, (_, id)) in &owners {
-        if *partition < count
-            && let Some(owned) = owned.get_mut(id)
-        {
-            owned.insert(*partition);
+    for (partition, id) in plan {
+        let is_free = owners.get(partition).is_none_or(|(_, owner)| *owner == id);
+        if is_free && let Some(given) = given.get_mut(id) {
+            given.insert(partition.clone());
         }
-    }
-    let mut order: Vec<String> = owned.keys().cloned().collect();
-    order.sort_by_key(|id| std::cmp::Reverse(owned[id].len()));
-    let (each, more) = (count as usize / order.len(), count as usize % order.len());
-    let mut free: Vec<i32> = (0..count).filter(|p| !owners.contains_key(p)).collect();
-    let mut given = BTreeMap::new();
-    for (place, id) in order.iter().enumerate() {
-        let quota = each + usize::from(place < more);
-        let mut kept: BTreeSet<i32> = owned[id].iter().copied().take(quota).collect();
-        while kept.len() < quota
-            && let Some(partition) = free.pop()
-        {
-            kept.insert(partition);
-        }
-        given.insert(id.clone(), kept);
     }
     given
 }
@@ -242,22 +292,36 @@ fn hand_out(
 mod tests {
     use super::*;
 
-    fn members(owned: &[(&str, i32, &[i32])]) -> BTreeMap<String, (i32, BTreeSet<i32>)> {
-        let member = |(id, generation, owned): &(&str, i32, &[i32])| {
-            (
-                (*id).to_owned(),
-                (*generation, owned.iter().copied().collect()),
-            )
-        };
-        owned.iter().map(member).collect()
+    fn partitions(numbers: impl IntoIterator<Item = i32>) -> BTreeSet<TopicPartition> {
+        let partition = |number| TopicPartition::new("t", number);
+        numbers.into_iter().map(partition).collect()
+    }
+
+    fn told(generation: i32, owned: &[i32]) -> Told {
+        Told {
+            generation,
+            partitions: partitions(owned.iter().copied()),
+            topics: ["t".to_owned()].into(),
+        }
+    }
+
+    fn numbers(given: BTreeMap<String, BTreeSet<TopicPartition>>) -> Vec<Vec<i32>> {
+        let numbers = |of: BTreeSet<TopicPartition>| of.iter().map(|p| p.partition).collect();
+        given.into_values().map(numbers).collect()
     }
 
     fn given(owned: &[(&str, i32, &[i32])], count: i32) -> Vec<Vec<i32>> {
-        let given = hand_out(members(owned), count);
-        given
-            .into_values()
-            .map(|p| p.into_iter().collect())
-            .collect()
+        let members = owned.iter();
+        let members =
+            members.map(|(id, generation, owned)| ((*id).to_owned(), told(*generation, owned)));
+        numbers(hand_out(&members.collect(), &partitions(0..count)))
+    }
+
+    #[test]
+    fn what_is_told_is_understood() {
+        let told = told(7, &[1, 2]);
+        assert_eq!(Told::decode(&told.encode()), told);
+        assert_eq!(Told::decode(b"").generation, -1);
     }
 
     #[test]
@@ -274,5 +338,19 @@ mod tests {
     fn of_two_owners_the_later_one_counts() {
         let expected: [&[i32]; 2] = [&[1], &[0]];
         assert_eq!(given(&[("a", 1, &[0, 1]), ("b", 4, &[0])], 2), expected);
+    }
+
+    #[test]
+    fn nobody_is_given_what_it_does_not_subscribe_to() {
+        let mut members = BTreeMap::from([
+            ("a".to_owned(), told(3, &[0, 1])),
+            ("b".to_owned(), told(3, &[])),
+        ]);
+        members.get_mut("b").unwrap().topics = ["u".to_owned()].into();
+        let expected: [&[i32]; 2] = [&[0, 1], &[]];
+        assert_eq!(numbers(hand_out(&members, &partitions(0..2))), expected);
+        members.get_mut("a").unwrap().topics.clear();
+        let expected: [&[i32]; 2] = [&[], &[]];
+        assert_eq!(numbers(hand_out(&members, &partitions(0..2))), expected);
     }
 }

@@ -17,6 +17,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
 
 /// How long a transaction may be open, `transaction.timeout.ms`; Kafka Streams has 10 s.
 const TRANSACTION_TIMEOUT_MS: i32 = 10_000;
@@ -35,7 +36,7 @@ pub(super) struct Cluster {
 /// A heartbeat's answer.
 pub(super) struct Membership {
     pub(super) epoch: i32,
-    pub(super) assigned: BTreeSet<i32>,
+    pub(super) assigned: BTreeSet<TopicPartition>,
 }
 
 /// A record to append.
@@ -388,38 +389,39 @@ impl Cluster {
         self.answers.remove(&request_id)
     }
 
-    /// Joins, or says that the member is there and has these partitions of the topic.
+    /// Joins, or says that the member is there, what it subscribes to and what it has.
     pub(super) fn heartbeat(
         &mut self,
         group: &str,
         member: (&str, i32),
         client_id: &str,
-        topic: &str,
-        owned: &BTreeSet<i32>,
+        topics: &BTreeSet<String>,
+        owned: &BTreeSet<TopicPartition>,
         now_ms: i64,
     ) -> Result<Membership, ResponseError> {
         let core = &mut self.core;
-        let topic_id = core
-            .topics
-            .get(topic)
-            .map(|topic| topic.id)
-            .ok_or(ResponseError::UnknownTopicOrPartition)?;
         let text = |text: &str| StrBytes::from_string(text.to_owned());
-        let owned = match owned.is_empty() {
-            true => Vec::new(),
-            false => vec![
-                TopicPartitions::default()
-                    .with_topic_id(topic_id)
-                    .with_partitions(owned.iter().copied().collect()),
-            ],
-        };
+        let mut by_topic: BTreeMap<Uuid, Vec<i32>> = BTreeMap::new();
+        for partition in owned {
+            let topic = core.topics.get(&partition.topic);
+            let topic = topic.ok_or(ResponseError::UnknownTopicOrPartition)?;
+            by_topic
+                .entry(topic.id)
+                .or_default()
+                .push(partition.partition);
+        }
+        let owned = by_topic.into_iter().map(|(id, partitions)| {
+            TopicPartitions::default()
+                .with_topic_id(id)
+                .with_partitions(partitions)
+        });
         let request = ConsumerGroupHeartbeatRequest::default()
             .with_group_id(GroupId(text(group)))
             .with_member_id(text(member.0))
             .with_member_epoch(member.1)
             .with_rebalance_timeout_ms(REBALANCE_TIMEOUT_MS)
-            .with_subscribed_topic_names(Some(vec![TopicName(text(topic))]))
-            .with_topic_partitions(Some(owned));
+            .with_subscribed_topic_names(Some(topics.iter().map(|t| TopicName(text(t))).collect()))
+            .with_topic_partitions(Some(owned.collect()));
         let heartbeat = Heartbeat {
             request: &request,
             client_id,
@@ -432,20 +434,24 @@ impl Cluster {
             .get_or_create(group)
             .become_consumer()?
             .heartbeat(&heartbeat, &core.topics, now_ms)?;
-        let assigned = outcome.assignment.unwrap_or_default();
+        let names: BTreeMap<Uuid, &String> = topics
+            .iter()
+            .filter_map(|topic| Some((core.topics.get(topic)?.id, topic)))
+            .collect();
+        let assigned = outcome.assignment.unwrap_or_default().into_iter();
+        let named =
+            |(id, partition)| Some(TopicPartition::new((*names.get(&id)?).clone(), partition));
         Ok(Membership {
             epoch: outcome.member_epoch,
-            assigned: assigned
-                .into_iter()
-                .map(|(_, partition)| partition)
-                .collect(),
+            assigned: assigned.filter_map(named).collect(),
         })
     }
 
     /// The member is in the group no more.
-    pub(super) fn leave(&mut self, group: &str, member: &str, topic: &str, now_ms: i64) {
+    pub(super) fn leave(&mut self, group: &str, member: &str, now_ms: i64) {
+        let (topics, owned) = (BTreeSet::new(), BTreeSet::new());
         // One that is out already has nothing to leave.
-        let _ = self.heartbeat(group, (member, -1), "", topic, &BTreeSet::new(), now_ms);
+        let _ = self.heartbeat(group, (member, -1), "", &topics, &owned, now_ms);
     }
 
     pub(super) fn commit(

@@ -169,7 +169,12 @@ impl GroupConsumer for SimulatedConsumer {
     fn subscribe(&mut self, topics: &[&str]) -> Result<()> {
         let world = world();
         let mut members = world.members.borrow_mut();
-        members.join(self.number, self.process, &self.client_id, topics[0]);
+        let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        world.note(self.process, || {
+            format!("m{} subscribes to {topics:?}", self.number)
+        });
+        let now_us = world.now_us();
+        members.subscribe(self.number, self.process, &self.client_id, topics, now_us);
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use crate::runtime::simulated::{
     CachedTopicMetadata, Clock, Jobs, Lifecycle, LocalTasks, Notices, PartitionPlan, PurgeList,
     RestoreContext, RestorePool, RuntimeSettings, StandbyContext, StandbyTasks, State,
     StateDirectory, TaskTable, WorkerContext, changelog_topic, external_topics, internal_topics,
-    make_ready,
+    make_ready, stateful_parts,
 };
 use crate::task::{GlobalStores, TaskOptions};
 use std::path::{Path, PathBuf};
@@ -20,6 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use streams_state::{DiskOperation, SimulatedDisk, StoreError, StoreResources};
 use uuid::Uuid;
+
+/// How often instances tell each other of themselves: runs are short.
+pub(super) const MEMBER_INTERVAL: Duration = Duration::from_millis(300);
 
 /// An instance.
 pub(super) struct Instance {
@@ -59,6 +62,7 @@ impl World {
         }
         let settings = RuntimeSettings::new(&self.setup.config)?;
         let (plan, tasks) = self.plan(&settings)?;
+        self.warmth.borrow_mut().set_table(tasks.clone());
         let topics = internal_topics(
             &self.setup.topology,
             &settings.application_id,
@@ -97,13 +101,18 @@ impl World {
             .filter(|(topic, _)| sources.contains_key(topic))
             .collect();
         let plan = PartitionPlan::new(&self.setup.topology, id, &counts)?;
-        let tasks = TaskTable::new(id, plan.task_counts.clone());
+        let stateful = stateful_parts(&self.setup.topology);
+        let tasks = TaskTable::new(id, plan.task_counts.clone(), &stateful);
         Ok((plan, tasks))
     }
 
     /// Starts a process of an instance.
     pub(super) fn start(&self, number: usize) -> Result<()> {
-        let settings = Arc::new(RuntimeSettings::new(&self.setup.config)?);
+        let mut settings = RuntimeSettings::new(&self.setup.config)?;
+        settings.member_interval = MEMBER_INTERVAL;
+        let session_timeout_ms = self.cluster.borrow().session_timeout_ms();
+        settings.session_timeout = Duration::from_millis(session_timeout_ms as u64);
+        let settings = Arc::new(settings);
         let process = self.new_id();
         let (disk, process_id) = {
             let mut instances = self.instances.borrow_mut();
@@ -193,7 +202,11 @@ impl World {
             lifecycle: Arc::clone(&lifecycle),
             clock: Arc::clone(&clock),
         });
-        if settings.standby_replicas > 0 {
+        let takes_any_task = context.takes_any_task();
+        if takes_any_task {
+            context.take_any_task();
+        }
+        if settings.standby_replicas > 0 || !takes_any_task {
             let standbys = StandbyTasks::new(Arc::new(StandbyContext {
                 worker: Arc::clone(&context),
                 restore: restoring,
@@ -243,6 +256,7 @@ impl World {
             return;
         };
         self.members.borrow_mut().forget(process);
+        self.warmth.borrow_mut().forget(process);
         let disk = {
             let mut instances = self.instances.borrow_mut();
             instances[dead.instance].process = None;

@@ -25,11 +25,12 @@ pub(super) struct Member {
     pub(super) id: String,
     /// Or its generation; 0 while it is no member.
     pub(super) epoch: i32,
-    pub(super) topic: String,
+    /// What it subscribes to.
+    pub(super) topics: BTreeSet<String>,
     /// What the application has accepted and not released.
-    pub(super) owned: BTreeSet<i32>,
+    pub(super) owned: BTreeSet<TopicPartition>,
     /// What the group wants it to have, once it has said so.
-    assigned: Option<BTreeSet<i32>>,
+    assigned: Option<BTreeSet<TopicPartition>>,
     /// What the application has not been told yet.
     events: VecDeque<GroupEvent>,
     /// Whether an event is told or waits to be, and not answered.
@@ -46,13 +47,30 @@ pub(super) struct Member {
 }
 
 impl Members {
-    pub(super) fn join(&mut self, number: u64, process: ProcessId, client_id: &str, topic: &str) {
+    /// Joins, or lets the group know of another subscription.
+    pub(super) fn subscribe(
+        &mut self,
+        number: u64,
+        process: ProcessId,
+        client_id: &str,
+        topics: BTreeSet<String>,
+        now_us: u64,
+    ) {
+        if let Some(member) = self.0.get_mut(&number) {
+            member.topics = topics;
+            member.joins_again = true;
+            member.due_us = member.due_us.min(now_us + NEWS_US);
+            if member.stage == Stage::In && !member.is_deciding {
+                member.stage = Stage::Out;
+            }
+            return;
+        }
         let member = Member {
             process,
             client_id: client_id.to_owned(),
             id: format!("m{number}"),
             epoch: 0,
-            topic: topic.to_owned(),
+            topics,
             owned: BTreeSet::new(),
             assigned: None,
             events: VecDeque::new(),
@@ -79,6 +97,10 @@ impl Members {
         self.0.retain(|_, member| member.process != process);
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&u64, &Member)> {
+        self.0.iter()
+    }
+
     pub(super) fn numbers(&self) -> Vec<u64> {
         self.0.keys().copied().collect()
     }
@@ -93,9 +115,9 @@ impl Members {
 }
 
 impl Member {
-    fn partitions(&self, numbers: &BTreeSet<i32>) -> Vec<TopicPartition> {
-        let partition = |number: &i32| TopicPartition::new(self.topic.clone(), *number);
-        numbers.iter().map(partition).collect()
+    /// It has told the group everything there is to tell so far.
+    pub(super) fn joined(&mut self) {
+        self.joins_again = false;
     }
 
     pub(super) fn is_deciding(&self) -> bool {
@@ -103,8 +125,8 @@ impl Member {
     }
 
     /// Takes what the group gives it in the classic protocol, which is all that it is to have.
-    pub(super) fn assign(&mut self, assigned: BTreeSet<i32>) {
-        self.joins_again = self.owned.difference(&assigned).next().is_some();
+    pub(super) fn assign(&mut self, assigned: BTreeSet<TopicPartition>) {
+        self.joins_again |= self.owned.difference(&assigned).next().is_some();
         self.assigned = Some(assigned);
         self.decide();
         if !self.is_deciding {
@@ -122,14 +144,14 @@ impl Member {
         if self.is_deciding || self.is_lost {
             return;
         }
-        let gone: BTreeSet<i32> = self.owned.difference(assigned).copied().collect();
-        let new: BTreeSet<i32> = assigned.difference(&self.owned).copied().collect();
+        let gone: Vec<TopicPartition> = self.owned.difference(assigned).cloned().collect();
+        let new: Vec<TopicPartition> = assigned.difference(&self.owned).cloned().collect();
         let event = if !gone.is_empty() {
-            GroupEvent::Revoked(self.partitions(&gone))
+            GroupEvent::Revoked(gone)
         } else if !new.is_empty() {
-            GroupEvent::Assigned(self.partitions(&new))
+            GroupEvent::Assigned(new)
         } else {
-            if std::mem::take(&mut self.joins_again) {
+            if self.stage == Stage::In && std::mem::take(&mut self.joins_again) {
                 self.stage = Stage::Out;
             }
             return;
@@ -154,7 +176,7 @@ impl Member {
     }
 
     fn tell_lost(&mut self) {
-        let lost = self.partitions(&self.owned);
+        let lost = self.owned.iter().cloned().collect();
         self.events.push_back(GroupEvent::Lost(lost));
         self.is_deciding = true;
     }
@@ -168,14 +190,14 @@ impl Member {
             self.is_deciding = false;
             return Err(Error::fenced("the group has moved on"));
         }
-        self.owned.extend(partitions.iter().map(|p| p.partition));
+        self.owned.extend(partitions.iter().cloned());
         self.answered(now_us);
         Ok(())
     }
 
     pub(super) fn release(&mut self, partitions: &[TopicPartition], now_us: u64) {
         for partition in partitions {
-            self.owned.remove(&partition.partition);
+            self.owned.remove(partition);
         }
         self.answered(now_us);
         if self.is_lost {
@@ -244,7 +266,7 @@ impl World {
             &self.setup.group,
             (&member.id, member.epoch),
             &member.client_id,
-            &member.topic,
+            &member.topics,
             &member.owned,
             self.now_ms(),
         );
@@ -292,7 +314,7 @@ impl World {
         } else {
             let mut cluster = self.cluster.borrow_mut();
             let group = &self.setup.group;
-            cluster.leave(group, &member.id, &member.topic, self.now_ms());
+            cluster.leave(group, &member.id, self.now_ms());
         }
     }
 }

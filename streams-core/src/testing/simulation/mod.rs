@@ -8,8 +8,9 @@
 //! silent for a while. Then all is well again, and what was written is looked at.
 //!
 //! A [`Simulation`] is run with a seed, and the same seed gives the same [`Run`], to the last line of its trace. A run checks
-//! three things as it goes: committed offsets never go back, a store on disk is never ahead of what is committed, and everything
-//! is processed in the end. Whether the results are right is for who made the topology to say.
+//! four things as it goes: committed offsets never go back, a store on disk is never ahead of what is committed, no instance may be
+//! given a task whose state another one has and it has not, for longer than it takes to hear of that, and everything is
+//! processed in the end. Whether the results are right is for who made the topology to say.
 //!
 //! ```
 //! use streams_core::simulation::{SimulatedRecord, Simulation};
@@ -48,6 +49,7 @@ mod random;
 mod run;
 mod scheduler;
 mod stores;
+mod warmth;
 
 mod world;
 

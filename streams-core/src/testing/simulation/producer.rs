@@ -268,6 +268,11 @@ impl LogProducer for SimulatedProducer {
             } else {
                 record.partition
             };
+            let content = (record.key, record.value);
+            let mut warmth = world.warmth.borrow_mut();
+            let times = (world.now_us(), world.idle_max_us());
+            warmth.told(self.process, record.topic, content, times);
+            drop(warmth);
             let new = NewRecord {
                 timestamp: record.timestamp.unwrap_or_else(|| world.now_ms()),
                 key: record.key.map(<[u8]>::to_vec),

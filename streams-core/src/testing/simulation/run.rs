@@ -29,6 +29,8 @@ pub enum PlantedBug {
     CommitBeforeFlush,
     /// Stores are written before their transaction is committed.
     StateBeforeTransaction,
+    /// Instances may be given tasks whose state others have.
+    TasksGoAnywhere,
 }
 
 /// A record of the input.
@@ -161,6 +163,7 @@ impl Simulation {
                 crash_count: world.crashes.get(),
                 effect_count: world.effects.get(),
                 simulated_ms: world.now_us() / 1000,
+                placement_check_count: world.warmth.borrow().checks,
             }
         })
     }
@@ -176,6 +179,7 @@ pub struct Run {
     crash_count: u64,
     effect_count: u64,
     simulated_ms: u64,
+    placement_check_count: u64,
 }
 
 impl Run {
@@ -207,6 +211,11 @@ impl Run {
     /// At how many points something could have gone wrong.
     pub fn effect_count(&self) -> u64 {
         self.effect_count
+    }
+
+    /// How often it was looked whether an instance may be given a task that it should not.
+    pub fn placement_check_count(&self) -> u64 {
+        self.placement_check_count
     }
 
     /// How long it took by the simulated clock.

@@ -265,6 +265,7 @@ impl World {
             }
             Event::Tick => {
                 self.tell(|cluster, now_ms| cluster.tick(now_ms));
+                self.check_warmth(self.setup.config.acceptable_recovery_lag());
                 self.schedule(TICK_US, Event::Tick);
             }
         }
@@ -301,6 +302,7 @@ impl World {
             && let Some(process) = self.some_process()
         {
             let us = self.between(50_000, 12_000_000);
+            self.warmth.borrow_mut().disturb_until(self.now_us() + us);
             self.note(process, || format!("stands still for {} ms", us / 1000));
             if let Some(process) = self.processes.borrow_mut().get_mut(&process) {
                 process.held += 1;
@@ -329,6 +331,7 @@ impl World {
         }
         if self.chance(faults.outage * share) {
             let us = self.between(100_000, 5_000_000);
+            self.warmth.borrow_mut().disturb_until(self.now_us() + us);
             self.note(0, || format!("the brokers are out for {} ms", us / 1000));
             self.outage_until_us.set(self.now_us() + us);
         }

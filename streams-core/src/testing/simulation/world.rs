@@ -10,6 +10,7 @@ use super::instance::Instance;
 use super::members::Members;
 use super::random::Random;
 use super::scheduler::{Event, Slot};
+use super::warmth::Warmth;
 use super::{PlantedBug, SimulatedRecord};
 use crate::config::StreamsConfig;
 use crate::error::{Error, Result};
@@ -66,6 +67,7 @@ pub(super) struct World {
     pub(super) random: RefCell<Random>,
     pub(super) cluster: RefCell<Cluster>,
     pub(super) members: RefCell<Members>,
+    pub(super) warmth: RefCell<Warmth>,
     pub(super) processes: RefCell<BTreeMap<ProcessId, Process>>,
     pub(super) instances: RefCell<Vec<Instance>>,
     pub(super) slots: RefCell<BTreeMap<u64, Slot>>,
@@ -123,6 +125,7 @@ impl World {
             faults,
             random: RefCell::new(random),
             members: RefCell::default(),
+            warmth: RefCell::default(),
             processes: RefCell::default(),
             instances: RefCell::default(),
             slots: RefCell::default(),
@@ -272,6 +275,7 @@ impl World {
             let who = if whole { "process" } else { "thread" };
             format!("its {who} stands still for {} ms", us / 1000)
         });
+        self.warmth.borrow_mut().disturb_until(self.now_us() + us);
         self.hold(process, whole, 1);
         self.depth.set(self.depth.get() + 1);
         self.run_until(self.now_us() + us);
