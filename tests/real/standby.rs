@@ -19,6 +19,8 @@ use crate::support::wait;
 pub(super) const STANDBY: (&str, &str) = ("STREAMS_NUM_STANDBY_REPLICAS", "1");
 /// What an instance logs when a copy has everything that was there when it was opened.
 const CAUGHT_UP: &str = "standby copy has caught up";
+const OPENED: &str = "standby copy is kept up to date from now on";
+const CLOSED: &str = "standby copy is closed";
 pub(super) const PROMOTED: &str = "standby copy is promoted";
 /// What it logs when a store is restored, from one offset to another.
 pub(super) const RESTORING: &str = " restoring task=";
@@ -46,16 +48,21 @@ fn a_killed_instance_is_replaced_by_the_copies_of_the_other() {
     let second = world.start("second", &[STANDBY]);
     wait_until_ready(&second);
 
-    // The counts are on one instance, or shared by both: one that keeps copies of some is left alone.
-    let has_copies = |program: &Program| program.stderr().contains(CAUGHT_UP);
-    wait::until("a copy that has caught up", DEADLINE, || {
-        has_copies(&first) || has_copies(&second)
+    // The counts are on one instance, or shared by both, and may still move: one that keeps copies of some is left alone.
+    let count = |program: &Program, text: &str| program.stderr().matches(text).count();
+    let has_copies = |program: &Program| {
+        let gone = count(program, PROMOTED) + count(program, CLOSED);
+        count(program, CAUGHT_UP) > 0 && count(program, OPENED) > gone
+    };
+    wait::until("a copy that has caught up, and stays", DEADLINE, || {
+        let copies = [has_copies(&first), has_copies(&second)];
+        thread::sleep(Duration::from_secs(2));
+        copies.contains(&true) && copies == [has_copies(&first), has_copies(&second)]
     });
     let (heir, killed) = match has_copies(&second) {
         true => (second, first),
         false => (first, second),
     };
-    thread::sleep(Duration::from_secs(2));
     let before = heir.stderr().len();
     killed.kill();
     killed.wait_for_exit(DEADLINE);
