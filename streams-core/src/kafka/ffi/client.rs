@@ -113,7 +113,7 @@ impl Client {
         // SAFETY: the opaque pointer is that of `signals`, which the client owns and drops only after librdkafka's client
         // is destroyed, so callbacks never see it dangling. The configuration is duplicated because a successful
         // rd_kafka_new takes it over while `config` still destroys its own; on failure the duplicate stays ours and is
-        // destroyed here. `text` outlives the call.
+        // destroyed here where that is safe. `text` outlives the call.
         let rk = unsafe {
             sys::rd_kafka_conf_set_opaque(config.ptr(), Arc::as_ptr(&signals) as *mut c_void);
             sys::rd_kafka_conf_set_log_cb(config.ptr(), Some(Signals::on_log));
@@ -123,7 +123,9 @@ impl Client {
                 Stamps::watch(copy, signals.stamps());
             }
             let rk = sys::rd_kafka_new(kind, copy, text.as_mut_ptr(), text.len());
-            if rk.is_null() {
+            // A client that fails after its interceptors were called has freed what it shares with the configuration, which
+            // must not be freed again. Whether it came so far it does not say, so the configuration of a producer is left.
+            if rk.is_null() && kind != RDKafkaType::RD_KAFKA_PRODUCER {
                 sys::rd_kafka_conf_destroy(copy);
             }
             rk
