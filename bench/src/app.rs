@@ -249,13 +249,13 @@ fn drive(run: &Run, watch: &Watch) -> Result<()> {
         Mode::Drain => {
             let mut is_done = watch.wait(|seen| seen.full.is_some());
             if let Shape::Windows {
-                size_ms,
                 advance_ms,
                 on_close: true,
+                ..
             } = run.workload.shape
             {
                 thread::sleep(EMIT_INTERVAL);
-                close_windows(run, size_ms, advance_ms)?;
+                close_windows(run, advance_ms)?;
                 let partitions = run.workload.partitions as u64;
                 is_done &= watch.wait(|seen| seen.markers >= partitions);
             }
@@ -268,12 +268,13 @@ fn drive(run: &Run, watch: &Watch) -> Result<()> {
     }
 }
 
-/// Writes a record into each partition that is late enough for every window before it to close. Those of all runs lie in
-/// the same windows, so that none closes a window of another.
-fn close_windows(run: &Run, size_ms: u64, advance_ms: u64) -> Result<()> {
+/// Writes a record into each partition that closes the windows which have ended by then. It comes soon after the others: Kafka
+/// Streams forgets windows that have not been forwarded when time leaps further than a store keeps them. Those of all runs lie
+/// in the same windows, so that none closes a window of another.
+fn close_windows(run: &Run, advance_ms: u64) -> Result<()> {
     let last_ms = START_MS + (run.workload.records * 1000 / run.workload.rate) as i64;
-    let (size_ms, advance_ms) = (size_ms as i64, advance_ms as i64);
-    let beyond = (last_ms + size_ms + advance_ms) / advance_ms * advance_ms;
+    let advance_ms = advance_ms as i64;
+    let beyond = (last_ms / advance_ms + 1) * advance_ms;
     let timestamp = beyond + (run.marker as i64).min(advance_ms - 1);
     let mut producer = load::broker(&run.bootstrap)?.producer("closer", None)?;
     let topic: Arc<str> = run.inputs[0].as_str().into();

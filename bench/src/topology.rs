@@ -63,6 +63,10 @@ fn reading(value: &[u8]) -> f64 {
 /// is over with sessions older than gap and grace, and then its deletion is never forwarded.
 const SESSION_GRACE: Duration = Duration::from_secs(3600);
 
+/// How much longer windows are kept than they are open when results come at their close. Kafka Streams looks for closed windows
+/// once a second of its own clock, and finds only those that its store still has; by default it has none that closed.
+const CLOSED_RETENTION: Duration = Duration::from_secs(600);
+
 /// Half of each value.
 fn halves(left: &[u8], right: &[u8]) -> Vec<u8> {
     let mut joined = Vec::with_capacity(100);
@@ -112,6 +116,10 @@ pub fn build(shape: Shape, inputs: &[String], output: &str, seen: &Seen) -> Resu
         } => {
             let size = Duration::from_millis(size_ms);
             let windows = TimeWindows::of_size(size).advance_by(Duration::from_millis(advance_ms));
+            let mut means = Materialized::named("means").with_value(MeanSerde);
+            if on_close {
+                means = means.with_retention(size + CLOSED_RETENTION);
+            }
             let emit = match on_close {
                 true => EmitStrategy::on_window_close(),
                 false => EmitStrategy::on_window_update(),
@@ -123,7 +131,7 @@ pub fn build(shape: Shape, inputs: &[String], output: &str, seen: &Seen) -> Resu
                 .aggregate(
                     Mean::default,
                     |_, value: &Vec<u8>, mean: &mut Mean| mean.add(value),
-                    Materialized::named("means").with_value(MeanSerde),
+                    means,
                 )
                 .to_stream()
                 .map_values(Mean::value)

@@ -34,6 +34,7 @@ final class Topologies {
     private static final Serde<byte[]> BYTES = Serdes.ByteArray();
     /** As in bench/src/topology.rs. */
     private static final Duration SESSION_GRACE = Duration.ofSeconds(3600);
+    private static final Duration CLOSED_RETENTION = Duration.ofSeconds(600);
 
     /** Sum and count of readings. */
     static final class Mean {
@@ -112,13 +113,15 @@ final class Topologies {
                 long size = arguments.number("size-ms");
                 TimeWindows windows = TimeWindows.ofSizeWithNoGrace(Duration.ofMillis(size))
                     .advanceBy(Duration.ofMillis(arguments.number("advance-ms")));
-                EmitStrategy emit = arguments.number("on-close") != 0
-                    ? EmitStrategy.onWindowClose() : EmitStrategy.onWindowUpdate();
+                boolean onClose = arguments.number("on-close") != 0;
+                EmitStrategy emit = onClose ? EmitStrategy.onWindowClose() : EmitStrategy.onWindowUpdate();
+                Materialized<String, Mean, WindowStore<Bytes, byte[]>> means = onClose
+                    ? means().withRetention(Duration.ofMillis(size).plus(CLOSED_RETENTION)) : means();
                 records(builder, inputs.get(0), watch)
                     .groupByKey(Grouped.with(TEXT, BYTES))
                     .windowedBy(windows)
                     .emitStrategy(emit)
-                    .aggregate(Mean::new, (key, value, mean) -> mean.add(value), means())
+                    .aggregate(Mean::new, (key, value, mean) -> mean.add(value), means)
                     .toStream()
                     .mapValues(Mean::value)
                     .to(output, Produced.with(

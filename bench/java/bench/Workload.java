@@ -91,7 +91,7 @@ public final class Workload {
     private static void closeWindows(Arguments arguments) {
         long last = START_MS + arguments.number("records") * 1000 / arguments.number("rate");
         long advance = arguments.number("advance-ms");
-        long beyond = (last + arguments.number("size-ms") + advance) / advance * advance;
+        long beyond = (last / advance + 1) * advance;
         long marker = arguments.number("marker");
         long timestamp = beyond + Math.min(marker, advance - 1);
         byte[] value = ByteBuffer.allocate(8).putDouble(-(double) marker).array();
