@@ -130,12 +130,20 @@ impl World {
             return;
         }
         let idle_max_us = self.idle_max_us();
-        for (number, member) in self.members.borrow().iter() {
+        let members = self.members.borrow();
+        for (number, member) in members.iter() {
             for topic in &member.topics {
                 let Some(task) = table.task(&TopicPartition::new(topic.clone(), 0)) else {
                     continue;
                 };
                 if !table.own_topics().any(|own| own == task) {
+                    continue;
+                }
+                // A rebalance that takes long hands out by what members subscribed to when it began.
+                let is_given = members.iter().any(|(_, other)| {
+                    other.process == member.process && other.owned.iter().any(|p| p.topic == *topic)
+                });
+                if is_given {
                     continue;
                 }
                 warmth.checks += 1;
