@@ -158,9 +158,10 @@ impl World {
         }
     }
 
-    /// How long a task may be run by nobody until it is for everybody.
+    /// How long a task may be run by nobody until it is for everybody: a session, of which those who have not noticed that
+    /// somebody ran it for a moment count the half as well.
     pub(super) fn idle_max_us(&self) -> u64 {
-        self.cluster.borrow().session_timeout_ms() as u64 * 1000
+        self.cluster.borrow().session_timeout_ms() as u64 * 1000 / 2
     }
 
     /// How much there is to restore of a task.
