@@ -83,6 +83,20 @@
 //! `linger.ms=100`, and with `exactly_once_v2` `isolation.level=read_committed`, `transaction.timeout.ms=10000` and
 //! `delivery.timeout.ms=2147483647`.
 //!
+//! # Memory
+//!
+//! `memory.max.bytes` decides what key-value stores cost as soon as they are large. Five eighths of what record caches leave of
+//! it are the stores', and of that five eighths are rows in memory, shared out evenly among the tasks' stores: with the defaults
+//! 92 MB. A row takes its key, its value, 8 bytes for the timestamp, and about 20 more. A store whose rows fit is never read
+//! from disk, and is written there when the application ends or other rows need the room. Measured on one core, with four
+//! partitions and keys of 8 bytes in random order: a stream joined with a table of a million rows of 100 bytes, which take
+//! 140 MB, costs 4.8 µs a record with the default and 2.1 µs with `memory.max.bytes=536870912`, and the process is not larger
+//! (250 MB at most); two million counters fit as they are, 2.2 µs a record.
+//!
+//! `statestore.cache.max.bytes` decides how many updates of a key become one. It pays when keys come again before it is full: ten
+//! thousand counters fit into the default of 10 MB. For two million in random order 200 MB spare a sixth of the time and take
+//! four times the memory.
+//!
 //! # Exactly once
 //!
 //! With `processing.guarantee=exactly_once_v2` a record counts once, whatever crashes: a thread writes the results of its
