@@ -1,6 +1,7 @@
 //! What is on disk after a task ends, and what becomes of it when its stores change.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use streams_state::{
     Change, StoreBackend, StoreErrorKind, StoreResources, StoreSpec, TaskStores, WindowOrder,
@@ -175,10 +176,18 @@ fn stores_of_many_tasks_share_the_budget() {
             stores.commit(&[Some(round as i64)]).unwrap();
         }
     }
-    // 16 MiB were written, so memory has been flushed on the way; what is used fits the budget with one flush to spare.
-    let used_bytes = resources.memory_used_bytes();
-    assert!(used_bytes > 0);
-    assert!(used_bytes < budget_bytes * 3 / 2, "{used_bytes} bytes");
+    // 16 MiB were written, so memory has been flushed on the way. Flushes that are still under way hold their memory a little
+    // longer; then what is used fits the budget with one memtable to spare.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let used_bytes = resources.memory_used_bytes();
+        assert!(used_bytes > 0);
+        if used_bytes < budget_bytes * 3 / 2 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{used_bytes} bytes");
+        std::thread::sleep(Duration::from_millis(10));
+    }
     for stores in tasks {
         assert_eq!(stores.key_value(0).prefix_scan(b"").unwrap().count(), 4096);
         stores.close().unwrap();
