@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 
 /// How long leaving the group may take; after that the group finds out by the session's time-out.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
+/// How long the end may take after a rebalance was answered while leaving; a later one is answered only when it was not the end.
+const AFTER_ANSWER: Duration = Duration::from_millis(200);
 /// The same for a consumer that is dropped without [`GroupConsumer::close`], as while unwinding.
 const DROP_MAX: Duration = Duration::from_secs(2);
 
@@ -156,6 +158,7 @@ impl KafkaConsumer {
             Err(refusal) if refusal.is_fatal => return Ok(()),
             Err(refusal) => return Err(self.refused(&refusal, "leaving the group")),
         };
+        let mut answers = 0;
         while !self.client().is_closed() {
             let rest = deadline.saturating_duration_since(Instant::now());
             if rest.is_zero() {
@@ -170,6 +173,15 @@ impl KafkaConsumer {
                 continue;
             };
             if matches!(event.kind(), EventKind::Assign | EventKind::Revoke) {
+                // An answer when the member is out waits for ever: librdkafka throws it away. That can be so when one given
+                // before was enough for this event, too; then the end comes soon.
+                if answers > 0 {
+                    self.await_closed(AFTER_ANSWER);
+                }
+                if self.client().is_closed() {
+                    break;
+                }
+                answers += 1;
                 let protocol = self.client().rebalance_protocol();
                 let answered = if protocol == RebalanceProtocol::Eager {
                     self.client().unassign()
@@ -181,6 +193,14 @@ impl KafkaConsumer {
             }
         }
         Ok(())
+    }
+
+    /// Waits until the member is out of the group, at most for `timeout`.
+    fn await_closed(&self, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
+        while !self.client().is_closed() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 }
 
