@@ -1,7 +1,8 @@
 //! Stores on disk: one RocksDB for a task, one column family for a store.
 //!
 //! The column family `positions` says how far each store has read its changelog. It is written in the same batch as
-//! the rows and flushed together with them, so after a crash the two still belong together.
+//! the rows and flushed together with them, so after a crash the two still belong together. A flush that names column
+//! families flushes these alone, so whoever asks for one names them all ([`Database::flush`]).
 //!
 //! The name of a column family tells how its rows are laid out. A store whose layout changes is thereby a new store,
 //! which begins without a position and is restored from its changelog; rows are never read in a layout they were not
@@ -161,9 +162,9 @@ impl Database {
         }
         self.write_batch(batch)?;
         if ingested {
-            // These rows survive a crash, so that their position had better.
-            self.db
-                .flush_cf(self.positions())
+            // These rows survive a crash, so that their position had better. It takes along the rows of the other stores, whose
+            // positions are beside it.
+            self.flush()
                 .map_err(|error| store_error("commit the stores of a task", error))?;
         }
         Ok(())
@@ -172,7 +173,7 @@ impl Database {
     /// Writes many rows as a file of their own, past the write buffers and the sorting there.
     ///
     /// They are on disk before their position is. After a crash in between, the changelog is read from an earlier position over
-    /// them, and ends at the same rows.
+    /// them, and ends at the same rows. The opposite order would lose them.
     fn ingest(&self, column_family: &ColumnFamily, store: &dyn Transactional) -> Result<()> {
         let failed = |error| store_error("write the rows of a store", error);
         let path = self.path.join(INGESTED);
@@ -212,15 +213,19 @@ impl Database {
 
     /// Brings everything to disk and closes the database. Every store must have been dropped.
     pub fn close(self) -> Result<()> {
+        self.flush()
+            .map_err(|error| store_error("close the stores of a task", error))
+    }
+
+    /// Brings rows and positions to disk, all of them or none.
+    fn flush(&self) -> std::result::Result<(), Error> {
         let handles: Vec<_> = self
             .column_families
             .iter()
             .map(|name| column_family(&self.db, name))
             .collect();
         let handles: Vec<_> = handles.iter().collect();
-        self.db
-            .flush_cfs_opt(&handles, &FlushOptions::default())
-            .map_err(|error| store_error("close the stores of a task", error))
+        self.db.flush_cfs_opt(&handles, &FlushOptions::default())
     }
 
     fn positions(&self) -> &ColumnFamily {

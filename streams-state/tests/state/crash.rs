@@ -4,7 +4,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use streams_state::{Order, StoreBackend, StoreResources, StoreSpec, TaskStores};
+use streams_state::{
+    Order, StoreBackend, StoreResources, StoreSpec, TaskStores, WindowOrder, WindowSpec,
+};
 
 /// Tells the test that it runs as the process that is going to die, and where.
 const DIRECTORY: &str = "STREAMS_STATE_CRASH_DIRECTORY";
@@ -102,4 +104,105 @@ fn a_crash_loses_rows_and_positions_together() {
     work(&mut stores, done..120);
     stores.close().unwrap();
     assert_eq!(check(&open(directory.path())), 120 * KEYS_PER_COMMIT);
+}
+
+/// Tells the process that is going to die which of its commits have rows for a file of their own.
+const LARGE_COMMITS: &str = "STREAMS_STATE_CRASH_LARGE_COMMITS";
+/// As many rows as go to disk as a file of their own, past the write buffers.
+const LARGE_COMMIT_ROWS: i64 = 4_000;
+const COUNT: usize = 0;
+const WINDOWS: usize = 1;
+
+/// A key-value store with many rows, and a window store with a few that stay in the write buffer.
+fn open_unequal(directory: &Path) -> TaskStores {
+    let window = WindowSpec {
+        retention_ms: 1_000_000,
+        window_size_ms: 10,
+        retain_duplicates: false,
+        order: WindowOrder::ByKey,
+    };
+    let specs = [
+        StoreSpec::key_value("count", StoreBackend::RocksDb),
+        StoreSpec::window("windows", window, StoreBackend::RocksDb),
+    ];
+    // Too little for the rows of a large commit to wait in.
+    TaskStores::open(Some(directory), &specs, &StoreResources::new(1 << 20)).unwrap()
+}
+
+/// Commit `n` writes one window, and either one row or so many that they become a file.
+fn work_unequally(stores: &mut TaskStores, commits: std::ops::Range<i64>, large: &[i64]) {
+    for commit in commits {
+        let rows = if large.contains(&commit) {
+            LARGE_COMMIT_ROWS
+        } else {
+            1
+        };
+        for row in 0..rows {
+            let key = [commit.to_be_bytes(), row.to_be_bytes()].concat();
+            let store = stores.key_value_mut(COUNT);
+            store.put(&key, Some(&[1; VALUE_BYTES])).unwrap();
+        }
+        let store = stores.window_mut(WINDOWS);
+        store.put(b"key", Some(b"1"), commit).unwrap();
+        stores
+            .commit(&[Some(commit + 1), Some(commit + 1)])
+            .unwrap();
+    }
+}
+
+/// Dies after some commits, when the test below has started it to do so.
+#[test]
+fn dies_after_unequal_commits() {
+    let (Some(directory), Some(large)) = (
+        std::env::var_os(DIRECTORY),
+        std::env::var(LARGE_COMMITS).ok(),
+    ) else {
+        return;
+    };
+    let commits: i64 = std::env::var(COMMITS).unwrap().parse().unwrap();
+    let large: Vec<i64> = large.split(',').map(|n| n.parse().unwrap()).collect();
+    let mut stores = open_unequal(Path::new(&directory));
+    work_unequally(&mut stores, 0..commits, &large);
+    std::process::abort();
+}
+
+#[test]
+fn a_crash_after_many_rows_of_one_store_loses_none_of_another() {
+    for (commits, large) in [(1, "0"), (6, "3"), (6, "5"), (8, "2,5")] {
+        let directory = tempfile::tempdir().unwrap();
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "crash::dies_after_unequal_commits"])
+            .env(DIRECTORY, directory.path())
+            .env(COMMITS, commits.to_string())
+            .env(LARGE_COMMITS, large)
+            .output()
+            .unwrap()
+            .status;
+        assert!(!status.success(), "the process was to die");
+
+        let stores = open_unequal(directory.path());
+        let last_large: i64 = large.split(',').next_back().unwrap().parse().unwrap();
+        for store in [COUNT, WINDOWS] {
+            let position = stores.position(store).unwrap_or(0);
+            assert!(
+                position > last_large,
+                "{commits} commits, large {large}: what is on disk is not restored, but store {store} is at {position}"
+            );
+        }
+        for commit in 0..stores.position(WINDOWS).unwrap() {
+            let row = stores.window(WINDOWS).get(b"key", commit).unwrap();
+            assert!(
+                row.is_some(),
+                "{commits} commits, large {large}: no {commit}"
+            );
+        }
+        for commit in 0..stores.position(COUNT).unwrap() {
+            let key = [commit.to_be_bytes(), 0_i64.to_be_bytes()].concat();
+            let row = stores.key_value(COUNT).get(&key).unwrap();
+            assert!(
+                row.is_some(),
+                "{commits} commits, large {large}: no {commit}"
+            );
+        }
+    }
 }
