@@ -25,7 +25,7 @@ pub(in crate::kafka) struct ProduceTopic {
 pub(in crate::kafka) struct Outgoing<'a> {
     /// Which partition, -1 for any.
     pub(in crate::kafka) partition: i32,
-    /// Milliseconds since the Unix epoch, 0 for now.
+    /// Milliseconds since the Unix epoch; 0 means the time at which it is sent.
     pub(in crate::kafka) timestamp: i64,
     /// The key.
     pub(in crate::kafka) key: Option<&'a [u8]>,

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 /// What a record in a batch is to carry.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stamp {
-    /// Milliseconds since the Unix epoch, 0 for now.
+    /// Milliseconds since the Unix epoch; 0 means the time at which it is sent.
     pub(super) timestamp: i64,
     /// What its failure is reported with.
     pub(super) tag: u64,
