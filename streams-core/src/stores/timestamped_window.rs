@@ -1,8 +1,9 @@
 //! Window stores of values with timestamps, as processors use them.
 
+use super::handle::sealed;
 use super::window::WindowAccess;
 use super::{
-    StoreBuilder, StoreType, Stores, WindowOrder, WindowSpec, WindowStore, duration_ms, sealed,
+    StoreBuilder, StoreType, Stores, WindowOrder, WindowSpec, WindowStore, duration_ms,
     window_parts,
 };
 use crate::error::Result;

@@ -231,8 +231,10 @@ fn a_thread_is_replaced(set: &[(&str, &str)]) {
     wait_until("two members", || broker.ownership() == [2, 2]);
     wait_until("the state", || instance.lifecycle.state() == State::Running);
     produce(&broker, 1);
-    wait_until("the last", || counts(&broker)["p0"] == 3);
-    wait_until("the last", || counts(&broker)["p3"] == 2);
+    wait_until("the last of each", || {
+        let counts = counts(&broker);
+        counts["p0"] == 3 && (1..4).all(|partition| counts[&format!("p{partition}")] == 2)
+    });
     instance.close();
     let names: Vec<_> = broker.records(OUT);
     assert_eq!(names.len(), 4 + 1 + 4, "{names:?}");

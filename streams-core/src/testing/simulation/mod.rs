@@ -50,7 +50,6 @@ mod run;
 mod scheduler;
 mod stores;
 mod warmth;
-
 mod world;
 
 pub use random::Random;
