@@ -7,6 +7,10 @@ use streams_bench::app;
 use streams_bench::arguments::{self, Arguments, USAGE};
 use streams_bench::embedded::{self, ChildBroker};
 use streams_bench::figures::Figures;
+use tracing_subscriber::filter::LevelFilter;
+
+/// The variable that says from which level on the application's log is shown.
+const LOG_LEVEL: &str = "RUST_LOG";
 
 fn main() -> ExitCode {
     let started = Instant::now();
@@ -24,6 +28,13 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let level = std::env::var(LOG_LEVEL).ok();
+    if let Some(level) = level.and_then(|level| level.parse::<LevelFilter>().ok()) {
+        tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_writer(std::io::stderr)
+            .init();
+    }
     let result = match is_broker {
         true => embedded::serve(&arguments.run).map_err(Into::into),
         false => run(arguments, words, started),

@@ -37,45 +37,35 @@ impl Admin {
         timeout: Duration,
     ) -> Result<Vec<Option<i32>>> {
         let deadline = Instant::now() + timeout;
-        topics
-            .iter()
-            .map(|topic| {
-                self.retry(
-                    format_args!("asking for topic {topic}"),
-                    timeout,
-                    deadline,
-                    |rest| self.client.partition_count(topic, rest),
-                )
-            })
-            .collect()
+        let what = format!("asking for topics {}", topics.join(", "));
+        self.retry(what, timeout, deadline, |rest| {
+            self.client.partition_counts(topics, rest)
+        })
     }
 
     pub(super) fn create_topics(&self, topics: &[NewTopic], timeout: Duration) -> Result<()> {
         let deadline = Instant::now() + timeout;
-        for topic in topics {
-            self.retry(
-                format_args!(
-                    "creating topic {} with {} partitions",
-                    topic.name, topic.partition_count
-                ),
-                timeout,
-                deadline,
-                |rest| {
-                    let created = self.client.create_topic(
-                        &topic.name,
-                        topic.partition_count,
-                        topic.replication_factor,
-                        &topic.config,
-                        rest,
-                    );
-                    match created {
-                        Err(refusal) if refusal.code == RDKafkaErrorCode::TopicAlreadyExists => {
-                            Ok(())
-                        }
-                        created => created,
-                    }
-                },
-            )?;
+        let mut left: Vec<&NewTopic> = topics.iter().collect();
+        while let Some(first) = left.first() {
+            let what = creating(first);
+            let mut refused = self.retry(what, timeout, deadline, |rest| {
+                self.client.create_topics(&left, rest)
+            })?;
+            refused.retain(|(_, refusal)| refusal.code != RDKafkaErrorCode::TopicAlreadyExists);
+            for (index, refusal) in &refused {
+                let error = errors::refused(refusal, creating(left[*index]), None);
+                if error.kind() != ErrorKind::Retriable {
+                    return Err(error);
+                }
+            }
+            if let Some((index, refusal)) = refused.first() {
+                let rest = deadline.saturating_duration_since(Instant::now());
+                if rest <= RETRY_BACKOFF {
+                    return Err(self.too_late(refusal, creating(left[*index]), timeout));
+                }
+                std::thread::sleep(RETRY_BACKOFF);
+            }
+            left = refused.iter().map(|(index, _)| left[*index]).collect();
         }
         Ok(())
     }
@@ -165,4 +155,13 @@ impl Admin {
         let trouble = self.client.signals().trouble();
         errors::timed_out(what, timeout, trouble.or_else(|| Some(last.text.clone())))
     }
+}
+
+fn creating(topic: &NewTopic) -> String {
+    let NewTopic {
+        name,
+        partition_count,
+        ..
+    } = topic;
+    format!("creating topic {name} with {partition_count} partitions")
 }

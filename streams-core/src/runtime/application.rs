@@ -39,6 +39,8 @@ const MISSING_TOPIC_WAIT: Duration = Duration::from_secs(30);
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a starting application waits for one answer, before it says so and asks again.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
+/// The stores of how many tasks a restore thread opens at the same time.
+const OPENED_AT_ONCE: usize = 4;
 /// How often a starting application looks whether it is to stop.
 const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -135,6 +137,7 @@ impl<B: Broker> Application<B> {
         if tasks.len() > 0 {
             let local_tasks = Arc::<LocalTasks>::default();
             let restoring = Arc::new(RestoreContext {
+                opened_at_once: OPENED_AT_ONCE,
                 broker: Arc::clone(&self.broker),
                 directory: Arc::clone(&directory),
                 local_tasks: Arc::clone(&local_tasks),

@@ -72,14 +72,18 @@ impl<B: Broker> MemberList<B> {
         }
     }
 
-    /// Listens, and tells what this instance is when that is due; says whether anything new was heard.
-    pub(crate) fn turn(&mut self, own: &Member) -> bool {
-        let heard = self.listen().unwrap_or_else(|error| {
+    /// Says whether anything new was heard.
+    pub(crate) fn hear(&mut self) -> bool {
+        self.listen().unwrap_or_else(|error| {
             tracing::debug!(%error, "other instances are not heard");
             // From the end on again: who is there says so again.
             self.reader = None;
             false
-        });
+        })
+    }
+
+    /// Tells what this instance is when that is due. It waits until that is written, the first time for a producer to connect.
+    pub(crate) fn tell_if_due(&mut self, own: &Member) {
         if self.is_due(own) {
             // One that is not written is followed by the next.
             self.told = Some((self.clock.elapsed(), own.clone()));
@@ -89,7 +93,6 @@ impl<B: Broker> MemberList<B> {
                 self.producer = None;
             }
         }
-        heard
     }
 
     /// Tells the others that this instance has none of its tasks any more.
@@ -254,6 +257,12 @@ mod tests {
         }
     }
 
+    fn turn(list: &mut MemberList<MemoryBroker>, own: &Member) -> bool {
+        let heard = list.hear();
+        list.tell_if_due(own);
+        heard
+    }
+
     fn list(
         broker: &MemoryBroker,
         clock: &Arc<TestClock>,
@@ -294,7 +303,7 @@ mod tests {
         let turn = |lists: &mut [MemberList<MemoryBroker>]| {
             clock.sleep(INTERVAL / 4);
             for (list, own) in lists.iter_mut().zip(&own) {
-                list.turn(own);
+                turn(list, own);
             }
         };
         assert_eq!(numbers(&lists[0], &own[0]), None);
@@ -328,7 +337,7 @@ mod tests {
         for _ in 0..8 {
             clock.sleep(INTERVAL / 2);
             for list in &mut lists {
-                list.turn(&given(0));
+                turn(&mut list, &given(0));
             }
         }
         clock.sleep(INTERVAL * 100);
@@ -349,14 +358,14 @@ mod tests {
         let (broker, clock) = (MemoryBroker::default(), Arc::new(TestClock::default()));
         broker.create("app-tasks", 1);
         let mut old = list(&broker, &clock, 1);
-        old.turn(&given(0));
-        old.turn(&given(0));
+        turn(&mut old, &given(0));
+        turn(&mut old, &given(0));
         clock.sleep(CLOCK_SKEW + INTERVAL * 5);
         let mut other = list(&broker, &clock, 2);
-        other.turn(&given(1));
-        other.turn(&given(1));
+        turn(&mut other, &given(1));
+        turn(&mut other, &given(1));
         let mut new = list(&broker, &clock, 3);
-        assert!(new.turn(&given(2)));
+        assert!(turn(&mut new, &given(2)));
         let all = new.all(&given(2)).unwrap();
         let numbers: Vec<u128> = all.keys().map(Uuid::as_u128).collect();
         assert_eq!(numbers, [2, 3]);
@@ -371,7 +380,7 @@ mod tests {
         let mut told = |own: &Member, after: Duration| {
             clock.sleep(after);
             let before = broker.entry_count("app-tasks");
-            list.turn(own);
+            turn(list, own);
             broker.entry_count("app-tasks") - before
         };
         assert_eq!(told(&own, Duration::ZERO), 1);

@@ -39,6 +39,8 @@ pub(crate) struct RestoreContext<B> {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) request_timeout: Duration,
     pub(crate) task_timeout: Duration,
+    /// The stores of how many tasks are opened at the same time.
+    pub(crate) opened_at_once: usize,
 }
 
 /// Restores the tasks it is given, all at once.

@@ -8,10 +8,11 @@ use crate::runtime::restore_request::{OpenStores, RestoreRequest, StoreToRestore
 use crate::runtime::restoring_store::RestoringStore;
 use crate::runtime::state_directory::TaskDirectory;
 use crate::task::TaskId;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use streams_state::{StoreBackend, StoreSpec, TaskStores};
 
-/// How long one task may keep the others waiting that are restored beside it.
+/// How long tasks that are to be opened may keep the others waiting that are restored already.
 const BOUNDS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The folder of a task that is to be restored, with the stores in it when they are open as a standby copy.
@@ -71,9 +72,68 @@ pub(crate) fn open_stores<B: Broker>(
     Ok(TaskStores::open(path, &specs, &context.resources)?)
 }
 
+/// A request with the folder of its task.
+struct ToOpen {
+    request: RestoreRequest,
+    found: Found,
+    /// What its changelogs hold.
+    bounds: Vec<(i64, i64)>,
+}
+
 impl<B: Broker> Restorer<B> {
     /// Opens the stores of requests whose folders are free and starts to read their changelogs.
     pub(crate) fn open_waiting(&mut self) {
+        let mut ready = self.find_folders();
+        if ready.is_empty() {
+            return;
+        }
+        // All are asked for at once: a question for each would be most of what a start without much state takes.
+        let changelogs = ready
+            .iter()
+            .flat_map(|to_open| logged(&to_open.request.stores));
+        let changelogs: Vec<TopicPartition> = changelogs.map(|(_, changelog)| changelog).collect();
+        match self.bounds(&changelogs) {
+            Ok(bounds) => {
+                let mut bounds = bounds.into_iter();
+                for to_open in &mut ready {
+                    let count = logged(&to_open.request.stores).len();
+                    to_open.bounds = bounds.by_ref().take(count).collect();
+                }
+            }
+            Err(error) => {
+                for ToOpen { request, found, .. } in ready {
+                    self.give_back(request.task, found);
+                    self.retry(request, Error::new(error.kind(), error.to_string()));
+                }
+                return;
+            }
+        }
+        for (to_open, opened) in self.open_all(ready) {
+            let ToOpen {
+                request,
+                found: Found { directory, .. },
+                bounds,
+            } = to_open;
+            let started = opened.and_then(|stores| self.start(&request, &bounds, stores));
+            match started {
+                Ok((stores, changelogs)) => self.active.push(RestoringTask {
+                    request,
+                    open: OpenStores { stores, directory },
+                    changelogs,
+                    started: self.context.clock.elapsed(),
+                }),
+                Err(error) => {
+                    // The state is wanted again in a moment, so it counts as used until now.
+                    directory.release(self.context.clock.elapsed());
+                    self.retry(request, error);
+                }
+            }
+        }
+    }
+
+    /// The requests whose folders are free; the others go on waiting.
+    fn find_folders(&mut self) -> Vec<ToOpen> {
+        let mut ready = Vec::new();
         for request in std::mem::take(&mut self.waiting) {
             let now = self.context.clock.elapsed();
             let found = match self.context.directory.lock_task(request.task, now) {
@@ -97,29 +157,56 @@ impl<B: Broker> Restorer<B> {
                     continue;
                 }
             };
-            let bounds = match self.bounds(&logged(&request.stores)) {
-                Ok(bounds) => bounds,
-                Err(error) => {
-                    self.give_back(request.task, found);
-                    self.retry(request, error);
-                    continue;
-                }
-            };
-            let Found { directory, stores } = found;
-            match self.start(&request, &bounds, &directory, stores) {
-                Ok((stores, changelogs)) => self.active.push(RestoringTask {
-                    request,
-                    open: OpenStores { stores, directory },
-                    changelogs,
-                    started: self.context.clock.elapsed(),
-                }),
-                Err(error) => {
-                    // The state is wanted again in a moment, so it counts as used until now.
-                    directory.release(self.context.clock.elapsed());
-                    self.retry(request, error);
+            let bounds = Vec::new();
+            ready.push(ToOpen {
+                request,
+                found,
+                bounds,
+            });
+        }
+        ready
+    }
+
+    /// Opens the stores of all of them. RocksDB waits for the disk again and again when it makes a database, so several are
+    /// opened at once.
+    fn open_all(&self, ready: Vec<ToOpen>) -> Vec<(ToOpen, Result<TaskStores>)> {
+        let context = &*self.context;
+        let open = |mut to_open: ToOpen| {
+            let ToOpen {
+                request,
+                found,
+                bounds,
+            } = &mut to_open;
+            let open = found.stores.take();
+            let (task, stores) = (request.task, &request.stores);
+            let opened = open_stores(context, task, stores, bounds, &found.directory, open);
+            (to_open, opened)
+        };
+        let at_once = context.opened_at_once.max(1).min(ready.len());
+        if at_once == 1 {
+            return ready.into_iter().map(open).collect();
+        }
+        let count = ready.len();
+        let left = Mutex::new(ready.into_iter().enumerate());
+        let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let work = || {
+            let opened = std::iter::from_fn(next).map(|(index, to_open)| (index, open(to_open)));
+            opened.collect::<Vec<_>>()
+        };
+        let mut opened = std::thread::scope(|scope| {
+            let helpers: Vec<_> = (1..at_once).map(|_| scope.spawn(work)).collect();
+            let mut opened = work();
+            for helper in helpers {
+                match helper.join() {
+                    Ok(by_helper) => opened.extend(by_helper),
+                    Err(panic) => std::panic::resume_unwind(panic),
                 }
             }
-        }
+            opened
+        });
+        debug_assert_eq!(opened.len(), count);
+        opened.sort_by_key(|(index, _)| *index);
+        opened.into_iter().map(|(_, opened)| opened).collect()
     }
 
     /// Leaves what was found as it was.
@@ -148,17 +235,8 @@ impl<B: Broker> Restorer<B> {
         &mut self,
         request: &RestoreRequest,
         bounds: &[(i64, i64)],
-        directory: &TaskDirectory,
-        open: Option<TaskStores>,
+        stores: TaskStores,
     ) -> Result<(TaskStores, Vec<RestoringStore>)> {
-        let stores = open_stores(
-            &self.context,
-            request.task,
-            &request.stores,
-            bounds,
-            directory,
-            open,
-        )?;
         let logged = logged(&request.stores);
         let mut changelogs = Vec::with_capacity(logged.len());
         let mut inputs = Vec::new();
@@ -210,12 +288,11 @@ impl<B: Broker> Restorer<B> {
         Ok((stores, changelogs))
     }
 
-    fn bounds(&mut self, logged: &[(usize, TopicPartition)]) -> Result<Vec<(i64, i64)>> {
-        if logged.is_empty() {
+    fn bounds(&mut self, changelogs: &[TopicPartition]) -> Result<Vec<(i64, i64)>> {
+        if changelogs.is_empty() {
             return Ok(Vec::new());
         }
-        let partitions: Vec<TopicPartition> = logged.iter().map(|(_, p)| p.clone()).collect();
         let timeout = self.context.request_timeout.min(BOUNDS_TIMEOUT);
-        self.reader()?.offsets(&partitions, timeout)
+        self.reader()?.offsets(changelogs, timeout)
     }
 }

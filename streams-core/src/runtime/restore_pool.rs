@@ -169,6 +169,7 @@ mod tests {
     fn a_request_to_a_stopping_application_is_no_error() {
         let lifecycle = Lifecycle::new(1);
         let context = Arc::new(RestoreContext {
+            opened_at_once: 1,
             broker: Arc::new(MemoryBroker::default()),
             directory: StateDirectory::in_memory(),
             local_tasks: Arc::default(),

@@ -67,8 +67,10 @@ impl Database {
         let existing = existing_column_families(path, &options).map_err(at_path)?;
         let wanted: BTreeSet<_> = specs.iter().map(|spec| layout_name(spec)).collect();
 
+        // What is missing is created here: each by itself would write the database's options anew.
         let descriptors = existing
             .iter()
+            .chain(&wanted)
             .map(String::as_str)
             .chain([DEFAULT, POSITIONS])
             .collect::<BTreeSet<_>>()
@@ -77,6 +79,7 @@ impl Database {
         let mut db = DB::open_cf_descriptors(&options, path, descriptors).map_err(at_path)?;
         drop_unwanted(&mut db, &existing, &wanted).map_err(at_path)?;
         for name in &wanted {
+            // One that was half dropped is gone only now.
             if db.cf_handle(name).is_none() {
                 db.create_cf(name, &options::column_family(&memory))
                     .map_err(at_path)?;

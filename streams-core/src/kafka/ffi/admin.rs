@@ -4,6 +4,7 @@ use super::client::{Client, Refusal};
 use super::list::ListedPartition;
 use super::queue::{Event, Queue};
 use super::{millis, string};
+use crate::runtime::broker::NewTopic;
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings as sys;
 use rdkafka::types::RDKafkaErrorCode;
@@ -20,6 +21,12 @@ pub(in crate::kafka) enum OffsetSpec {
     Earliest,
     /// The offset behind the last one.
     Latest,
+}
+
+/// A question for ends of partitions that is on its way.
+pub(in crate::kafka) struct OffsetsAsked {
+    answers: Queue,
+    timeout: Duration,
 }
 
 /// How much longer than its own time-out an answer is waited for.
@@ -73,6 +80,47 @@ impl Drop for Options {
     }
 }
 
+/// A topic as librdkafka takes it.
+struct TopicToCreate(NonNull<sys::rd_kafka_NewTopic_t>);
+
+impl TopicToCreate {
+    fn new(topic: &NewTopic) -> Result<TopicToCreate, Refusal> {
+        let name = c_string(&topic.name)?;
+        let mut text = [0 as c_char; 256];
+        // SAFETY: name and text outlive the call; what is returned is ours.
+        let made = unsafe {
+            sys::rd_kafka_NewTopic_new(
+                name.as_ptr(),
+                topic.partition_count,
+                topic.replication_factor,
+                text.as_mut_ptr(),
+                text.len(),
+            )
+        };
+        let made = NonNull::new(made)
+            .map(TopicToCreate)
+            .ok_or_else(|| Refusal {
+                text: string(text.as_ptr()),
+                ..Refusal::of(RDKafkaErrorCode::InvalidArgument)
+            })?;
+        for (name, value) in &topic.config {
+            let (name, value) = (c_string(name)?, c_string(value)?);
+            // SAFETY: the topic is ours, and both strings are copied.
+            Refusal::check_code(unsafe {
+                sys::rd_kafka_NewTopic_set_config(made.0.as_ptr(), name.as_ptr(), value.as_ptr())
+            })?;
+        }
+        Ok(made)
+    }
+}
+
+impl Drop for TopicToCreate {
+    fn drop(&mut self) {
+        // SAFETY: the topic is ours and destroyed once.
+        unsafe { sys::rd_kafka_NewTopic_destroy(self.0.as_ptr()) }
+    }
+}
+
 /// Waits for the answer, which is an event of the type asked for or an error.
 fn answer(answers: &Queue, timeout: Duration) -> Result<Event, Refusal> {
     let event = answers
@@ -94,15 +142,67 @@ fn c_string(text: &str) -> Result<CString, Refusal> {
 // SAFETY, for every request below: client and queue are live, librdkafka copies what it is given before it returns, and
 // what was made for the request is destroyed here. An answer owns what is read of it, which is copied.
 impl Client {
-    /// Creates one topic; `replication_factor` -1 is the broker's default.
-    pub(in crate::kafka) fn create_topic(
+    /// Asks how many partitions topics have, with one request; `None` for a topic that does not exist.
+    pub(in crate::kafka) fn partition_counts(
         self: &Arc<Self>,
-        name: &str,
-        partition_count: i32,
-        replication_factor: i32,
-        config: &BTreeMap<String, String>,
+        topics: &[&str],
         timeout: Duration,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Vec<Option<i32>>, Refusal> {
+        let answers = Queue::new(self)?;
+        let options = Options::new(
+            self,
+            sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+            timeout,
+        )?;
+        let names = topics.iter().map(|topic| c_string(topic));
+        let names = names.collect::<Result<Vec<CString>, Refusal>>()?;
+        let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+        // SAFETY: see above; `names` outlives the call.
+        unsafe {
+            let collection =
+                sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+            sys::rd_kafka_DescribeTopics(self.ptr(), collection, options.0.as_ptr(), answers.ptr());
+            sys::rd_kafka_TopicCollection_destroy(collection);
+        }
+        let event = answer(&answers, timeout)?;
+        let mut found = BTreeMap::new();
+        let (mut topic_count, mut partition_count) = (0usize, 0usize);
+        // SAFETY: see above; the result has `topic_count` topics.
+        unsafe {
+            let result = sys::rd_kafka_event_DescribeTopics_result(event.ptr());
+            let described =
+                sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut topic_count);
+            for index in 0..topic_count {
+                let topic = *described.add(index);
+                let error = sys::rd_kafka_TopicDescription_error(topic);
+                let code = RDKafkaErrorCode::from(sys::rd_kafka_error_code(error));
+                sys::rd_kafka_TopicDescription_partitions(topic, &raw mut partition_count);
+                let name = string(sys::rd_kafka_TopicDescription_name(topic));
+                let count = i32::try_from(partition_count).unwrap_or(i32::MAX);
+                found.insert(name, (code, count));
+            }
+        }
+        let count = |topic: &&str| match found.get(*topic) {
+            Some((RDKafkaErrorCode::NoError, count)) => Ok(Some(*count)),
+            Some((
+                RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic,
+                _,
+            )) => Ok(None),
+            Some((code, _)) => Err(Refusal {
+                text: format!("{topic}: {code}"),
+                ..Refusal::of(*code)
+            }),
+            None => Err(Refusal::of(RDKafkaErrorCode::UnknownTopicOrPartition)),
+        };
+        topics.iter().map(count).collect()
+    }
+
+    /// Creates topics with one request; says which were refused, by index. A replication factor of -1 is the broker's default.
+    pub(in crate::kafka) fn create_topics(
+        self: &Arc<Self>,
+        topics: &[&NewTopic],
+        timeout: Duration,
+    ) -> Result<Vec<(usize, Refusal)>, Refusal> {
         let answers = Queue::new(self)?;
         let options = Options::new(
             self,
@@ -110,63 +210,45 @@ impl Client {
             timeout,
         )?
         .wait_for_operation(timeout)?;
-        let name = c_string(name)?;
-        let config = config
-            .iter()
-            .map(|(name, value)| Ok((c_string(name)?, c_string(value)?)))
-            .collect::<Result<Vec<_>, Refusal>>()?;
-        let mut text = [0 as c_char; 256];
-        // SAFETY: see above.
+        let made = topics.iter().map(|topic| TopicToCreate::new(topic));
+        let made = made.collect::<Result<Vec<_>, Refusal>>()?;
+        let mut pointers: Vec<_> = made.iter().map(|topic| topic.0.as_ptr()).collect();
+        // SAFETY: see above; `made` outlives the call.
         unsafe {
-            let mut topic = sys::rd_kafka_NewTopic_new(
-                name.as_ptr(),
-                partition_count,
-                replication_factor,
-                text.as_mut_ptr(),
-                text.len(),
+            sys::rd_kafka_CreateTopics(
+                self.ptr(),
+                pointers.as_mut_ptr(),
+                pointers.len(),
+                options.0.as_ptr(),
+                answers.ptr(),
             );
-            if topic.is_null() {
-                return Err(Refusal {
-                    text: string(text.as_ptr()),
-                    ..Refusal::of(RDKafkaErrorCode::InvalidArgument)
-                });
-            }
-            let configured = config.iter().try_for_each(|(name, value)| {
-                Refusal::check_code(sys::rd_kafka_NewTopic_set_config(
-                    topic,
-                    name.as_ptr(),
-                    value.as_ptr(),
-                ))
-            });
-            if configured.is_ok() {
-                sys::rd_kafka_CreateTopics(
-                    self.ptr(),
-                    &raw mut topic,
-                    1,
-                    options.0.as_ptr(),
-                    answers.ptr(),
-                );
-            }
-            sys::rd_kafka_NewTopic_destroy(topic);
-            configured?;
         }
         let event = answer(&answers, timeout)?;
         let mut count = 0usize;
         // SAFETY: see above; the result has `count` topics.
-        unsafe {
+        let mut results: BTreeMap<String, Option<Refusal>> = unsafe {
             let result = sys::rd_kafka_event_CreateTopics_result(event.ptr());
-            let topics = sys::rd_kafka_CreateTopics_result_topics(result, &raw mut count);
-            if count == 0 {
-                return Err(Refusal::of(RDKafkaErrorCode::Fail));
-            }
-            match RDKafkaErrorCode::from(sys::rd_kafka_topic_result_error(*topics)) {
-                RDKafkaErrorCode::NoError => Ok(()),
-                code => Err(Refusal {
-                    text: string(sys::rd_kafka_topic_result_error_string(*topics)),
-                    ..Refusal::of(code)
-                }),
-            }
-        }
+            let results = sys::rd_kafka_CreateTopics_result_topics(result, &raw mut count);
+            (0..count)
+                .map(|index| {
+                    let result = *results.add(index);
+                    let name = string(sys::rd_kafka_topic_result_name(result));
+                    let code = RDKafkaErrorCode::from(sys::rd_kafka_topic_result_error(result));
+                    let refusal = (code != RDKafkaErrorCode::NoError).then(|| Refusal {
+                        text: string(sys::rd_kafka_topic_result_error_string(result)),
+                        ..Refusal::of(code)
+                    });
+                    (name, refusal)
+                })
+                .collect()
+        };
+        let refused = topics.iter().enumerate().filter_map(|(index, topic)| {
+            let result = results.remove(&topic.name);
+            // One without an answer was not created.
+            let refusal = result.unwrap_or_else(|| Some(Refusal::of(RDKafkaErrorCode::Fail)))?;
+            Some((index, refusal))
+        });
+        Ok(refused.collect())
     }
 
     /// The configuration of a topic; a topic that does not exist is an error.
@@ -263,13 +345,13 @@ impl Client {
         }
     }
 
-    /// Asks the brokers for one end of many partitions at once; the answers come in no particular order.
+    /// Asks the brokers for one end of many partitions at once, without waiting for the answer.
     pub(in crate::kafka) fn list_offsets(
         self: &Arc<Self>,
         partitions: &TopicPartitionList,
         spec: OffsetSpec,
         timeout: Duration,
-    ) -> Result<Vec<ListedPartition>, Refusal> {
+    ) -> Result<OffsetsAsked, Refusal> {
         let answers = Queue::new(self)?;
         let options = Options::new(
             self,
@@ -288,7 +370,14 @@ impl Client {
             }
             sys::rd_kafka_ListOffsets(self.ptr(), list, options.0.as_ptr(), answers.ptr());
         }
-        let event = answer(&answers, timeout)?;
+        Ok(OffsetsAsked { answers, timeout })
+    }
+}
+
+impl OffsetsAsked {
+    /// Waits for the answers, which come in no particular order.
+    pub(in crate::kafka) fn wait(self) -> Result<Vec<ListedPartition>, Refusal> {
+        let event = answer(&self.answers, self.timeout)?;
         let mut count = 0usize;
         // SAFETY: see above; the result has `count` infos, each with its partition.
         unsafe {

@@ -228,7 +228,7 @@ impl<B: Broker> StandbyTasks<B> {
             is_new |= copy.is_warm != before;
         }
         let own = self.member(&given);
-        is_new |= self.members.turn(&own);
+        is_new |= self.members.hear();
         if is_new {
             self.given = given;
             self.follow_placement(&own);
@@ -236,6 +236,8 @@ impl<B: Broker> StandbyTasks<B> {
         if is_new || self.allowed.tasks().is_none() {
             self.follow_members(&own);
         }
+        // A start does not wait for it.
+        self.members.tell_if_due(&own);
         if now >= self.retry_at
             && let Err(error) = self.update()
         {

@@ -170,6 +170,7 @@ impl World {
             lifecycle: Arc::clone(&lifecycle),
         });
         let restoring = Arc::new(RestoreContext {
+            opened_at_once: 1,
             broker: Arc::clone(&broker),
             directory: Arc::clone(&directory),
             local_tasks: Arc::clone(&local_tasks),
