@@ -2,7 +2,7 @@
 
 use super::errors;
 use super::fetch::list;
-use super::ffi::{Client, OffsetSpec, OffsetsAsked, Refusal};
+use super::ffi::{Client, OffsetSpec};
 use crate::error::{ErrorKind, Result};
 use crate::record::TopicPartition;
 use crate::runtime::broker::{Input, StartOffset};
@@ -30,7 +30,7 @@ pub(super) fn starts(
             .filter(|input| input.offset == wanted)
             .map(|input| input.partition.clone())
             .collect();
-        ends(client, &partitions, spec, deadline, None)
+        ends(client, &partitions, spec, deadline)
     };
     let first = ends_of(StartOffset::Earliest, OffsetSpec::Earliest)?;
     let end = ends_of(StartOffset::Latest, OffsetSpec::Latest)?;
@@ -55,27 +55,20 @@ pub(super) fn offsets(
         return Ok(Vec::new());
     }
     let deadline = Instant::now() + timeout;
-    // Both questions are on their way at the same time.
-    let ask = |spec| {
-        let asked = client.list_offsets(&list(partitions), spec, timeout.min(QUESTION_MAX));
-        Some(asked)
-    };
-    let (first, end) = (ask(OffsetSpec::Earliest), ask(OffsetSpec::Latest));
-    let first = ends(client, partitions, OffsetSpec::Earliest, deadline, first)?;
-    let end = ends(client, partitions, OffsetSpec::Latest, deadline, end)?;
+    let first = ends(client, partitions, OffsetSpec::Earliest, deadline)?;
+    let end = ends(client, partitions, OffsetSpec::Latest, deadline)?;
     Ok(partitions
         .iter()
         .map(|partition| (first[partition], end[partition]))
         .collect())
 }
 
-/// One end of each partition, as `asked` for already or now; asks again for those that have no leader just now.
+/// One end of each partition; asks again for those that have no leader just now.
 fn ends(
     client: &Arc<Client>,
     partitions: &[TopicPartition],
     spec: OffsetSpec,
     deadline: Instant,
-    mut asked: Option<Result<OffsetsAsked, Refusal>>,
 ) -> Result<BTreeMap<TopicPartition, i64>> {
     let what = "asking for the ends of partitions";
     let started = Instant::now();
@@ -89,10 +82,7 @@ fn ends(
                 errors::timed_out(what, started.elapsed(), client.signals().trouble())
             }));
         }
-        let question = asked.take().unwrap_or_else(|| {
-            client.list_offsets(&list(missing.iter().copied()), spec, rest.min(QUESTION_MAX))
-        });
-        match question.and_then(OffsetsAsked::wait) {
+        match client.list_offsets(&list(missing.iter().copied()), spec, rest.min(QUESTION_MAX)) {
             Ok(answers) => {
                 for answer in answers {
                     let partition = TopicPartition::new(answer.topic, answer.partition);

@@ -337,7 +337,7 @@ mod tests {
         for _ in 0..8 {
             clock.sleep(INTERVAL / 2);
             for list in &mut lists {
-                turn(&mut list, &given(0));
+                turn(list, &given(0));
             }
         }
         clock.sleep(INTERVAL * 100);
@@ -380,7 +380,7 @@ mod tests {
         let mut told = |own: &Member, after: Duration| {
             clock.sleep(after);
             let before = broker.entry_count("app-tasks");
-            turn(list, own);
+            turn(&mut list, own);
             broker.entry_count("app-tasks") - before
         };
         assert_eq!(told(&own, Duration::ZERO), 1);

@@ -83,6 +83,7 @@ impl<B: Broker> Worker<B> {
             Err(error) => return self.on_open_failure(error),
         };
         let mut committed = committed.into_iter();
+        let mut requests = Vec::new();
         for index in 0..self.pending.len() {
             if !is_new(&self.pending[index]) {
                 continue;
@@ -112,7 +113,7 @@ impl<B: Broker> Worker<B> {
                 reply: self.restored_sender.clone(),
                 restarts: 0,
             };
-            self.context.restore.submit(request)?;
+            requests.push(request);
             self.pending[index].stage = Stage::Restoring {
                 ticket,
                 cancelled,
@@ -120,7 +121,7 @@ impl<B: Broker> Worker<B> {
                 starts,
             };
         }
-        Ok(())
+        self.context.restore.submit(requests)
     }
 
     /// How long one question about tasks to open may keep the tasks that run waiting: longer for a cluster that has not

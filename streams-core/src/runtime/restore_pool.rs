@@ -23,7 +23,7 @@ pub(crate) struct RestorePool {
 }
 
 struct RestoreThread {
-    requests: Sender<RestoreRequest>,
+    requests: Sender<Vec<RestoreRequest>>,
     /// How many requests it has not finished.
     load: Arc<AtomicUsize>,
 }
@@ -73,27 +73,38 @@ impl RestorePool {
         (Arc::new(RestorePool { threads, lifecycle }), workers)
     }
 
-    /// Hands over a request; its outcome comes through the channel in it, none when the application stops.
-    pub(crate) fn submit(&self, request: RestoreRequest) -> Result<()> {
-        let thread = self
-            .threads
-            .iter()
-            .min_by_key(|thread| thread.load.load(Ordering::Relaxed))
-            .ok_or_else(|| Error::fatal("there is no restore thread"))?;
-        thread.load.fetch_add(1, Ordering::Relaxed);
-        match thread.requests.send(request) {
-            Ok(()) => Ok(()),
-            // Restore threads end as soon as the application is to stop, stream threads at the end of their turn.
-            Err(_) if self.lifecycle.is_stopping() => Ok(()),
-            Err(_) => Err(Error::fatal("the restore thread has stopped")),
+    /// Hands over requests, those for one thread together, so that it asks the brokers about all of them at once. The outcomes
+    /// come through the channels in them, none when the application stops.
+    pub(crate) fn submit(&self, requests: Vec<RestoreRequest>) -> Result<()> {
+        let mut shares: Vec<Vec<RestoreRequest>> = Vec::new();
+        shares.resize_with(self.threads.len(), Vec::new);
+        for request in requests {
+            let (thread, share) = self
+                .threads
+                .iter()
+                .zip(&mut shares)
+                .min_by_key(|(thread, _)| thread.load.load(Ordering::Relaxed))
+                .ok_or_else(|| Error::fatal("there is no restore thread"))?;
+            thread.load.fetch_add(1, Ordering::Relaxed);
+            share.push(request);
         }
+        for (thread, share) in self.threads.iter().zip(shares) {
+            if share.is_empty() || thread.requests.send(share).is_ok() {
+                continue;
+            }
+            // Restore threads end as soon as the application is to stop, stream threads at the end of their turn.
+            if !self.lifecycle.is_stopping() {
+                return Err(Error::fatal("the restore thread has stopped"));
+            }
+        }
+        Ok(())
     }
 }
 
 /// One thread of the pool: where its requests come from.
 pub(crate) struct RestoreWorker {
     pub(crate) name: String,
-    requests: Receiver<RestoreRequest>,
+    requests: Receiver<Vec<RestoreRequest>>,
     load: Arc<AtomicUsize>,
 }
 
@@ -123,7 +134,7 @@ impl RestoreWorker {
                 Next::End => return,
             };
             match self.requests.recv_timeout(wait) {
-                Ok(request) => restorer.submit(request),
+                Ok(requests) => requests.into_iter().for_each(|r| restorer.submit(r)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(wait),
             }
@@ -135,7 +146,7 @@ impl RestoreWorker {
     pub(crate) fn turn<B: Broker>(&self, restorer: &mut Restorer<B>) -> Next {
         loop {
             match self.requests.try_recv() {
-                Ok(request) => restorer.submit(request),
+                Ok(requests) => requests.into_iter().for_each(|r| restorer.submit(r)),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) if restorer.len() == 0 => return Next::End,
                 Err(TryRecvError::Disconnected) => break,
@@ -184,7 +195,7 @@ mod tests {
         lifecycle.request_stop();
         threads.join(Duration::from_secs(20)).unwrap();
         let (reply, _outcomes) = channel();
-        pool.submit(RestoreRequest {
+        let request = RestoreRequest {
             task: TaskId {
                 sub_topology: 0,
                 partition: 0,
@@ -194,7 +205,7 @@ mod tests {
             cancelled: Arc::new(AtomicBool::new(false)),
             reply,
             restarts: 0,
-        })
-        .unwrap();
+        };
+        pool.submit(vec![request]).unwrap();
     }
 }

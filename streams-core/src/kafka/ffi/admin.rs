@@ -23,12 +23,6 @@ pub(in crate::kafka) enum OffsetSpec {
     Latest,
 }
 
-/// A question for ends of partitions that is on its way.
-pub(in crate::kafka) struct OffsetsAsked {
-    answers: Queue,
-    timeout: Duration,
-}
-
 /// How much longer than its own time-out an answer is waited for.
 const ANSWER_MARGIN: Duration = Duration::from_secs(1);
 
@@ -345,13 +339,13 @@ impl Client {
         }
     }
 
-    /// Asks the brokers for one end of many partitions at once, without waiting for the answer.
+    /// Asks the brokers for one end of many partitions at once; the answers come in no particular order.
     pub(in crate::kafka) fn list_offsets(
         self: &Arc<Self>,
         partitions: &TopicPartitionList,
         spec: OffsetSpec,
         timeout: Duration,
-    ) -> Result<OffsetsAsked, Refusal> {
+    ) -> Result<Vec<ListedPartition>, Refusal> {
         let answers = Queue::new(self)?;
         let options = Options::new(
             self,
@@ -370,14 +364,7 @@ impl Client {
             }
             sys::rd_kafka_ListOffsets(self.ptr(), list, options.0.as_ptr(), answers.ptr());
         }
-        Ok(OffsetsAsked { answers, timeout })
-    }
-}
-
-impl OffsetsAsked {
-    /// Waits for the answers, which come in no particular order.
-    pub(in crate::kafka) fn wait(self) -> Result<Vec<ListedPartition>, Refusal> {
-        let event = answer(&self.answers, self.timeout)?;
+        let event = answer(&answers, timeout)?;
         let mut count = 0usize;
         // SAFETY: see above; the result has `count` infos, each with its partition.
         unsafe {

@@ -15,7 +15,7 @@ mod queue;
 mod signals;
 mod stamps;
 
-pub(super) use admin::{OffsetSpec, OffsetsAsked};
+pub(super) use admin::OffsetSpec;
 pub(super) use client::{Client, Refusal, Topic, TopicKey};
 pub use consume::GroupMetadata;
 pub(super) use consume::RebalanceProtocol;
