@@ -4,6 +4,7 @@
 pub mod app;
 pub mod application;
 pub mod arguments;
+pub mod budget;
 pub mod compare;
 pub mod curves;
 pub mod data;

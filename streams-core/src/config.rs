@@ -42,7 +42,7 @@
 //! | `max.poll.records` | `1000` | Most records taken from the consumer at once. | |
 //! | `max.task.idle.ms` | `0` | How long a task waits for data of an input that has none buffered: 0 only for what the broker already has, -1 not at all. | |
 //! | `max.warmup.replicas` | `2` | Copies made at a time, over all instances and beyond the standby copies, so that tasks can move, see [below](#where-tasks-run). | |
-//! | `memory.max.bytes` | `268435456` | One budget for block cache, memtables, record caches and client queues. | Not in Java. |
+//! | `memory.max.bytes` | `536870912` | One budget for block cache, memtables, record caches and client queues. | Not in Java. |
 //! | `metadata.max.age.ms` | `300000` | Time after which topics and partitions are looked up again. | |
 //! | `metrics.recording.level` | `INFO` | Detail of the metrics: `INFO`, `DEBUG` or `TRACE`. | |
 //! | `num.standby.replicas` | `0` | Copies of each task's state kept up to date on other instances, see [below](#standby-copies). | |

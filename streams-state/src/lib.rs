@@ -38,7 +38,7 @@
 //! | what users of the crate see | `key_value`, `window`, `versioned`, `spec`, `change`, `task_stores`, `resources`, `error`, [`key_encoding`], [`timestamped`] |
 //! | semantics, once for all backends | `table`: rows, and each kind of store over them |
 //! | the folders of a task | `directory` |
-//! | uncommitted writes | `overlay`, and `merge`, which scans it and a backend as one |
+//! | uncommitted writes | `overlay`, and `merge`, which scans it and a backend as one; `row_budget`: what stays in memory |
 //! | backends | `memory`, `rocksdb` (the only module that names that crate), `custom`, `simulation`; `database` chooses |
 
 #![forbid(unsafe_code)]
@@ -69,6 +69,7 @@ mod directory;
 mod layout;
 mod merge;
 mod overlay;
+mod row_budget;
 mod row_key;
 mod table;
 mod task_store;

@@ -12,12 +12,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::layout::layout_name;
 use crate::merge::merge;
 use crate::overlay::Overlay;
+use crate::row_budget::FixedBudget;
 use crate::table::{
-    Cursor, Row, RowRange, RowSink, Table, TableKeyValueStore, TableSessionStore,
+    Cursor, DuplicatesTable, Row, RowRange, RowSink, Table, TableKeyValueStore, TableSessionStore,
     TableVersionedStore, TableWindowStore,
 };
 use crate::task_store::{TaskStore, Transactional};
 use crate::{Order, Result, StoreError, StoreKind, StoreSpec};
+
+/// How much memory the store of one side of a join may take before its rows are written: little, so that it happens.
+const ROW_BYTES: usize = 16 << 10;
 
 /// What is about to be done to a [`SimulatedDisk`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -250,8 +254,13 @@ impl SimulatedDatabase {
         Ok(match &spec.kind {
             StoreKind::KeyValue => TaskStore::KeyValue(Box::new(TableKeyValueStore::new(table))),
             StoreKind::Window(window) => {
-                let store = TableWindowStore::new(table, window)?.with_recent_rows();
-                TaskStore::Window(Box::new(store))
+                if window.retain_duplicates {
+                    let budget = FixedBudget(ROW_BYTES);
+                    let table = DuplicatesTable::new(table, window.row_layout(), budget);
+                    TaskStore::Window(Box::new(TableWindowStore::new(table, window)?))
+                } else {
+                    TaskStore::Window(Box::new(TableWindowStore::new(table, window)?))
+                }
             }
             StoreKind::Session(session) => {
                 TaskStore::Session(Box::new(TableSessionStore::new(table, session)?))

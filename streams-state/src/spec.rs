@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::key_encoding::RowLayout;
 use crate::{KeyValueStore, Result, StoreError, WindowStore};
 
 /// The shortest segment of a window store, in milliseconds, as in Kafka Streams.
@@ -40,6 +41,13 @@ impl WindowSpec {
     /// How much time one segment spans, in milliseconds: `max(retention / 2, 60 000)`. Expiry removes whole segments.
     pub fn segment_interval_ms(&self) -> i64 {
         (self.retention_ms / 2).max(SEGMENT_INTERVAL_MS_MIN)
+    }
+
+    pub(crate) fn row_layout(&self) -> RowLayout {
+        RowLayout {
+            order: self.order,
+            segment_interval_ms: self.segment_interval_ms(),
+        }
     }
 }
 

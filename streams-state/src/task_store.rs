@@ -19,15 +19,20 @@ pub(crate) trait Transactional: Send {
     /// Everything uncommitted is committed, and waits in memory.
     fn committed_in_memory(&mut self) {}
 
-    /// About how many bytes [`stage`](Self::stage) hands out, if each key comes once and in order, and nothing is deleted by
-    /// range.
+    /// About how many bytes [`stage`](Self::stage) hands out, if each key comes once and in order.
     fn sorted_bytes(&self) -> Option<usize> {
         None
     }
 
+    /// Where among the rows, and behind all of them, the position may be written with them.
+    #[cfg(feature = "rocksdb")]
+    fn position_row(&self) -> Option<&'static [u8]> {
+        None
+    }
+
     /// Applies changelog records in memory, where they wait as if they were committed; false when they may not.
-    fn restore_in_memory(&mut self, _changes: &[Change<'_>]) -> bool {
-        false
+    fn restore_in_memory(&mut self, _changes: &[Change<'_>]) -> Result<bool> {
+        Ok(false)
     }
 
     /// Forgets every uncommitted write.

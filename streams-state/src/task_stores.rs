@@ -231,20 +231,15 @@ impl TaskStores {
     ///
     /// When there is no such store, which is a bug of the caller.
     pub fn restore(&mut self, index: usize, changes: &[Change<'_>], position: i64) -> Result<()> {
-        let entry = &mut self.entries[index];
-        if entry.on_disk && entry.store.transactional_mut().restore_in_memory(changes) {
-            entry.position = Some(position);
-            self.is_behind = true;
+        if self.restore_in_memory(index, changes, position)? {
             return Ok(());
         }
+        let entry = &self.entries[index];
         let has_waiting = entry.store.transactional().sorted_bytes() > Some(0);
         if entry.on_disk && has_waiting && self.uncommitted_bytes() == 0 {
             // What waits goes to disk, and these rows wait in its place.
             self.catch_up()?;
-            let entry = &mut self.entries[index];
-            if entry.store.transactional_mut().restore_in_memory(changes) {
-                entry.position = Some(position);
-                self.is_behind = true;
+            if self.restore_in_memory(index, changes, position)? {
                 return Ok(());
             }
         }
@@ -259,6 +254,29 @@ impl TaskStores {
         result.map_err(|error| error.context(format_args!("store `{}`", entry.spec.name)))?;
         entry.position = Some(position);
         Ok(())
+    }
+
+    /// Applies changelog records to a store on disk without writing them, if they may wait.
+    fn restore_in_memory(
+        &mut self,
+        index: usize,
+        changes: &[Change<'_>],
+        position: i64,
+    ) -> Result<bool> {
+        let entry = &mut self.entries[index];
+        if !entry.on_disk {
+            return Ok(false);
+        }
+        let waits = entry
+            .store
+            .transactional_mut()
+            .restore_in_memory(changes)
+            .map_err(|error| error.context(format_args!("store `{}`", entry.spec.name)))?;
+        if waits {
+            entry.position = Some(position);
+            self.is_behind = true;
+        }
+        Ok(waits)
     }
 
     /// Brings to disk what is committed and waits. Nothing is uncommitted.
@@ -462,12 +480,7 @@ fn open_store(
                     TaskStore::KeyValue(Box::new(TableKeyValueStore::new(table)))
                 }
                 StoreKind::Window(window) => {
-                    let mut store = TableWindowStore::new(table, window)?;
-                    // One that stands in for a store on disk does as that does.
-                    if matches!(spec.backend, StoreBackend::RocksDb) {
-                        store = store.with_recent_rows();
-                    }
-                    TaskStore::Window(Box::new(store))
+                    TaskStore::Window(Box::new(TableWindowStore::new(table, window)?))
                 }
                 StoreKind::Session(session) => {
                     TaskStore::Session(Box::new(TableSessionStore::new(table, session)?))

@@ -3,13 +3,13 @@
 use std::process::{Command, ExitCode};
 use streams_bench::suite::{self, Suite};
 use streams_bench::workload::Workload;
-use streams_bench::{curves, machine, special, table};
+use streams_bench::{budget, curves, machine, special, table};
 use streams_core::{Error, Result};
 
 const USAGE: &str = "\
 usage: ./dev bench [WORKLOAD ..] [--quick] [--pairs N] [--curves]
        ./dev bench --embedded [WORKLOAD ..]
-       ./dev bench check | table
+       ./dev bench check | table | budget
 
   WORKLOAD    W1 to W15, or one of a kind by its whole name, such as W4-10k-close; all if none is given
   --quick     a quarter of the records, one pair: everything in a few minutes; kept in target/bench
@@ -17,7 +17,8 @@ usage: ./dev bench [WORKLOAD ..] [--quick] [--pairs N] [--curves]
   --curves    instead, cost against keys, overlap, records in a window and partitions, with a plot of each
   --embedded  ours alone, on the embedded broker
   check       fails, and lists them, if the latest results miss gates; after --quick those of the quick run
-  table       writes the latest results into bench/README.md and README.md";
+  table       writes the latest results into bench/README.md and README.md
+  budget      counts ten million keys with a memory budget, and fails if the process is more than a fifth larger";
 
 #[derive(Default)]
 struct Arguments {
@@ -40,7 +41,7 @@ fn parse(words: &[String]) -> std::result::Result<Arguments, String> {
                 let count = rest.next().and_then(|count| count.parse().ok());
                 arguments.pairs = Some(count.ok_or("--pairs takes a number")?);
             }
-            "check" | "table" => arguments.names.push(word.clone()),
+            "check" | "table" | "budget" => arguments.names.push(word.clone()),
             name if !chosen(name).is_empty() => arguments.names.push(word.clone()),
             _ => return Err(format!("there is no workload or option '{word}'")),
         }
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
     let result = match arguments.names.first().map(String::as_str) {
         Some("check") => return check(quick),
         Some("table") => write_tables(quick),
+        Some("budget") => budget::check(),
         _ if arguments.embedded => embedded(&arguments),
         _ => measure(&arguments),
     };

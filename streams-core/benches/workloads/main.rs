@@ -71,7 +71,7 @@ fn open(
     }
     let directory = tempfile::tempdir().expect("a temporary directory");
     // What `memory.max.bytes` leaves to stores by default.
-    let resources = streams_state::StoreResources::new(123 << 20);
+    let resources = streams_state::StoreResources::new(376 << 20);
     let path = RecordPath::on_disk(&topology, directory.path(), &resources)?;
     Ok((path, Some(directory)))
 }

@@ -382,7 +382,7 @@ mod tests {
         assert_eq!(config.log_summary_interval(), Some(120 * second));
         assert_eq!(config.max_poll_records(), 1000);
         assert_eq!(config.max_task_idle(), Some(Duration::ZERO));
-        assert_eq!(config.memory_max_bytes(), 256 * 1024 * 1024);
+        assert_eq!(config.memory_max_bytes(), 512 * 1024 * 1024);
         assert_eq!(config.metadata_max_age(), 300 * second);
         assert_eq!(
             config.metrics_recording_level(),

@@ -128,7 +128,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("max.warmup.replicas", Some("2"), count("replicas", 1, 1000)),
     setting(
         "memory.max.bytes",
-        Some("268435456"),
+        Some("536870912"),
         count("bytes", 16 * 1024 * 1024, i64::MAX),
     ),
     setting("metadata.max.age.ms", Some("300000"), milliseconds(1, None)),

@@ -25,24 +25,24 @@ pub(crate) struct MemorySplit {
 }
 
 impl MemorySplit {
-    /// Of what record caches leave: five eighths for stores, an eighth each for consumers and readers, half of that each for
-    /// producers and uncommitted writes, whose rows are in the stores' part already.
+    /// Of what record caches leave: three quarters for stores, a sixteenth each for consumers and readers, half of that each for
+    /// producers and uncommitted writes, whose rows are in the stores' part already. The last sixteenth is for what nobody counts.
     /// Record caches that leave less than a quarter are counted on top: the rest could not work with nothing.
     pub(crate) fn new(config: &StreamsConfig, restore_thread_count: usize) -> Self {
         let threads = config.num_stream_threads();
         let total = config.memory_max_bytes();
         let cache = config.cache_max_bytes();
         let rest = total.saturating_sub(cache).max(total / 4);
-        let per_thread = rest / 8 / threads;
+        let per_thread = rest / 16 / threads;
         MemorySplit {
             total_bytes: total,
-            stores_bytes: rest / 8 * 5,
+            stores_bytes: rest / 4 * 3,
             cache_bytes_per_thread: cache / threads,
             uncommitted_bytes_per_thread: per_thread / 2,
             consumer_bytes_per_thread: per_thread.max(QUEUE_BYTES_MIN),
             producer_bytes_per_thread: (per_thread / 2).max(QUEUE_BYTES_MIN),
             // One reads global topics beside those that restore.
-            reader_bytes_each: (rest / 8 / (restore_thread_count + 1)).max(QUEUE_BYTES_MIN),
+            reader_bytes_each: (rest / 16 / (restore_thread_count + 1)).max(QUEUE_BYTES_MIN),
         }
     }
 
@@ -105,9 +105,9 @@ mod tests {
             + split.consumer_bytes_per_thread
             + split.producer_bytes_per_thread;
         let all = split.stores_bytes + 2 * per_thread + 4 * split.reader_bytes_each;
-        assert_eq!(all, 522 * MIB);
-        assert_eq!(split.stores_bytes, 320 * MIB);
-        assert_eq!(split.reader_bytes_each, 16 * MIB);
+        assert_eq!(all, 522 * MIB - 512 * MIB / 16);
+        assert_eq!(split.stores_bytes, 384 * MIB);
+        assert_eq!(split.reader_bytes_each, 8 * MIB);
     }
 
     #[test]
@@ -127,6 +127,6 @@ mod tests {
             ],
             1,
         );
-        assert_eq!(split.stores_bytes, 67_108_864 / 4 / 8 * 5);
+        assert_eq!(split.stores_bytes, 67_108_864 / 4 / 4 * 3);
     }
 }

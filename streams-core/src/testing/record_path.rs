@@ -12,8 +12,8 @@ use streams_state::{StoreResources, TaskStores};
 
 /// `statestore.cache.max.bytes` by default.
 const CACHE_BYTES_MAX: usize = 10 << 20;
-/// What one thread's uncommitted writes may take by default: an eighth of `memory.max.bytes` without the record cache.
-const UNCOMMITTED_BYTES_MAX: usize = (246 << 20) / 8;
+/// What one thread's uncommitted writes may take by default: a 32nd of `memory.max.bytes` without the record cache.
+const UNCOMMITTED_BYTES_MAX: usize = (502 << 20) / 32;
 
 /// The only task of a topology with one sub-topology, fed and committed by the caller.
 ///

@@ -14,6 +14,7 @@ use super::recent_rows::{Known, RecentRows};
 use super::table::{approximate_len, column_family, get_with, scan};
 use crate::merge::merge;
 use crate::overlay::Overlay;
+use crate::row_budget::RowBudget;
 use crate::table::{Cursor, RowRange, RowSink, Table};
 use crate::{Order, Result};
 
@@ -207,7 +208,7 @@ impl Table for KeyValueTable {
         Ok(())
     }
 
-    fn committed_in_memory(&mut self) {
+    fn committed_in_memory(&mut self, _expired: Option<&[u8]>) {
         self.recent.get_mut().committed();
         self.settle();
     }

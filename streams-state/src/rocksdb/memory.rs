@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ::rocksdb::{Cache, LruCacheOptions, WriteBufferManager};
 
+use crate::row_budget::RowBudget;
+
 /// The budget of a process that did not give one, in bytes.
 const BUDGET_BYTES_DEFAULT: usize = 32 << 20;
 /// The cache has this many shards, as a power of two. A shard must have room for several of the filters and indices of large
@@ -72,7 +74,7 @@ impl SharedMemory {
     fn share_out(&self) {
         let used = self.rows.used_bytes.load(Ordering::Relaxed);
         let budget = self.rows.budget_bytes;
-        let blocks = budget.saturating_sub(used).max(budget / 8);
+        let blocks = budget.saturating_sub(used).max(budget / 4);
         self.cache.clone().set_capacity(blocks);
     }
 }
@@ -89,21 +91,25 @@ pub(crate) struct RowMemory {
     noted_bytes: Cell<usize>,
 }
 
-impl RowMemory {
-    /// How much it may hold, in bytes: rows take five eighths of the budget, each table as much as any other.
-    pub fn share(&self) -> usize {
+impl RowBudget for RowMemory {
+    /// Rows take what write buffers leave of three quarters of the budget, each table as much as any other.
+    fn share(&self) -> usize {
         let rows = &self.shared.rows;
-        rows.budget_bytes / 8 * 5 / rows.tables.load(Ordering::Relaxed).max(1)
+        let blocks = rows.budget_bytes / 4;
+        let buffers = self.shared.write_buffers.get_usage();
+        let left = rows.budget_bytes - blocks - buffers.saturating_sub(blocks / 2).min(blocks);
+        left / rows.tables.load(Ordering::Relaxed).max(1)
     }
 
-    /// Takes note of how much it holds, in bytes.
     #[inline]
-    pub fn note(&self, bytes: usize) {
+    fn note(&self, bytes: usize) {
         if bytes.abs_diff(self.noted_bytes.get()) >= NOTE_BYTES {
             self.set(bytes);
         }
     }
+}
 
+impl RowMemory {
     #[cold]
     fn set(&self, bytes: usize) {
         let before = self.noted_bytes.replace(bytes);

@@ -28,7 +28,8 @@ pub(crate) use self::memory::SharedMemory;
 use self::table::{BatchSink, FileSink, RocksDbTable, column_family};
 use crate::layout::layout_name;
 use crate::table::{
-    RowSink, TableKeyValueStore, TableSessionStore, TableVersionedStore, TableWindowStore,
+    DuplicatesTable, POSITION_ROW, RowSink, TableKeyValueStore, TableSessionStore,
+    TableVersionedStore, TableWindowStore,
 };
 use crate::task_store::{TaskStore, Transactional};
 use crate::{Result, StoreError, StoreKind, StoreResources, StoreSpec};
@@ -105,9 +106,13 @@ impl Database {
                 let table = KeyValueTable::new(Arc::clone(&self.db), name, memory)?;
                 TaskStore::KeyValue(Box::new(TableKeyValueStore::new(table)))
             }
+            StoreKind::Window(window) if window.retain_duplicates => {
+                let memory = self.memory.for_rows();
+                let table = DuplicatesTable::new(table(), window.row_layout(), memory);
+                TaskStore::Window(Box::new(TableWindowStore::new(table, window)?))
+            }
             StoreKind::Window(window) => {
-                let store = TableWindowStore::new(table(), window)?.with_recent_rows();
-                TaskStore::Window(Box::new(store))
+                TaskStore::Window(Box::new(TableWindowStore::new(table(), window)?))
             }
             StoreKind::Session(session) => {
                 TaskStore::Session(Box::new(TableSessionStore::new(table(), session)?))
@@ -120,10 +125,27 @@ impl Database {
 
     /// How far a store has read its changelog.
     pub fn position(&self, spec: &StoreSpec) -> Result<Option<i64>> {
-        let key = position_key(&layout_name(spec));
+        let name = layout_name(spec);
+        let position = self.position_at(spec, self.positions(), &position_key(&name))?;
+        match &spec.kind {
+            StoreKind::Window(window) if window.retain_duplicates => {
+                // The later of the two is the one that was written last.
+                let rows = column_family(&self.db, &name);
+                Ok(position.max(self.position_at(spec, rows, &POSITION_ROW)?))
+            }
+            _ => Ok(position),
+        }
+    }
+
+    fn position_at(
+        &self,
+        spec: &StoreSpec,
+        column_family: &ColumnFamily,
+        key: &[u8],
+    ) -> Result<Option<i64>> {
         let value = self
             .db
-            .get_cf(self.positions(), &key)
+            .get_cf(column_family, key)
             .map_err(|error| store_error("read a position", error))?;
         value
             .map(|bytes| match bytes.as_slice().try_into() {
@@ -151,7 +173,7 @@ impl Database {
                 .sorted_bytes()
                 .is_some_and(|bytes| bytes >= INGESTED_BYTES_MIN)
             {
-                self.ingest(column_family, store)?;
+                self.ingest(&mut batch, column_family, store, position)?;
                 ingested = true;
             } else {
                 store.stage(&mut BatchSink {
@@ -173,11 +195,17 @@ impl Database {
         Ok(())
     }
 
-    /// Writes many rows as a file of their own, past the write buffers and the sorting there.
+    /// Writes many rows as a file of their own, past the write buffers and the sorting there, and deletions by range to `batch`.
     ///
     /// They are on disk before their position is. After a crash in between, the changelog is read from an earlier position over
-    /// them, and ends at the same rows. The opposite order would lose them.
-    fn ingest(&self, column_family: &ColumnFamily, store: &dyn Transactional) -> Result<()> {
+    /// them, and ends at the same rows; where it would not, the file has the position as well. The opposite order would lose them.
+    fn ingest<'a>(
+        &'a self,
+        batch: &mut WriteBatch,
+        column_family: &'a ColumnFamily,
+        store: &dyn Transactional,
+        position: Option<i64>,
+    ) -> Result<()> {
         let failed = |error| store_error("write the rows of a store", error);
         let path = self.path.join(INGESTED);
         let options = options::ingested(&self.memory);
@@ -186,8 +214,15 @@ impl Database {
         let mut sink = FileSink {
             file,
             written: Ok(()),
+            batch: BatchSink {
+                batch,
+                column_family,
+            },
         };
         store.stage(&mut sink);
+        if let Some((row, position)) = store.position_row().zip(position) {
+            sink.put(row, &position.to_be_bytes());
+        }
         sink.written.map_err(failed)?;
         sink.file.finish().map_err(failed)?;
         let mut options = IngestExternalFileOptions::default();

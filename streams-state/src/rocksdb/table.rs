@@ -199,6 +199,8 @@ pub(super) struct FileSink<'a> {
     pub file: SstFileWriter<'a>,
     /// The first failure.
     pub written: std::result::Result<(), Error>,
+    /// For what a file cannot hold; written behind it.
+    pub batch: BatchSink<'a>,
 }
 
 impl RowSink for FileSink<'_> {
@@ -214,7 +216,7 @@ impl RowSink for FileSink<'_> {
         }
     }
 
-    fn delete_below(&mut self, _bound: &[u8]) {
-        unreachable!("only stores that never do this are written to files");
+    fn delete_below(&mut self, bound: &[u8]) {
+        self.batch.delete_below(bound);
     }
 }

@@ -54,21 +54,21 @@ impl<T: Table> Transactional for TableKeyValueStore<T> {
     }
 
     fn committed_in_memory(&mut self) {
-        self.table.committed_in_memory();
+        self.table.committed_in_memory(None);
     }
 
     fn sorted_bytes(&self) -> Option<usize> {
         self.table.sorted_bytes()
     }
 
-    fn restore_in_memory(&mut self, changes: &[Change<'_>]) -> bool {
+    fn restore_in_memory(&mut self, changes: &[Change<'_>]) -> Result<bool> {
         if !self.table.may_restore_in_memory() {
-            return false;
+            return Ok(false);
         }
         for change in changes {
             self.table.restore_in_memory(change.key, change.value);
         }
-        true
+        Ok(true)
     }
 
     fn rollback(&mut self) {

@@ -3,8 +3,9 @@
 //! A backend is one implementation of [`Table`]; key-value and window semantics are written once, above it, so that
 //! all backends answer alike.
 
+mod duplicate_log;
+mod duplicates;
 mod key_value;
-mod recent;
 mod session;
 mod versioned;
 mod versioned_segment;
@@ -14,6 +15,9 @@ mod window_scan;
 
 use std::ops::Bound;
 
+pub(crate) use self::duplicates::DuplicatesTable;
+#[cfg(feature = "rocksdb")]
+pub(crate) use self::duplicates::POSITION_ROW;
 pub(crate) use self::key_value::TableKeyValueStore;
 pub(crate) use self::session::TableSessionStore;
 pub(crate) use self::versioned::TableVersionedStore;
@@ -117,14 +121,37 @@ pub(crate) trait Table: Send {
         false
     }
 
-    /// Everything uncommitted is committed, and waits in memory.
-    fn committed_in_memory(&mut self) {}
+    /// Everything uncommitted is committed, and waits in memory; rows below `expired` need not.
+    fn committed_in_memory(&mut self, _expired: Option<&[u8]>) {}
 
-    /// About how many bytes [`stage`](Self::stage) hands out, if each key comes once and in order, and nothing is deleted by
-    /// range.
+    /// About how many bytes [`stage`](Self::stage) hands out, if each key comes once and in order.
     fn sorted_bytes(&self) -> Option<usize> {
         None
     }
+
+    /// Where among the rows, and behind all of them, the store's position may be written with them. Needed where the changelog
+    /// must not be applied twice.
+    #[cfg(feature = "rocksdb")]
+    fn position_row(&self) -> Option<&'static [u8]> {
+        None
+    }
+
+    /// No row of this window store starts here or later, but for those that are put from now on.
+    fn empty_from(&mut self, _start_ms: i64) {}
+
+    /// Shows the rows of a record key that start between the bounds, both included, by start and then as they came; false when
+    /// that takes a scan.
+    fn read_recent(
+        &self,
+        _key: &[u8],
+        _times_ms: (i64, i64),
+        _read: &mut dyn FnMut(i64, &[u8]),
+    ) -> bool {
+        false
+    }
+
+    /// Reads no longer show rows that start before this time. Nothing is uncommitted.
+    fn hide_before(&mut self, _first_visible_ms: i64) {}
 
     /// Whether rows of the changelog may wait in memory as if they were committed.
     fn may_restore_in_memory(&self) -> bool {

@@ -7,7 +7,6 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use crate::key_encoding::{RowLayout, largest_key_and_start, parse_window_changelog_key};
-use crate::table::recent::RecentRows;
 use crate::table::window_progress::Progress;
 use crate::table::window_scan::{Keys, WindowScan};
 use crate::table::{RowRange, RowSink, Table};
@@ -34,8 +33,6 @@ pub(crate) struct TableWindowStore<T> {
     segments: BTreeSet<i64>,
     /// The last segment that had rows when the store was opened: up to it, numbers of duplicates may be taken already.
     last_segment_at_open: Option<i64>,
-    /// Of a store with duplicates, which is that of a join.
-    recent: Option<RecentRows>,
     /// Lends its memory to the row keys of puts and gets.
     row: Cell<Vec<u8>>,
 }
@@ -43,13 +40,10 @@ pub(crate) struct TableWindowStore<T> {
 impl<T: Table> TableWindowStore<T> {
     /// A window store over the rows that are already in `table`.
     pub fn new(table: T, spec: &WindowSpec) -> Result<Self> {
-        let layout = RowLayout {
-            order: spec.order,
-            segment_interval_ms: spec.segment_interval_ms(),
-        };
+        let layout = spec.row_layout();
         let segments = find_segments(&table, &layout)?;
         let last_segment_at_open = segments.last().copied();
-        Ok(Self {
+        let mut store = Self {
             table,
             last_segment_at_open,
             spec: spec.clone(),
@@ -57,17 +51,11 @@ impl<T: Table> TableWindowStore<T> {
             current: Progress::default(),
             committed: Progress::default(),
             segments,
-            recent: None,
             row: Cell::default(),
-        })
-    }
-
-    /// The same store with its latest rows in memory, if it is one of a join.
-    pub fn with_recent_rows(mut self) -> Self {
-        if self.spec.retain_duplicates {
-            self.recent = Some(RecentRows::new(self.newest_start_ms().saturating_add(1)));
-        }
-        self
+        };
+        let behind_ms = store.newest_start_ms().saturating_add(1);
+        store.table.empty_from(behind_ms);
+        Ok(store)
     }
 
     fn first_live_segment(&self, progress: &Progress) -> i64 {
@@ -169,6 +157,28 @@ impl<T: Table> TableWindowStore<T> {
         }
     }
 
+    /// Writes the key of the row that a changelog record is to become into `row`; false when it becomes none.
+    fn place_restored(&mut self, change: &Change<'_>) -> Result<bool> {
+        let (key, start_ms, mut sequence) = parse_window_changelog_key(change.key)?;
+        if !self.observe_restored(start_ms) {
+            return Ok(false);
+        }
+        if self.spec.retain_duplicates {
+            if change.value.is_none() {
+                return Ok(false);
+            }
+            // Each start of an application numbers its changelog records from 1 again, so those numbers do not tell
+            // duplicates apart; the order of the records does.
+            sequence = self.next_sequence(self.committed.sequence, key, start_ms)?;
+            self.committed.sequence = sequence;
+            self.current.sequence = self.current.sequence.max(sequence);
+        }
+        self.segments.insert(self.layout.segment(start_ms));
+        self.layout
+            .write_row(key, start_ms, sequence, self.row.get_mut());
+        Ok(true)
+    }
+
     fn forget_dead_segments(&mut self) {
         let first_live = self.first_live_segment(&self.committed);
         self.segments = self.segments.split_off(&first_live);
@@ -222,12 +232,6 @@ impl<T: Table> WindowStore for TableWindowStore<T> {
         let row = self.row.get_mut();
         self.layout.write_row(key, start_ms, sequence, row);
         self.table.put(row, value);
-        let first_visible_ms = self.first_visible_ms();
-        if let (Some(recent), Some(value)) = (&mut self.recent, value) {
-            recent.put(key, (start_ms, sequence), value, first_visible_ms);
-            let observed_ms = self.current.observed_time_ms.unwrap_or(start_ms);
-            recent.sweep(observed_ms, first_visible_ms);
-        }
         Ok(PutOutcome::Stored { sequence })
     }
 
@@ -249,16 +253,14 @@ impl<T: Table> WindowStore for TableWindowStore<T> {
         read: &mut dyn FnMut(i64, &[u8]),
     ) -> Result<()> {
         let from_ms = from_ms.max(self.first_visible_ms());
-        match &self.recent {
-            Some(recent) if recent.reaches(from_ms) => recent.read(key, (from_ms, to_ms), read),
-            _ => {
-                for entry in self.fetch(key, from_ms, to_ms, Order::Forward)? {
-                    let (window, value) = entry?;
-                    read(window.start_ms, &value);
-                }
-                Ok(())
-            }
+        if self.table.read_recent(key, (from_ms, to_ms), read) {
+            return Ok(());
         }
+        for entry in self.fetch(key, from_ms, to_ms, Order::Forward)? {
+            let (window, value) = entry?;
+            read(window.start_ms, &value);
+        }
+        Ok(())
     }
 
     fn fetch_keys(
@@ -307,16 +309,35 @@ impl<T: Table> Transactional for TableWindowStore<T> {
             .committed(expired.as_ref().map(<[u8; 8]>::as_slice))?;
         self.committed = self.current;
         self.forget_dead_segments();
+        self.table.hide_before(self.first_visible_ms());
         Ok(())
     }
 
+    fn may_wait(&self) -> bool {
+        self.table.may_wait()
+    }
+
+    fn committed_in_memory(&mut self) {
+        // Dead segments stay known: rows of theirs may be on disk.
+        let expired = self.expired(&self.current);
+        self.table
+            .committed_in_memory(expired.as_ref().map(<[u8; 8]>::as_slice));
+        self.committed = self.current;
+        self.table.hide_before(self.first_visible_ms());
+    }
+
+    fn sorted_bytes(&self) -> Option<usize> {
+        self.table.sorted_bytes()
+    }
+
+    #[cfg(feature = "rocksdb")]
+    fn position_row(&self) -> Option<&'static [u8]> {
+        self.table.position_row()
+    }
+
     fn rollback(&mut self) {
-        let behind_ms = self.newest_start_ms().saturating_add(1);
         self.table.rollback();
         self.current = self.committed;
-        if let Some(recent) = &mut self.recent {
-            recent.clear(behind_ms);
-        }
     }
 
     fn reopen(&mut self) {
@@ -324,39 +345,30 @@ impl<T: Table> Transactional for TableWindowStore<T> {
         self.committed = Progress::default();
         self.current = self.committed;
         self.last_segment_at_open = self.segments.last().copied();
-        let behind_ms = self.newest_start_ms().saturating_add(1);
-        if let Some(recent) = &mut self.recent {
-            recent.clear(behind_ms);
-        }
     }
 
     fn uncommitted_bytes(&self) -> usize {
         self.table.uncommitted_bytes()
     }
 
+    fn restore_in_memory(&mut self, changes: &[Change<'_>]) -> Result<bool> {
+        if !self.table.may_restore_in_memory() {
+            return Ok(false);
+        }
+        for change in changes {
+            if self.place_restored(change)? {
+                self.table
+                    .restore_in_memory(self.row.get_mut(), change.value);
+            }
+        }
+        Ok(true)
+    }
+
     fn restore(&mut self, changes: &[Change<'_>], sink: &mut dyn RowSink) -> Result<()> {
         for change in changes {
-            let (key, start_ms, mut sequence) = parse_window_changelog_key(change.key)?;
-            if !self.observe_restored(start_ms) {
-                continue;
+            if self.place_restored(change)? {
+                self.table.restore(self.row.get_mut(), change.value, sink)?;
             }
-            if self.spec.retain_duplicates {
-                if change.value.is_none() {
-                    continue;
-                }
-                // Each start of an application numbers its changelog records from 1 again, so those numbers do not tell
-                // duplicates apart; the order of the records does.
-                sequence = self.next_sequence(self.committed.sequence, key, start_ms)?;
-                self.committed.sequence = sequence;
-                self.current.sequence = self.current.sequence.max(sequence);
-            }
-            self.segments.insert(self.layout.segment(start_ms));
-            if let Some(recent) = &mut self.recent {
-                recent.miss_before(start_ms.saturating_add(1));
-            }
-            let row = self.row.get_mut();
-            self.layout.write_row(key, start_ms, sequence, row);
-            self.table.restore(row, change.value, sink)?;
         }
         if let Some(expired) = self.expired(&self.committed) {
             self.table.restore_expired(&expired, sink)?;

@@ -4,6 +4,8 @@ mod conformance;
 mod custom;
 #[cfg(feature = "rocksdb")]
 mod durability;
+#[cfg(feature = "rocksdb")]
+mod joins;
 mod model;
 mod single;
 mod versioned;
