@@ -20,7 +20,7 @@ const CHUNK_BYTES: usize = ALIGN << UNIT_BITS;
 /// Half of the numbers there are, so that a place that is gone is not taken for one to come.
 const CHUNKS_MAX: usize = 1 << (31 - UNIT_BITS);
 /// In front of a row's key and value: the place of the key's row before, their lengths, the sequence, the start, and the latest
-/// start of the key's rows up to here.
+/// start of the key's rows before, so that a look-up ends without looking at a row that is too old.
 const HEADER: usize = 32;
 
 /// Where a row is. Numbers begin anew when they have come to their end.
@@ -54,7 +54,7 @@ struct Header {
     value_len: u32,
     sequence: i32,
     start_ms: i64,
-    newest_ms: i64,
+    newest_before_ms: i64,
 }
 
 impl Header {
@@ -65,7 +65,7 @@ impl Header {
         bytes[8..12].copy_from_slice(&self.value_len.to_ne_bytes());
         bytes[12..16].copy_from_slice(&self.sequence.to_ne_bytes());
         bytes[16..24].copy_from_slice(&self.start_ms.to_ne_bytes());
-        bytes[24..].copy_from_slice(&self.newest_ms.to_ne_bytes());
+        bytes[24..].copy_from_slice(&self.newest_before_ms.to_ne_bytes());
         bytes
     }
 
@@ -84,7 +84,7 @@ impl Header {
             value_len: u32::from_ne_bytes(word(8)),
             sequence: i32::from_ne_bytes(word(12)),
             start_ms: i64::from_ne_bytes(long(16)),
-            newest_ms: i64::from_ne_bytes(long(24)),
+            newest_before_ms: i64::from_ne_bytes(long(24)),
         }
     }
 
@@ -253,14 +253,17 @@ impl DuplicateLog {
             slot.hash == hash && rows.has(slot.at) && rows.key(slot.at) == row.key
         });
         let before = slot.as_ref().map(|slot| slot.at);
-        let newest_ms = before.map_or(i64::MIN, |at| self.rows.header(at).newest_ms);
+        let newest_before_ms = before.map_or(i64::MIN, |at| {
+            let before = self.rows.header(at);
+            before.newest_before_ms.max(before.start_ms)
+        });
         let header = Header {
             before: 0,
             key_len: u32::try_from(row.key.len()).expect("a key is shorter than a record"),
             value_len: u32::try_from(row.value.len()).expect("a value is shorter than a record"),
             sequence: row.sequence,
             start_ms: row.start_ms,
-            newest_ms: newest_ms.max(row.start_ms),
+            newest_before_ms,
         };
         let len = header.row_len();
         let at = self.rows.append(row, header, before);
@@ -295,10 +298,10 @@ impl DuplicateLog {
             loop {
                 let at = next?;
                 let header = self.rows.header(at);
-                if header.newest_ms < from_ms {
-                    return None;
-                }
-                next = self.rows.before(at, &header);
+                next = match header.newest_before_ms < from_ms {
+                    true => None,
+                    false => self.rows.before(at, &header),
+                };
                 if (from_ms..=to_ms).contains(&header.start_ms) {
                     return Some((at, self.rows.row(at)));
                 }
