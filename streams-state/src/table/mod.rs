@@ -15,6 +15,7 @@ mod window_scan;
 
 use std::ops::Bound;
 
+#[cfg(any(feature = "rocksdb", feature = "simulation"))]
 pub(crate) use self::duplicates::DuplicatesTable;
 #[cfg(feature = "rocksdb")]
 pub(crate) use self::duplicates::POSITION_ROW;
