@@ -85,13 +85,16 @@
 //!
 //! # Memory
 //!
-//! `memory.max.bytes` decides what key-value stores cost as soon as they are large. Five eighths of what record caches leave of
-//! it are the stores', and of that five eighths are rows in memory, shared out evenly among the tasks' stores: with the defaults
-//! 92 MB. A row takes its key, its value, 8 bytes for the timestamp, and about 20 more. A store whose rows fit is never read
-//! from disk, and is written there when the application ends or other rows need the room. Measured on one core, with four
-//! partitions and keys of 8 bytes in random order: a stream joined with a table of a million rows of 100 bytes, which take
-//! 140 MB, costs 4.8 µs a record with the default and 2.1 µs with `memory.max.bytes=536870912`, and the process is not larger
-//! (250 MB at most); two million counters fit as they are, 2.2 µs a record.
+//! `memory.max.bytes` decides what stores cost as soon as they are large. Three quarters of what record caches leave of it are the
+//! stores', and of that up to three quarters are rows in memory, shared out evenly among the key-value stores of all tasks and
+//! the stores of their stream-stream joins: with the defaults 282 MB. A row takes its key, its value, 8 bytes for the timestamp,
+//! and about 20 more, in a join about 45 more. A store whose rows fit is never read from disk, and is written there when the
+//! application ends or other rows need the room. The setting is a limit: a process takes what its state takes. By default it is
+//! enough for two million rows of 100 bytes, and about what Kafka Streams takes for the stores of five tasks, whose RocksDB has
+//! up to 98 MB each. Measured on one core, with four partitions and keys of 8 bytes in random order: a stream joined with a
+//! table of a million rows of 100 bytes, which take 140 MB, costs 2.1 µs a record where they fit and 4.8 µs where a third does
+//! not; two million counters fit as they are, 2.2 µs a record. `./dev bench budget` shows what a process takes that has far
+//! more rows than fit.
 //!
 //! `statestore.cache.max.bytes` decides how many updates of a key become one. It pays when keys come again before it is full: ten
 //! thousand counters fit into the default of 10 MB. For two million in random order 200 MB spare a sixth of the time and take
