@@ -76,7 +76,13 @@ impl Database {
             .chain([DEFAULT, POSITIONS])
             .collect::<BTreeSet<_>>()
             .into_iter()
-            .map(|name| ColumnFamilyDescriptor::new(name, options::column_family(&memory)));
+            .map(|name| {
+                let options = match name {
+                    DEFAULT | POSITIONS => options::beside_stores(&memory),
+                    _ => options::column_family(&memory),
+                };
+                ColumnFamilyDescriptor::new(name, options)
+            });
         let mut db = DB::open_cf_descriptors(&options, path, descriptors).map_err(at_path)?;
         drop_unwanted(&mut db, &existing, &wanted).map_err(at_path)?;
         for name in &wanted {
