@@ -2,7 +2,8 @@
 
 use super::setting_names::{
     COMMON_DEFAULTS, CONSUMER_DEFAULTS, CONSUMER_ONLY, FORCED, GROUP_DEFAULTS, GROUP_ONLY,
-    NOT_OF_CLIENT, PRODUCER_DEFAULTS, PRODUCER_ONLY, TRANSLATIONS, UNSUPPORTED,
+    MEMBER_DEFAULTS, NOT_OF_CLIENT, PARTITION_FETCH_BYTES, PARTITION_FETCH_BYTES_ALIAS,
+    PRODUCER_DEFAULTS, PRODUCER_ONLY, TRANSLATIONS, UNSUPPORTED,
 };
 use crate::error::{Error, Result};
 use rdkafka::ClientConfig;
@@ -194,6 +195,10 @@ fn defaults(role: Role, given: &BTreeMap<String, String>) -> BTreeMap<String, St
     match role {
         Role::Consumer => {
             settings.extend(CONSUMER_DEFAULTS);
+            let is_said = |name: &str| {
+                name == PARTITION_FETCH_BYTES && given.contains_key(PARTITION_FETCH_BYTES_ALIAS)
+            };
+            settings.extend(MEMBER_DEFAULTS.iter().filter(|(name, _)| !is_said(name)));
             settings.extend(GROUP_DEFAULTS);
             // The broker's own protocol (KIP-848) has no client-side strategy and librdkafka refuses to be given one.
             if given.get("group.protocol").map(String::as_str) != Some("consumer") {
@@ -352,6 +357,28 @@ mod tests {
             .native()
             .unwrap();
         settings(&[("group.protocol", "CONSUMER")]).check().unwrap();
+    }
+
+    #[test]
+    fn either_name_of_a_setting_replaces_its_default() {
+        let (name, alias) = (PARTITION_FETCH_BYTES, PARTITION_FETCH_BYTES_ALIAS);
+        let unset = settings(&[]);
+        assert_eq!(
+            value(&unset, Role::Consumer, name).as_deref(),
+            Some("262144")
+        );
+        assert_eq!(value(&unset, Role::RestoreConsumer, name), None);
+        let given = settings(&[(alias, "500000")]);
+        assert_eq!(value(&given, Role::Consumer, name), None);
+        assert_eq!(
+            value(&given, Role::Consumer, alias).as_deref(),
+            Some("500000")
+        );
+        given.check().unwrap();
+        // A record that is larger than all of them must still come.
+        settings(&[("message.max.bytes", "50000000")])
+            .check()
+            .unwrap();
     }
 
     #[test]
