@@ -71,6 +71,7 @@ mod merge;
 mod overlay;
 mod row_budget;
 mod row_key;
+mod row_log;
 mod table;
 mod task_store;
 

@@ -1,7 +1,6 @@
 //! Windows of time: which of them a record belongs to. Pure arithmetic.
 
 use crate::stores::duration_ms;
-use crate::windowed::Window;
 use std::time::Duration;
 use streams_state::WindowOrder;
 
@@ -153,14 +152,6 @@ impl TimeWindows {
     pub(crate) fn first_and_last_for(&self, timestamp: i64) -> Option<(i64, i64)> {
         let first = self.starts_for(timestamp).next()?;
         Some((first, timestamp / self.advance_ms * self.advance_ms))
-    }
-
-    /// The window that starts there.
-    pub(crate) fn window(&self, start_ms: i64) -> Window {
-        Window {
-            start_ms,
-            end_ms: start_ms.saturating_add(self.size_ms),
-        }
     }
 }
 

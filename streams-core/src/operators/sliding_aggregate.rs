@@ -10,16 +10,15 @@
 use super::aggregate::Initial;
 use super::children::catch;
 use super::window_results::WindowResults;
-use super::{Change, Flush, Share, StreamOperator, TableChildren};
+use super::{Flush, Share, StreamOperator, TableChildren};
 use crate::dsl::sliding_windows::SlidingWindows;
 use crate::dsl::windows::EmitStrategy;
 use crate::error::{Error, Result};
 use crate::record::{Headers, Record};
 use crate::task::context::Context;
 use crate::task::stores::{AnyState, FlushedWindow, Starts, Updated, WindowState};
-use crate::windowed::{Window, Windowed};
+use crate::windowed::Windowed;
 use std::sync::Arc;
-use streams_state::Order;
 
 const UNKNOWN: i64 = -1;
 
@@ -113,7 +112,8 @@ where
         let timestamp = self.record.timestamp;
         let from_ms = (timestamp - 2 * difference_ms).max(0);
         let (state, io) = context.state::<WindowState<K, A>>(self.operator.store);
-        state.windows(from_ms, timestamp + 1, Order::Backward, io, found)?;
+        let enough_ms = timestamp - difference_ms;
+        state.windows_back((from_ms, timestamp + 1), enough_ms, io, found)?;
         let around = found
             .iter()
             .find(|(start_ms, _)| *start_ms <= timestamp && start_ms + difference_ms > timestamp);
@@ -121,26 +121,27 @@ where
         let mut left: Option<i64> = None;
         let mut left_exists = false;
         let mut previous_timestamp = None;
-        for (start_ms, latest) in found.iter().copied() {
-            let end_ms = start_ms + difference_ms;
-            if start_ms == timestamp + 1 {
-                continue;
+        let behind = usize::from(
+            found
+                .first()
+                .is_some_and(|(start_ms, _)| *start_ms > timestamp),
+        );
+        let reaches = |(start_ms, _): &Found| start_ms + difference_ms >= timestamp;
+        let (around, before) = found[behind..].split_at(found[behind..].partition_point(reaches));
+        self.update_back(around, context)?;
+        if let Some((start_ms, latest)) = around.last()
+            && start_ms + difference_ms == timestamp
+        {
+            if *latest >= timestamp {
+                // A record of that time was here before, so all its windows are.
+                return Ok(());
             }
-            if end_ms > timestamp {
-                self.update(start_ms, context)?;
-            } else if end_ms == timestamp {
-                left_exists = true;
-                self.update(start_ms, context)?;
-                if latest >= timestamp {
-                    // A record of that time was here before, so all its windows are.
-                    return Ok(());
-                }
-                previous_timestamp = Some(latest);
-            } else {
-                left = Some(start_ms);
-                previous_timestamp = Some(latest);
-                break;
-            }
+            left_exists = true;
+            previous_timestamp = Some(*latest);
+        }
+        if let Some((start_ms, latest)) = before.first() {
+            left = Some(*start_ms);
+            previous_timestamp = Some(*latest);
         }
         // The last window that ends before this record, if its latest record is within reach. What is put first may move the
         // store's time behind it.
@@ -167,7 +168,7 @@ where
     fn process_early(&mut self, found: &mut Vec<Found>, context: &mut Context) -> Result<()> {
         let timestamp = self.record.timestamp;
         let (state, io) = context.state::<WindowState<K, A>>(self.operator.store);
-        state.windows(0, timestamp + 1, Order::Forward, io, found)?;
+        state.windows(0, timestamp + 1, io, found)?;
         let combined = found
             .first()
             .copied()
@@ -295,6 +296,22 @@ where
         )
     }
 
+    /// Adds a record to those of these windows that are still open; they come from the last one back.
+    fn update_back(&mut self, found: &[Found], context: &mut Context) -> Result<()> {
+        let open = found.partition_point(|(start_ms, _)| !self.is_closed(*start_ms));
+        let record = self.record;
+        let cause = context.cause(record.timestamp, record.headers);
+        let (state, io) = context.state::<WindowState<K, A>>(self.operator.store);
+        let aggregator = &self.operator.aggregator;
+        let change = |aggregate: &mut Option<A>| aggregator(record.key, record.value, aggregate);
+        let with_old = self.operator.sends_old_values;
+        state.update_back(&found[..open], cause, with_old, io, change, self.written)?;
+        for _ in open..found.len() {
+            self.drop_late(context)?;
+        }
+        Ok(())
+    }
+
     fn is_closed(&self, start_ms: i64) -> bool {
         start_ms.saturating_add(self.operator.windows.time_difference_ms()) < self.close_ms
     }
@@ -313,11 +330,6 @@ fn exists(found: &[Found], start_ms: i64) -> bool {
 }
 
 impl<F, K: 'static, A: 'static> SlidingAggregate<F, K, A> {
-    fn window(&self, start_ms: i64) -> Window {
-        let end_ms = start_ms.saturating_add(self.windows.time_difference_ms());
-        Window::new(start_ms, end_ms)
-    }
-
     fn results(&mut self) -> WindowResults<'_, K, A> {
         WindowResults {
             store: self.store,
@@ -351,27 +363,8 @@ impl<F, K: 'static, A: 'static> SlidingAggregate<F, K, A> {
             UNKNOWN => 0,
             last => (last - difference_ms).max(0),
         };
-        let (state, io) = context.state::<WindowState<K, A>>(self.store);
-        let closed = state
-            .fetch(None, lower_ms, upper_ms, Order::Forward, io)?
-            .collect::<Result<Vec<_>>>()?;
-        for (key, start_ms, value, timestamp) in closed {
-            let key = Windowed {
-                key,
-                window: self.window(start_ms),
-            };
-            self.children.forward(
-                Change {
-                    key: &key,
-                    new: &Some(value),
-                    old: &None,
-                    timestamp,
-                    headers,
-                    is_latest: true,
-                },
-                context,
-            )?;
-        }
+        self.results()
+            .forward_closed(headers, (lower_ms, upper_ms), context)?;
         self.last_close_ms = Some(close_ms);
         context
             .processor_metadata
@@ -390,10 +383,10 @@ impl<F, K: 'static, A: 'static> Flush for SlidingAggregate<F, K, A> {
     }
 
     fn evict(&mut self, share: Share, context: &mut Context) -> Result<()> {
-        // A record in order asks for windows that reach as far back as this.
-        let cold_before_ms = self.observed_ms - 2 * self.windows.time_difference_ms();
+        // A record in order is in windows that start at this time or later, and asks for the last one before it.
+        let cold_before_ms = self.observed_ms - self.windows.time_difference_ms();
         let forwards = self.emit == EmitStrategy::OnWindowUpdate;
         self.results()
-            .evict(cold_before_ms, share, forwards, context)
+            .evict((cold_before_ms, 1), share, forwards, context)
     }
 }

@@ -10,7 +10,7 @@
 use super::aggregate::Initial;
 use super::children::catch;
 use super::window_results::WindowResults;
-use super::{Change, Flush, Share, StreamOperator, TableChildren};
+use super::{Flush, Share, StreamOperator, TableChildren};
 use crate::dsl::windows::{EmitStrategy, TimeWindows};
 use crate::error::Result;
 use crate::record::{Headers, Record};
@@ -18,7 +18,6 @@ use crate::task::context::Context;
 use crate::task::stores::{AnyState, FlushedWindow, Starts, WindowState};
 use crate::windowed::Windowed;
 use std::sync::Arc;
-use streams_state::Order;
 
 const UNKNOWN: i64 = -1;
 
@@ -177,7 +176,10 @@ impl<F, K: 'static, A: 'static> WindowAggregate<F, K, A> {
         {
             return Ok(());
         }
-        self.emit_range(headers, lower, upper, context)?;
+        self.results()
+            .forward_closed(headers, (lower, upper), context)?;
+        let (state, _) = context.state::<WindowState<K, A>>(self.store);
+        state.forget_before(upper.saturating_add(1));
         self.times.last_close_ms = Some(close_ms);
         context
             .processor_metadata
@@ -193,38 +195,6 @@ impl<F, K: 'static, A: 'static> WindowAggregate<F, K, A> {
         }
         let start_ms = newest_closed_ms / self.windows.advance_ms() * self.windows.advance_ms();
         start_ms + self.windows.advance_ms() + self.windows.size_ms()
-    }
-
-    fn emit_range(
-        &mut self,
-        headers: &Headers,
-        lower_ms: i64,
-        upper_ms: i64,
-        context: &mut Context,
-    ) -> Result<()> {
-        let (state, io) = context.state::<WindowState<K, A>>(self.store);
-        let closed = state
-            .fetch(None, lower_ms, upper_ms, Order::Forward, io)?
-            .collect::<Result<Vec<_>>>()?;
-        state.forget_before(upper_ms.saturating_add(1));
-        for (key, start_ms, value, timestamp) in closed {
-            let key = Windowed {
-                key,
-                window: self.windows.window(start_ms),
-            };
-            self.children.forward(
-                Change {
-                    key: &key,
-                    new: &Some(value),
-                    old: &None,
-                    timestamp,
-                    headers,
-                    is_latest: true,
-                },
-                context,
-            )?;
-        }
-        Ok(())
     }
 
     /// Windows that take no more records need no place in the cache.
@@ -256,6 +226,6 @@ impl<F, K: 'static, A: 'static> Flush for WindowAggregate<F, K, A> {
         let cold_before_ms = self.times.observed_ms - self.windows.size_ms() + 1;
         let forwards = self.emit == EmitStrategy::OnWindowUpdate;
         self.results()
-            .evict(cold_before_ms, share, forwards, context)
+            .evict((cold_before_ms, 0), share, forwards, context)
     }
 }

@@ -43,11 +43,11 @@ impl<K: 'static, A: 'static> WindowResults<'_, K, A> {
         }
     }
 
-    /// Lets windows go that start before this time, and whole keys if that is not enough; what they have changed is written
+    /// Lets windows go that start before this time, but for as many of each key, and whole keys if that is not enough; what they have changed is written
     /// and, if `forwards` says so, forwarded.
     pub(super) fn evict(
         &mut self,
-        cold_before_ms: i64,
+        (cold_before_ms, keep): (i64, usize),
         share: Share,
         forwards: bool,
         context: &mut Context,
@@ -55,7 +55,7 @@ impl<K: 'static, A: 'static> WindowResults<'_, K, A> {
         let outer = context.origin;
         let (state, _) = context.state::<WindowState<K, A>>(self.store);
         let target_bytes = share.of(state.memory_bytes());
-        state.begin_eviction(cold_before_ms);
+        state.begin_eviction(cold_before_ms, keep);
         let mut evicted = Vec::new();
         let mut result = Ok(());
         while result.is_ok() {
@@ -86,6 +86,32 @@ impl<K: 'static, A: 'static> WindowResults<'_, K, A> {
             context.origin = flushed.origin;
             key.window = self.window(flushed.start_ms);
             self.forward(&key, &flushed, flushed.headers(), context)?;
+        }
+        Ok(())
+    }
+
+    /// Forwards the windows that start between these times, both included: they have closed.
+    pub(super) fn forward_closed(
+        &mut self,
+        headers: &Headers,
+        (from_ms, to_ms): (i64, i64),
+        context: &mut Context,
+    ) -> Result<()> {
+        let (state, io) = context.state::<WindowState<K, A>>(self.store);
+        for closed in state.close(from_ms, to_ms, io)? {
+            let window = self.window(closed.start_ms);
+            let change = Change {
+                key: &Windowed {
+                    key: closed.key,
+                    window,
+                },
+                new: &closed.value,
+                old: &None,
+                timestamp: closed.timestamp,
+                headers,
+                is_latest: true,
+            };
+            self.children.forward(change, context)?;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ pub(crate) struct MemorySplit {
     pub(crate) stores_bytes: usize,
     /// Record caches of one thread (`statestore.cache.max.bytes`, shared out).
     pub(crate) cache_bytes_per_thread: usize,
-    /// Uncommitted writes of one thread.
+    /// Uncommitted writes of one thread, which the stores count as theirs.
     pub(crate) uncommitted_bytes_per_thread: usize,
     /// What the member of the group of one thread has fetched and not delivered.
     pub(crate) consumer_bytes_per_thread: usize,
@@ -26,7 +26,8 @@ pub(crate) struct MemorySplit {
 
 impl MemorySplit {
     /// Of what record caches leave: three quarters for stores, a sixteenth each for consumers and readers, half of that each for
-    /// producers and uncommitted writes, whose rows are in the stores' part already. The last sixteenth is for what nobody counts.
+    /// producers and for a commit, which is one batch. The last sixteenth is for what nobody counts. Uncommitted writes have a
+    /// quarter of the stores' part.
     /// Record caches that leave less than a quarter are counted on top: the rest could not work with nothing.
     pub(crate) fn new(config: &StreamsConfig, restore_thread_count: usize) -> Self {
         let threads = config.num_stream_threads();
@@ -38,7 +39,7 @@ impl MemorySplit {
             total_bytes: total,
             stores_bytes: rest / 4 * 3,
             cache_bytes_per_thread: cache / threads,
-            uncommitted_bytes_per_thread: per_thread / 2,
+            uncommitted_bytes_per_thread: rest / 16 * 3 / threads,
             consumer_bytes_per_thread: per_thread.max(QUEUE_BYTES_MIN),
             producer_bytes_per_thread: (per_thread / 2).max(QUEUE_BYTES_MIN),
             // One reads global topics beside those that restore.
@@ -101,12 +102,13 @@ mod tests {
             3,
         );
         let per_thread = split.cache_bytes_per_thread
-            + split.uncommitted_bytes_per_thread
             + split.consumer_bytes_per_thread
             + split.producer_bytes_per_thread;
         let all = split.stores_bytes + 2 * per_thread + 4 * split.reader_bytes_each;
-        assert_eq!(all, 522 * MIB - 512 * MIB / 16);
+        let commits = 16 * MIB;
+        assert_eq!(all + commits, 522 * MIB - 512 * MIB / 16);
         assert_eq!(split.stores_bytes, 384 * MIB);
+        assert_eq!(split.uncommitted_bytes_per_thread, 48 * MIB);
         assert_eq!(split.reader_bytes_each, 8 * MIB);
     }
 

@@ -16,7 +16,7 @@ const CACHE_SHARD_BITS: i32 = 2;
 /// By how much what a table holds must change before the others are told, in bytes.
 const NOTE_BYTES: usize = 128 << 10;
 
-/// The block cache and the write-buffer manager of a process, and what its key-value stores hold.
+/// The block cache and the write-buffer manager of a process, and what rows and uncommitted writes take.
 #[derive(Clone)]
 pub(crate) struct SharedMemory {
     pub(super) cache: Cache,
@@ -67,6 +67,16 @@ impl SharedMemory {
         RowMemory {
             shared: self.clone(),
             noted_bytes: Cell::new(0),
+            is_table: true,
+        }
+    }
+
+    /// The memory of the uncommitted writes of a table that has no rows of its own.
+    pub fn for_writes(&self) -> RowMemory {
+        RowMemory {
+            shared: self.clone(),
+            noted_bytes: Cell::new(0),
+            is_table: false,
         }
     }
 
@@ -89,6 +99,8 @@ impl Default for SharedMemory {
 pub(crate) struct RowMemory {
     shared: SharedMemory,
     noted_bytes: Cell<usize>,
+    /// Whether it is one of those that rows are shared out to.
+    is_table: bool,
 }
 
 impl RowBudget for RowMemory {
@@ -123,6 +135,7 @@ impl RowMemory {
 impl Drop for RowMemory {
     fn drop(&mut self) {
         self.set(0);
-        self.shared.rows.tables.fetch_sub(1, Ordering::Relaxed);
+        let tables = &self.shared.rows.tables;
+        tables.fetch_sub(usize::from(self.is_table), Ordering::Relaxed);
     }
 }

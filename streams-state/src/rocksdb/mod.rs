@@ -105,7 +105,10 @@ impl Database {
     /// The store of a spec the database was opened with.
     pub fn open_store(&self, spec: &StoreSpec) -> Result<TaskStore> {
         let name = layout_name(spec);
-        let table = || RocksDbTable::new(Arc::clone(&self.db), name.clone());
+        let table = || {
+            let memory = self.memory.for_writes();
+            RocksDbTable::new(Arc::clone(&self.db), name.clone(), memory)
+        };
         Ok(match &spec.kind {
             StoreKind::KeyValue => {
                 let memory = self.memory.for_rows();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ::rocksdb::{ColumnFamily, DB, DBRawIterator, Error, ReadOptions, SstFileWriter, WriteBatch};
 
+use super::memory::RowMemory;
 use super::store_error;
 use crate::merge::merge;
 use crate::overlay::Overlay;
@@ -16,15 +17,17 @@ const ROWS_ESTIMATE: &str = "rocksdb.estimate-num-keys";
 /// The rows of one store on disk.
 pub(super) struct RocksDbTable {
     overlay: Overlay,
+    memory: RowMemory,
     column_family: String,
     db: Arc<DB>,
 }
 
 impl RocksDbTable {
     /// The column family must exist in `db`.
-    pub fn new(db: Arc<DB>, column_family: String) -> Self {
+    pub fn new(db: Arc<DB>, column_family: String, memory: RowMemory) -> Self {
         Self {
             overlay: Overlay::default(),
+            memory,
             column_family,
             db,
         }
@@ -52,6 +55,7 @@ impl Table for RocksDbTable {
 
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
         self.overlay.put(key, value);
+        self.memory.note(self.overlay.bytes());
     }
 
     fn scan(&self, range: RowRange, order: Order) -> Result<Box<dyn Cursor + '_>> {
@@ -74,12 +78,13 @@ impl Table for RocksDbTable {
     }
 
     fn committed(&mut self, _expired: Option<&[u8]>) -> Result<()> {
-        self.overlay.clear();
+        self.rollback();
         Ok(())
     }
 
     fn rollback(&mut self) {
         self.overlay.clear();
+        self.memory.note(0);
     }
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, sink: &mut dyn RowSink) -> Result<()> {

@@ -19,8 +19,6 @@ mod suppress_buffer;
 pub(crate) mod suppress_changelog;
 mod view;
 mod window;
-mod window_row;
-mod window_rows;
 
 pub(crate) use cache::Origin;
 pub(crate) use grace_buffer::{Due, GraceBufferState};

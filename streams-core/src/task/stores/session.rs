@@ -5,7 +5,7 @@
 
 use super::session_rows::{CachedSession, SessionRows};
 use super::view::{Below, Cause, View, split_session_key};
-use super::window_row::Rest;
+use super::window::Rest;
 use super::{AnyState, Flushed, Found, StoreIo};
 use crate::error::{Error, Result};
 use crate::record::Headers;
@@ -24,6 +24,8 @@ pub struct SessionState<K, V> {
     /// Without a cache of its own: sessions have theirs here.
     view: View<V>,
     cache: Option<SessionRows<V>>,
+    /// The row of the key that was set, once it was asked for.
+    slot: Option<u32>,
 }
 
 /// Key, start and end of a session, and its change.
@@ -75,6 +77,7 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
             order,
             cache: view.cache.take().map(|_| SessionRows::new()),
             view,
+            slot: None,
         }
     }
 
@@ -84,6 +87,7 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
 
     /// Serializes a key for the calls that follow; false for a null key, which no store takes.
     pub(crate) fn set_key(&mut self, key: &K) -> Result<bool> {
+        self.slot = None;
         self.view.key_bytes.clear();
         let present = self.key.serialize_nullable(key, &mut self.view.key_bytes)?;
         self.view.key_bytes.extend_from_slice(&[0; TIMES_LEN]);
@@ -134,7 +138,7 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
         latest_start_ms: i64,
         io: &StoreIo,
     ) -> Result<Vec<Session<V>>> {
-        let slot = self.row();
+        let slot = self.row(io);
         self.complete(slot, earliest_end_ms.max(0), io)?;
         let cache = self.cache.as_ref().expect("only called with a cache");
         let first_visible_ms = io.stores.session(self.view.index).first_visible_ms();
@@ -153,13 +157,23 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
     }
 
     /// The cache's row of the current key, made if it is not there.
-    fn row(&mut self) -> u32 {
+    #[inline]
+    fn row(&mut self, io: &StoreIo) -> u32 {
+        if let Some(slot) = self.slot {
+            return slot;
+        }
         let cache = self.cache.as_mut().expect("only called with a cache");
         let key = &self.view.key_bytes[..self.view.key_bytes.len() - TIMES_LEN];
-        match cache.find(key) {
+        let slot = match cache.find(key) {
             Some(slot) => slot,
-            None => cache.add(key),
-        }
+            None => {
+                let store = io.stores.session(self.view.index);
+                let left_ms = cache.left_ms(|| store.newest_end_ms());
+                cache.add(key, left_ms.saturating_add(1))
+            }
+        };
+        self.slot = Some(slot);
+        slot
     }
 
     /// Sees to it that a row has all sessions of its key that end at this time or later.
@@ -171,7 +185,7 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
             return Ok(());
         }
         let store = io.stores.session(self.view.index);
-        if from_ms <= store.newest_end_ms() {
+        if from_ms <= cache.left_ms(|| store.newest_end_ms()) {
             let key = &self.view.key_bytes[..self.view.key_bytes.len() - TIMES_LEN];
             for entry in store.find(key, from_ms, i64::MAX, Order::Forward)? {
                 let (session, value) = entry?;
@@ -199,10 +213,9 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
         if self.cache.is_none() {
             return self.view.put(value, cause, io).map(|_| ());
         }
-        let slot = self.row();
+        let slot = self.row(io);
         let cache = self.cache.as_mut().expect("checked above");
-        let newest_ms = io.stores.session(self.view.index).newest_end_ms();
-        let stored = end_ms <= newest_ms && end_ms < cache.row(slot).complete_from_ms;
+        let stored = end_ms < cache.row(slot).complete_from_ms;
         // What nobody has seen need not be deleted, neither below nor downstream.
         if value.is_none()
             && self.view.elides_tombstones
@@ -366,6 +379,7 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
             let Some((slot, session)) = cache.take_changed() else {
                 return Ok(None);
             };
+            self.slot = None;
             self.view.key_bytes.clear();
             self.view.key_bytes.extend_from_slice(cache.key(slot));
             if let Some(flushed) = self.write_session(session, with_old, io)? {
@@ -436,6 +450,7 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
         let Some((key, leaving)) = cache.evict_next(target_bytes) else {
             return Ok(None);
         };
+        self.slot = None;
         let mut evicted = Vec::new();
         for session in leaving {
             if !session.is_changed() {
@@ -462,6 +477,7 @@ impl<K: 'static, V: 'static> AnyState for SessionState<K, V> {
     }
 
     fn forget_clean(&mut self) {
+        self.slot = None;
         if let Some(cache) = &mut self.cache {
             cache.forget_clean();
         }

@@ -5,7 +5,7 @@
 
 use super::cache::Origin;
 use super::keyed_rows::KeyedRows;
-use super::window_row::Rest;
+use super::window::Rest;
 use std::mem::needs_drop;
 use std::rc::Rc;
 
@@ -94,6 +94,9 @@ pub(super) struct SessionRows<V> {
     /// What the rows' vectors hold.
     row_bytes: usize,
     sessions: usize,
+    /// The store below has no session that ends later than this and is not here: the last one that it had at the beginning, or
+    /// that has left since.
+    left_ms: Option<i64>,
     /// How long a value was when it was last read or written as bytes: what values are taken to hold on the heap.
     encoded_len: usize,
     cold_before_ms: i64,
@@ -113,6 +116,7 @@ impl<V> SessionRows<V> {
             flushing: Vec::new(),
             row_bytes: 0,
             sessions: 0,
+            left_ms: None,
             encoded_len: 0,
             cold_before_ms: 0,
             next_slot: 0,
@@ -126,10 +130,16 @@ impl<V> SessionRows<V> {
         self.rows.find(key)
     }
 
-    pub(super) fn add(&mut self, key: &[u8]) -> u32 {
+    /// The last end at which the store below may have a session that is not here. At the beginning it is told by the store.
+    #[inline]
+    pub(super) fn left_ms(&mut self, in_store_ms: impl FnOnce() -> i64) -> i64 {
+        *self.left_ms.get_or_insert_with(in_store_ms)
+    }
+
+    pub(super) fn add(&mut self, key: &[u8], complete_from_ms: i64) -> u32 {
         let row = SessionRow {
             sessions: Vec::new(),
-            complete_from_ms: i64::MAX,
+            complete_from_ms,
             listed: false,
         };
         self.rows.insert(key, row)
@@ -313,6 +323,8 @@ impl<V> SessionRows<V> {
         match self.rows.remove(slot) {
             None => Vec::new(),
             Some(row) => {
+                let last = row.row.sessions.last().map(|session| session.end_ms);
+                self.left_ms = self.left_ms.max(last);
                 self.row_bytes -= row.row.bytes();
                 self.sessions -= row.row.sessions.len();
                 row.row.sessions
@@ -346,6 +358,7 @@ impl<V> SessionRows<V> {
                 let row = self.rows.row_mut(slot);
                 row.complete_from_ms = row.complete_from_ms.max(self.cold_before_ms);
                 self.sessions -= cold;
+                self.left_ms = self.left_ms.max(Some(row.sessions[cold - 1].end_ms));
                 return Some((key, row.sessions.drain(..cold).collect()));
             }
         }
@@ -369,7 +382,7 @@ mod tests {
     fn put(rows: &mut SessionRows<i32>, key: &[u8], times: (i64, i64), value: Option<i32>) {
         let slot = match rows.find(key) {
             Some(slot) => slot,
-            None => rows.add(key),
+            None => rows.add(key, 0),
         };
         rows.put(
             slot,
@@ -422,7 +435,9 @@ mod tests {
             assert_eq!((&*of, sessions.len()), (key.as_slice(), 1));
         }
         assert!(rows.evict_next(all).is_none());
+        assert_eq!(rows.left_ms(|| 99), 5);
         assert_eq!(&*rows.evict_next(1).unwrap().0, b"a");
+        assert_eq!(rows.left_ms(|| 99), 15);
         assert_eq!(flush(&mut rows), [(b'b', 15, Some(1))]);
         rows.forget_clean();
         assert_eq!((rows.sessions, rows.row_bytes), (0, 0));

@@ -6,8 +6,9 @@
 //! after the other from where the last time ended: where keys come round, the least recently used ones would be those that
 //! are wanted next.
 
-use super::keyed_rows::KeyedRows;
-use super::window_row::{Run, Touch, WindowRow};
+use super::row::{Left, Run, Touch, WindowRow};
+use crate::error::Result;
+use crate::task::stores::keyed_rows::KeyedRows;
 use std::mem::needs_drop;
 
 pub(super) struct WindowRows<V> {
@@ -24,6 +25,9 @@ pub(super) struct WindowRows<V> {
     /// What the rows' vectors hold.
     row_bytes: usize,
     windows: usize,
+    /// The store below has no window that starts later than this and is not here: the last one that it had at the beginning, or
+    /// that has left since.
+    left_ms: Option<i64>,
     /// How long a value was when it was last read or written as bytes: what values are taken to hold on the heap.
     encoded_len: usize,
     eviction: Eviction,
@@ -51,6 +55,8 @@ pub(super) struct Flushing<V> {
 struct Eviction {
     /// Windows that begin before this go.
     cold_before_ms: i64,
+    /// How many of those of a row stay, the last ones.
+    keep: usize,
     /// The next row to be asked for such windows.
     next_slot: u32,
     /// The next row to go as a whole.
@@ -60,7 +66,7 @@ struct Eviction {
 }
 
 /// Windows of a row that leave the cache.
-pub(super) type Leaving<V> = Vec<(i64, Option<V>, Touch)>;
+pub(super) type Leaving<V> = Vec<Left<V>>;
 
 impl<V> WindowRows<V> {
     pub(super) fn new() -> Self {
@@ -73,6 +79,7 @@ impl<V> WindowRows<V> {
             lent: None,
             row_bytes: 0,
             windows: 0,
+            left_ms: None,
             encoded_len: 0,
             eviction: Eviction::default(),
         }
@@ -81,6 +88,12 @@ impl<V> WindowRows<V> {
     #[inline]
     pub(super) fn find(&self, key: &[u8]) -> Option<u32> {
         self.rows.find(key)
+    }
+
+    /// The last start at which the store below may have a window that is not here. At the beginning it is told by the store.
+    #[inline]
+    pub(super) fn left_ms(&mut self, in_store_ms: impl FnOnce() -> i64) -> i64 {
+        *self.left_ms.get_or_insert_with(in_store_ms)
     }
 
     pub(super) fn add(&mut self, key: &[u8], complete_from_ms: i64) -> u32 {
@@ -142,6 +155,64 @@ impl<V> WindowRows<V> {
             row.listed = true;
             self.listed.push(slot);
         }
+    }
+
+    /// Changes the values of windows of a row one by one, the last of them first; each becomes what was changed last. `change`
+    /// gets the value and its timestamp, and says what that becomes. The row has all of them.
+    #[inline]
+    pub(super) fn update_back(
+        &mut self,
+        slot: u32,
+        starts: impl Iterator<Item = i64>,
+        touch: &Touch,
+        mut change: impl FnMut(&mut Option<V>, i64) -> Result<i64>,
+    ) -> Result<()> {
+        let row = self.rows.row_mut(slot);
+        let before = row.bytes();
+        if !row.listed {
+            row.listed = true;
+            self.listed.push(slot);
+        }
+        let clock = &mut self.clock;
+        let updated = row.update_back(starts, |value, place| {
+            let timestamp = change(value, place.timestamp)?;
+            *clock += 1;
+            let (changed, touch) = (*clock, touch.clone());
+            *place = Touch {
+                changed,
+                timestamp,
+                ..touch
+            };
+            Ok(())
+        });
+        self.row_bytes = self.row_bytes - before + row.bytes();
+        updated
+    }
+
+    /// The windows that start between these times, both included, and are changed or start at or behind the third one, by their
+    /// start, then their key's bytes: start, row.
+    pub(super) fn between(&self, from_ms: i64, to_ms: i64, visible_ms: i64) -> Vec<(i64, u32)> {
+        let mut all = Vec::new();
+        for (slot, row) in self.rows.iter() {
+            for run in &row.row.runs()[row.row.first_run_from(from_ms)..] {
+                if run.first_ms > to_ms {
+                    break;
+                }
+                let from_ms = match run.touch.changed {
+                    0 => from_ms.max(visible_ms),
+                    _ => from_ms,
+                };
+                let starts = run.windows().map(|(start_ms, _)| start_ms);
+                let starts = starts.skip_while(|start_ms| *start_ms < from_ms);
+                let starts = starts.take_while(|start_ms| *start_ms <= to_ms);
+                all.extend(starts.map(|start_ms| (start_ms, slot)));
+            }
+        }
+        all.sort_unstable_by(|(start_ms, a), (other_ms, b)| {
+            let by_start = start_ms.cmp(other_ms);
+            by_start.then_with(|| self.key(*a).cmp(self.key(*b)))
+        });
+        all
     }
 
     pub(super) fn note_encoded_len(&mut self, encoded_len: usize) {
@@ -255,9 +326,9 @@ impl<V> WindowRows<V> {
     /// Every window that the store below does not have yet as it is, with its key: start, value, timestamp.
     pub(super) fn held_back(
         &self,
-        mut read: impl FnMut(&[u8], i64, &Option<V>, i64) -> crate::error::Result<()>,
+        mut read: impl FnMut(&[u8], i64, &Option<V>, i64) -> Result<()>,
         (from_ms, to_ms): (i64, i64),
-    ) -> crate::error::Result<()> {
+    ) -> Result<()> {
         for (slot, row) in self.rows.iter() {
             for run in &row.row.runs()[row.row.first_run_from(from_ms)..] {
                 if run.first_ms > to_ms {
@@ -312,6 +383,8 @@ impl<V> WindowRows<V> {
 
     fn remove(&mut self, slot: u32) {
         if let Some(row) = self.rows.remove(slot) {
+            let last = row.row.windows_back().next();
+            self.left_ms = self.left_ms.max(last.map(|(start_ms, ..)| start_ms));
             self.row_bytes -= row.row.bytes();
             self.windows -= row.row.len();
         }
@@ -320,8 +393,12 @@ impl<V> WindowRows<V> {
     /// Takes windows out at the front of a row; a row that has no other goes with them.
     fn take_front(&mut self, slot: u32, count: usize, before_ms: i64) -> Leaving<V> {
         let row = self.rows.row_mut(slot);
+        let before = row.bytes();
         row.complete_from_ms = row.complete_from_ms.max(before_ms);
-        let taken = row.take_front(count);
+        let mut taken = Vec::with_capacity(count);
+        row.take_front(count, |left| taken.push(left));
+        self.left_ms = self.left_ms.max(taken.last().map(|left| left.start_ms));
+        self.row_bytes = self.row_bytes - before + row.bytes();
         self.windows -= count;
         if row.is_empty() {
             self.remove(slot);
@@ -329,9 +406,11 @@ impl<V> WindowRows<V> {
         taken
     }
 
-    /// Begins to make room: windows that begin before this time go, and whole rows if that is not enough.
-    pub(super) fn begin_eviction(&mut self, cold_before_ms: i64) {
+    /// Begins to make room: windows that begin before this time go, but for as many of each row as are to be kept, and whole
+    /// rows if that is not enough.
+    pub(super) fn begin_eviction(&mut self, cold_before_ms: i64, keep: usize) {
         self.eviction.cold_before_ms = cold_before_ms;
+        self.eviction.keep = keep;
         self.eviction.next_slot = 0;
         self.eviction.rows_left = self.rows.slot_count();
     }
@@ -345,11 +424,15 @@ impl<V> WindowRows<V> {
             let Some(row) = self.rows.get(slot) else {
                 continue;
             };
-            let cold_before_ms = self.eviction.cold_before_ms;
-            let count = row.row.count_before(cold_before_ms);
+            let mut before_ms = self.eviction.cold_before_ms;
+            let mut count = row.row.count_before(before_ms);
+            if self.eviction.keep > 0 && count > 0 {
+                count = count.saturating_sub(self.eviction.keep);
+                before_ms = row.row.start_of(count);
+            }
             if count > 0 {
                 let key = row.key.clone();
-                return Some((key, self.take_front(slot, count, cold_before_ms)));
+                return Some((key, self.take_front(slot, count, before_ms)));
             }
         }
         while self.bytes() > target_bytes && self.eviction.rows_left > 0 {
@@ -447,11 +530,14 @@ mod tests {
                 touch(&mut rows, key, start_ms);
             }
         }
-        rows.begin_eviction(10);
+        rows.begin_eviction(10, 0);
         let all = rows.bytes();
         for key in [b"a", b"b", b"c"] {
             let (of, windows) = rows.evict_next(all).unwrap();
-            assert_eq!((&*of, windows.len(), windows[0].0), (key.as_slice(), 1, 0));
+            assert_eq!(
+                (&*of, windows.len(), windows[0].start_ms),
+                (key.as_slice(), 1, 0)
+            );
         }
         assert!(rows.evict_next(all).is_none());
         let (of, windows) = rows.evict_next(1).unwrap();
@@ -461,5 +547,60 @@ mod tests {
         rows.forget_before(20);
         rows.forget_clean();
         assert_eq!((rows.windows, rows.row_bytes), (0, 0));
+    }
+
+    #[test]
+    fn the_last_cold_window_may_stay_and_what_left_is_known() {
+        let mut rows = WindowRows::new();
+        for (key, start_ms) in [(b"a", 0), (b"a", 10), (b"a", 20), (b"b", 10)] {
+            touch(&mut rows, key, start_ms);
+        }
+        assert_eq!(rows.left_ms(|| -1), -1);
+        rows.begin_eviction(15, 1);
+        let all = rows.bytes();
+        let (of, windows) = rows.evict_next(all).unwrap();
+        assert_eq!(
+            (&*of, windows.len(), windows[0].start_ms),
+            (b"a".as_slice(), 1, 0)
+        );
+        assert!(rows.evict_next(all).is_none());
+        let slot = rows.find(b"a").unwrap();
+        assert_eq!(rows.row(slot).complete_from_ms, 10);
+        assert_eq!(rows.left_ms(|| 99), 0);
+        let between = |rows: &WindowRows<i32>, visible_ms| {
+            let windows = rows.between(10, 20, visible_ms).into_iter();
+            let keys = windows.map(|(start_ms, slot)| (start_ms, rows.key(slot)[0]));
+            keys.collect::<Vec<_>>()
+        };
+        assert_eq!(between(&rows, 99), [(10, b'a'), (10, b'b'), (20, b'a')]);
+        flush(&mut rows);
+        assert_eq!(between(&rows, 20), [(20, b'a')]);
+        rows.forget_clean();
+        assert_eq!(rows.left_ms(|| 99), 20);
+    }
+
+    #[test]
+    fn windows_change_one_by_one_from_the_last_on_back() {
+        let mut rows = WindowRows::new();
+        for start_ms in [0, 7, 20] {
+            touch(&mut rows, b"a", start_ms);
+        }
+        // A run of two, of which one changes.
+        let slot = rows.find(b"a").unwrap();
+        rows.touch(slot, 0, 2, 7, Touch::loaded(3));
+        let change = |value: &mut Option<i32>, before_ms: i64| {
+            *value = value.map(|value| value + 1);
+            Ok(before_ms + 1)
+        };
+        let starts = [20, 7].into_iter();
+        rows.update_back(slot, starts, &Touch::loaded(0), change)
+            .unwrap();
+        let row = rows.row(slot);
+        let shown: Vec<_> = row
+            .windows_back()
+            .map(|(start_ms, at, touch)| (start_ms, *row.value(at), touch.timestamp))
+            .collect();
+        assert_eq!(shown, [(20, Some(1), 8), (7, Some(1), 4), (0, Some(0), 3)]);
+        assert_eq!(flush(&mut rows), [(b'a', 0), (b'a', 20), (b'a', 7)]);
     }
 }

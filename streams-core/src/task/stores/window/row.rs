@@ -4,9 +4,10 @@
 //! last change. What is known of that change is kept once for a run of windows, and a window costs little more than its
 //! value.
 
-use super::SourceRecord;
-use super::cache::Origin;
+use crate::error::Result;
 use crate::record::Headers;
+use crate::task::stores::SourceRecord;
+use crate::task::stores::cache::Origin;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,9 +29,9 @@ const LOADED: i64 = i64::MIN;
 
 /// Headers of the record that changed a window, and the source record where handlers want it.
 #[derive(Debug)]
-pub(super) struct Rest {
-    pub(super) headers: Headers,
-    pub(super) source: Option<Arc<SourceRecord>>,
+pub(in crate::task::stores) struct Rest {
+    pub(in crate::task::stores) headers: Headers,
+    pub(in crate::task::stores) source: Option<Arc<SourceRecord>>,
 }
 
 impl Touch {
@@ -88,6 +89,13 @@ impl Run {
             .zip(0..)
             .map(move |(at, number)| (first_ms + number * step_ms, at))
     }
+}
+
+/// A window that leaves its row.
+pub(super) struct Left<V> {
+    pub(super) start_ms: i64,
+    pub(super) value: Option<V>,
+    pub(super) touch: Touch,
 }
 
 /// The windows of one key.
@@ -315,12 +323,13 @@ impl<V> WindowRow<V> {
             len: values.len() as u32,
             touch,
         };
+        let parts = 1 + usize::from(head.is_some()) + usize::from(tail.is_some());
+        if self.runs.len() - runs.len() + parts > self.runs.capacity() {
+            self.runs.reserve_exact(parts - runs.len());
+        }
         let parts = head.into_iter().chain([changed]).chain(tail);
         self.runs.splice(runs, parts);
-        // Windows that were read one by one have left room for as many runs.
-        if self.runs.capacity() > 2 * self.runs.len() + 4 {
-            self.runs.shrink_to(self.runs.len() + 2);
-        }
+        self.give_room_back();
     }
 
     /// How many windows begin before this.
@@ -341,14 +350,19 @@ impl<V> WindowRow<V> {
     }
 
     /// Takes this many windows out at the front.
-    pub(super) fn take_front(&mut self, count: usize) -> Vec<(i64, Option<V>, Touch)> {
-        let mut taken = Vec::with_capacity(count);
+    pub(super) fn take_front(&mut self, count: usize, mut take: impl FnMut(Left<V>)) {
         let mut values = self.values.drain(..count);
         for run in &self.runs {
             let of_run = count.saturating_sub(run.at as usize).min(run.len());
             for (start_ms, _) in run.windows().take(of_run) {
-                let value = values.next().expect("counted above");
-                taken.push((start_ms, value, run.touch.clone()));
+                take(Left {
+                    start_ms,
+                    value: values.next().expect("counted above"),
+                    touch: run.touch.clone(),
+                });
+            }
+            if of_run < run.len() {
+                break;
             }
         }
         drop(values);
@@ -360,7 +374,63 @@ impl<V> WindowRow<V> {
             run.len -= cut;
             run.at = (run.at + cut) - count as u32;
         }
-        taken
+        self.give_room_back();
+    }
+
+    /// Windows that were read one by one, or have left, leave room for as many.
+    fn give_room_back(&mut self) {
+        fn shrink<T>(vector: &mut Vec<T>, spare: usize) {
+            let len = vector.len();
+            if vector.capacity() > len + len / 4 + 2 * spare {
+                vector.shrink_to(len + spare);
+            }
+        }
+        shrink(&mut self.runs, 1);
+        shrink(&mut self.values, 4);
+    }
+
+    /// When the window of this number starts; where there is none, no time.
+    pub(super) fn start_of(&self, at: usize) -> i64 {
+        let index = self.runs.partition_point(|run| run.end() <= at);
+        self.runs
+            .get(index)
+            .map_or(i64::MIN, |run| run.start_ms(at))
+    }
+
+    /// The windows from the last one on back to the first: start, place of the value, last change.
+    pub(super) fn windows_back(&self) -> impl Iterator<Item = (i64, usize, &Touch)> {
+        let of_run = |run: &Run| run.values().rev();
+        let runs = self.runs.iter().rev();
+        runs.flat_map(move |run| of_run(run).map(move |at| (run.start_ms(at), at, &run.touch)))
+    }
+
+    /// Changes windows that are here, from the last one of them on back, each on its own.
+    #[inline]
+    pub(super) fn update_back(
+        &mut self,
+        starts: impl Iterator<Item = i64>,
+        mut change: impl FnMut(&mut Option<V>, &mut Touch) -> Result<()>,
+    ) -> Result<()> {
+        let mut index = self.runs.len();
+        for start_ms in starts {
+            while index > 0 && self.runs[index - 1].first_ms > start_ms {
+                index -= 1;
+            }
+            let Some(run) = index.checked_sub(1).map(|index| &self.runs[index]) else {
+                return Ok(());
+            };
+            let (at, len) = (run.at as usize, run.len);
+            if len == 1 && run.first_ms == start_ms {
+                change(&mut self.values[at], &mut self.runs[index - 1].touch)?;
+            } else if let Some((_, at)) = self.find(start_ms) {
+                let mut touch = run.touch.clone();
+                change(&mut self.values[at], &mut touch)?;
+                self.touch(at..at + 1, 1, touch);
+                // The window's run may have become three.
+                index = self.run_behind(start_ms);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -466,16 +536,14 @@ mod tests {
             [0, 1, 2, 3, 5]
         );
         assert_eq!(row.count_unchanged_before(99), 0);
-        let front: Vec<_> = row
-            .take_front(3)
-            .into_iter()
-            .map(|(start_ms, ..)| start_ms)
-            .collect();
+        let mut front = Vec::new();
+        row.take_front(3, |left| front.push(left.start_ms));
         assert_eq!(front, [0, 10, 20]);
         assert_eq!(shown(&row), [(30, 30, 1), (40, 40, 0)]);
         row.touch(0..1, 10, touch(0));
         assert_eq!(row.count_unchanged_before(40), 1);
-        row.take_front(2);
+        assert_eq!([0, 1, 2].map(|at| row.start_of(at)), [30, 40, i64::MIN]);
+        row.take_front(2, drop);
         assert!(row.is_empty() && row.runs().is_empty());
     }
 }

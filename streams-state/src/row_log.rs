@@ -1,0 +1,297 @@
+//! `RowLog`: rows one behind the other as they were written, found by a hash of their keys.
+//!
+//! A write costs one look-up and a copy; nothing is allocated for a row, and it takes little more than its own bytes. Their order
+//! is worked out when somebody asks for it.
+
+use std::cell::OnceCell;
+use std::hash::BuildHasher;
+use std::ops::Bound;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use crate::table::RowRange;
+
+/// Rows begin at multiples of this, so that a table of 32-bit numbers finds them in a buffer of up to 32 GiB.
+const ALIGN: usize = 8;
+/// In front of the bytes of a row: the lengths of its key and its value.
+const HEADER: usize = 8;
+/// In place of a value's length: the row is deleted.
+const DELETED: u32 = u32::MAX;
+/// The table's share of a row, in bytes: a number and a mark, at a load between seven and fourteen sixteenths.
+const INDEX_BYTES: usize = 8;
+/// Rows that were replaced by longer or shorter ones may take this much, and as much as the others do.
+const DEAD_BYTES: usize = 64 * 1024;
+
+/// A row, `None` being its deletion.
+pub(crate) type Write<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// The last write to each key.
+#[derive(Default)]
+pub(crate) struct RowLog {
+    index: HashTable<u32>,
+    records: Vec<u8>,
+    dead_bytes: usize,
+    /// Where the rows are in the order of their keys, since somebody asked for it.
+    order: OnceCell<Vec<u32>>,
+    hasher: DefaultHashBuilder,
+}
+
+impl RowLog {
+    /// The last write to a key; inside it `None` for a deletion.
+    #[inline]
+    pub fn get(&self, key: &[u8]) -> Option<Option<&[u8]>> {
+        self.find(key).map(|at| write_at(&self.records, at).1)
+    }
+
+    #[inline]
+    fn find(&self, key: &[u8]) -> Option<u32> {
+        if self.index.is_empty() {
+            return None;
+        }
+        let records = &self.records;
+        let is_key = |at: &u32| key_at(records, *at) == key;
+        self.index.find(self.hasher.hash_one(key), is_key).copied()
+    }
+
+    /// Writes a row, `None` deletes it.
+    pub fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
+        self.order.take();
+        let hash = self.hasher.hash_one(key);
+        let records = &self.records;
+        let is_key = |at: &u32| key_at(records, *at) == key;
+        if let Some(slot) = self.index.find_mut(hash, is_key) {
+            let start = *slot as usize * ALIGN;
+            let (key_len, value_len) = header(records, start);
+            match value {
+                Some(value) if value_len != DELETED && value.len() == value_len as usize => {
+                    let at = start + HEADER + key_len;
+                    self.records[at..at + value.len()].copy_from_slice(value);
+                }
+                None if value_len == DELETED => {}
+                _ => {
+                    self.dead_bytes += record_len(records, *slot);
+                    *slot = append(&mut self.records, key, value);
+                    self.compact();
+                }
+            }
+            return;
+        }
+        let at = append(&mut self.records, key, value);
+        let (records, hasher) = (&self.records, &self.hasher);
+        let rehash = |at: &u32| hasher.hash_one(key_at(records, *at));
+        self.index.insert_unique(hash, at, rehash);
+    }
+
+    /// Gives the memory of replaced rows back where they are most of all.
+    fn compact(&mut self) {
+        if self.dead_bytes < DEAD_BYTES || self.dead_bytes < self.records.len() / 2 {
+            return;
+        }
+        let mut records = Vec::with_capacity(self.records.len() - self.dead_bytes);
+        for at in &mut self.index {
+            let (key, value) = write_at(&self.records, *at);
+            *at = append(&mut records, key, value);
+        }
+        self.records = records;
+        self.dead_bytes = 0;
+    }
+
+    /// How much memory it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.records.len() + self.index.len() * INDEX_BYTES
+    }
+
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether the order of the rows was asked for since the last write.
+    pub fn is_ordered(&self) -> bool {
+        self.order.get().is_some()
+    }
+
+    /// Forgets all rows, and keeps a little memory.
+    pub fn clear(&mut self) {
+        self.order.take();
+        self.index.clear();
+        self.records.clear();
+        self.dead_bytes = 0;
+        self.records.shrink_to(DEAD_BYTES);
+        self.index.shrink_to(DEAD_BYTES / INDEX_BYTES, |_| 0);
+    }
+
+    fn order(&self) -> &[u32] {
+        self.order.get_or_init(|| {
+            let records = &self.records;
+            // Mostly the same bytes come first in all keys, and those behind tell most of them apart.
+            let first = self.index.iter().next();
+            let first = first.map_or(&[][..], |at| key_at(records, *at));
+            let same = |key: &[u8]| first.iter().zip(key).take_while(|(a, b)| a == b).count();
+            let shared = self.index.iter().map(|at| same(key_at(records, *at)));
+            let shared = shared.min().unwrap_or(0);
+            let mut rows: Vec<(u128, u32)> = self
+                .index
+                .iter()
+                .map(|at| {
+                    let mut front = [0; 16];
+                    let rest = &key_at(records, *at)[shared..];
+                    let len = rest.len().min(front.len());
+                    front[..len].copy_from_slice(&rest[..len]);
+                    (u128::from_be_bytes(front), *at)
+                })
+                .collect();
+            rows.sort_unstable_by(|(front, at), (other_front, other)| {
+                let by_front = front.cmp(other_front);
+                by_front.then_with(|| key_at(records, *at).cmp(key_at(records, *other)))
+            });
+            rows.into_iter().map(|(_, at)| at).collect()
+        })
+    }
+
+    /// All rows in the order of their keys.
+    pub fn iter(&self) -> LogRange<'_> {
+        LogRange {
+            records: &self.records,
+            rows: self.order().iter(),
+        }
+    }
+
+    /// The rows in a range that is not empty.
+    pub fn range(&self, range: &RowRange) -> LogRange<'_> {
+        let order = self.order();
+        let below = |bound: &[u8]| order.partition_point(|at| key_at(&self.records, *at) < bound);
+        let (lower, upper) = range.bounds();
+        let from = match lower {
+            Bound::Included(lower) | Bound::Excluded(lower) => below(lower),
+            Bound::Unbounded => 0,
+        };
+        let to = match upper {
+            Bound::Included(upper) | Bound::Excluded(upper) => below(upper),
+            Bound::Unbounded => order.len(),
+        };
+        LogRange {
+            records: &self.records,
+            rows: order[from..to.max(from)].iter(),
+        }
+    }
+}
+
+/// Some rows of a log in the order of their keys.
+#[derive(Default)]
+pub(crate) struct LogRange<'a> {
+    records: &'a [u8],
+    rows: std::slice::Iter<'a, u32>,
+}
+
+impl<'a> Iterator for LogRange<'a> {
+    type Item = Write<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.rows.next().map(|at| write_at(self.records, *at))
+    }
+}
+
+impl DoubleEndedIterator for LogRange<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.rows.next_back().map(|at| write_at(self.records, *at))
+    }
+}
+
+/// The length of the key of the row that starts there, and that of its value.
+#[inline]
+fn header(records: &[u8], start: usize) -> (usize, u32) {
+    let word = |start: usize| {
+        let bytes = &records[start..start + 4];
+        u32::from_ne_bytes(bytes.try_into().expect("four bytes were taken"))
+    };
+    (word(start) as usize, word(start + 4))
+}
+
+#[inline]
+fn key_at(records: &[u8], at: u32) -> &[u8] {
+    let start = at as usize * ALIGN;
+    let (key_len, _) = header(records, start);
+    &records[start + HEADER..start + HEADER + key_len]
+}
+
+#[inline]
+fn write_at(records: &[u8], at: u32) -> Write<'_> {
+    let start = at as usize * ALIGN;
+    let (key_len, value_len) = header(records, start);
+    let (key, rest) = records[start + HEADER..].split_at(key_len);
+    let value = (value_len != DELETED).then(|| &rest[..value_len as usize]);
+    (key, value)
+}
+
+fn record_len(records: &[u8], at: u32) -> usize {
+    let (key, value) = write_at(records, at);
+    (HEADER + key.len() + value.map_or(0, <[u8]>::len)).next_multiple_of(ALIGN)
+}
+
+fn append(records: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) -> u32 {
+    let at = u32::try_from(records.len() / ALIGN).expect("less than 32 GiB of rows");
+    let len = |bytes: &[u8]| u32::try_from(bytes.len()).expect("shorter than a record of Kafka");
+    records.extend_from_slice(&len(key).to_ne_bytes());
+    records.extend_from_slice(&value.map_or(DELETED, len).to_ne_bytes());
+    records.extend_from_slice(key);
+    records.extend_from_slice(value.unwrap_or_default());
+    records.resize(records.len().next_multiple_of(ALIGN), 0);
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(log: &RowLog) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        log.iter()
+            .map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec)))
+            .collect()
+    }
+
+    #[test]
+    fn rows_come_in_the_order_of_their_keys_whatever_their_lengths() {
+        let keys: [&[u8]; 6] = [
+            b"",
+            b"same front, longer than sixteen bytes, 1",
+            b"same front, longer than sixteen bytes, 2",
+            b"same front",
+            b"same front\0",
+            b"z",
+        ];
+        let mut log = RowLog::default();
+        for key in keys {
+            log.put(key, Some(key));
+        }
+        let mut sorted = keys.to_vec();
+        sorted.sort_unstable();
+        let found: Vec<_> = log.iter().map(|(key, _)| key).collect();
+        assert_eq!(found, sorted);
+        let range = RowRange::inclusive(Some(b"same front\0"), Some(b"t"));
+        let found: Vec<_> = log.range(&range).rev().map(|(key, _)| key).collect();
+        assert_eq!(found, [sorted[4], sorted[3], sorted[2]]);
+        let nothing = RowRange::inclusive(Some(b"x"), Some(b"y"));
+        assert_eq!(log.range(&nothing).count(), 0);
+    }
+
+    #[test]
+    fn the_last_write_counts_and_what_it_replaced_does_not_stay_for_ever() {
+        let mut log = RowLog::default();
+        log.put(b"other", Some(b"1"));
+        for number in 0..20_000_usize {
+            let value = vec![b'v'; number % 7];
+            log.put(b"key", Some(&value));
+            assert_eq!(log.get(b"key"), Some(Some(value.as_slice())));
+        }
+        assert!(log.bytes() < 3 * DEAD_BYTES, "{} bytes", log.bytes());
+        log.put(b"key", None);
+        assert_eq!(log.get(b"key"), Some(None));
+        log.put(b"key", None);
+        assert_eq!(log.get(b"none"), None);
+        let other = (b"other".to_vec(), Some(b"1".to_vec()));
+        assert_eq!(all(&log), [(b"key".to_vec(), None), other]);
+        log.clear();
+        assert_eq!((log.len(), log.bytes()), (0, 0));
+        assert_eq!(all(&log), []);
+    }
+}
