@@ -8,6 +8,7 @@ use super::memory::RowMemory;
 use super::store_error;
 use crate::merge::merge;
 use crate::overlay::Overlay;
+use crate::row_budget::RowBudget;
 use crate::table::{Cursor, Row, RowRange, RowSink, Table};
 use crate::{Order, Result};
 
