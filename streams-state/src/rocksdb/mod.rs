@@ -207,7 +207,8 @@ impl Database {
     /// Writes many rows as a file of their own, past the write buffers and the sorting there, and deletions by range to `batch`.
     ///
     /// They are on disk before their position is. After a crash in between, the changelog is read from an earlier position over
-    /// them, and ends at the same rows; where it would not, the file has the position as well. The opposite order would lose them.
+    /// them, and ends at the same rows; where it would not, the file has the position as well, and what came before is brought to
+    /// disk first. The opposite order would lose rows.
     fn ingest<'a>(
         &'a self,
         batch: &mut WriteBatch,
@@ -216,6 +217,10 @@ impl Database {
         position: Option<i64>,
     ) -> Result<()> {
         let failed = |error| store_error("write the rows of a store", error);
+        let position = store.position_row().zip(position);
+        if position.is_some() {
+            self.flush().map_err(failed)?;
+        }
         let path = self.path.join(INGESTED);
         let options = options::ingested(&self.memory);
         let file = SstFileWriter::create(&options);
@@ -229,7 +234,7 @@ impl Database {
             },
         };
         store.stage(&mut sink);
-        if let Some((row, position)) = store.position_row().zip(position) {
+        if let Some((row, position)) = position {
             sink.put(row, &position.to_be_bytes());
         }
         sink.written.map_err(failed)?;
@@ -377,4 +382,77 @@ fn store_error(what: &str, error: Error) -> StoreError {
         _ => StoreError::io,
     };
     build(message).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Order, WindowOrder, WindowSpec};
+
+    /// Rows of a join's store: an early one that is written to memory, then many later ones that go to a file.
+    #[test]
+    fn a_crash_before_the_positions_are_written_loses_no_row_in_front_of_a_file() {
+        const RETENTION_MS: i64 = 1_000_000;
+        let window = WindowSpec {
+            retention_ms: RETENTION_MS,
+            window_size_ms: 10,
+            retain_duplicates: true,
+            order: WindowOrder::ByKey,
+        };
+        let spec = StoreSpec::window("join", window, crate::StoreBackend::RocksDb);
+        let resources = StoreResources::new(8 << 20);
+        let (lived, died) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let open = |path: &Path| {
+            let database = Database::open(path, &[&spec], &resources).unwrap();
+            let store = database.open_store(&spec).unwrap();
+            (database, store)
+        };
+        let put = |store: &mut TaskStore, key: &str, time_ms: i64| {
+            let TaskStore::Window(store) = store else {
+                unreachable!("it is a window store")
+            };
+            store
+                .put(key.as_bytes(), Some(&[b'v'; 256]), time_ms)
+                .unwrap();
+        };
+
+        let (database, mut store) = open(lived.path());
+        put(&mut store, "early", 1);
+        database
+            .write([(&spec, store.transactional(), Some(1))])
+            .unwrap();
+        store.transactional_mut().committed().unwrap();
+        for number in 0..100 {
+            // In a later segment, so that their file does not overlap with the early row.
+            put(&mut store, &format!("late-{number}"), RETENTION_MS - 100);
+        }
+        let mut batch = WriteBatch::default();
+        let rows = column_family(&database.db, &layout_name(&spec));
+        database
+            .ingest(&mut batch, rows, store.transactional(), Some(101))
+            .unwrap();
+
+        // What a process leaves that dies here.
+        for entry in std::fs::read_dir(lived.path()).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap();
+            std::fs::copy(&path, died.path().join(name)).unwrap();
+        }
+        let (database, store) = open(died.path());
+        assert_eq!(database.position(&spec).unwrap(), Some(101));
+        let TaskStore::Window(store) = &store else {
+            unreachable!("it is a window store")
+        };
+        assert_eq!(
+            store
+                .fetch(b"early", 0, 10, Order::Forward)
+                .unwrap()
+                .count(),
+            1
+        );
+        let late = store
+            .fetch(b"late-99", 0, RETENTION_MS, Order::Forward)
+            .unwrap();
+        assert_eq!(late.count(), 1);
+    }
 }
