@@ -25,6 +25,9 @@ use configuration::Retentions;
 
 /// Graphite starts in 2 seconds; a machine with all cores busy needs several times that.
 const START_DEADLINE: Duration = Duration::from_secs(60);
+/// How long a file may be half made.
+const FILE_DEADLINE: Duration = Duration::from_secs(5);
+const FILE_RETRY: Duration = Duration::from_millis(100);
 
 /// Another python3 that comes first on the path does not see Debian's modules.
 const PYTHON: &str = "/usr/bin/python3";
@@ -290,9 +293,18 @@ impl RealGraphite {
         self.try_get("/version/", &[]).map(drop)
     }
 
+    /// The web application reads files while carbon makes them, fails on one that is half made, and is asked again.
     fn get(&self, path: &str, query: &[(&str, &str)]) -> String {
-        self.try_get(path, query)
-            .unwrap_or_else(|error| panic!("{}{path} {query:?}: {error}", self.web_url))
+        let deadline = Instant::now() + FILE_DEADLINE;
+        loop {
+            match self.try_get(path, query) {
+                Ok(body) => return body,
+                Err(error) if error.ends_with("500") && Instant::now() < deadline => {
+                    thread::sleep(FILE_RETRY);
+                }
+                Err(error) => panic!("{}{path} {query:?}: {error}", self.web_url),
+            }
+        }
     }
 
     fn get_json(&self, path: &str, query: &[(&str, &str)]) -> Value {
