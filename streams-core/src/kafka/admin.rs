@@ -4,13 +4,13 @@ use super::errors;
 use super::ffi::{Client, Refusal};
 use super::offsets::refresh_leaders;
 use super::settings::Resolved;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::record::TopicPartition;
 use crate::runtime::broker::NewTopic;
 use rdkafka::TopicPartitionList;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::Offset;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,31 +43,32 @@ impl Admin {
         })
     }
 
+    /// Creates topics; of those with the same name the first.
     pub(super) fn create_topics(&self, topics: &[NewTopic], timeout: Duration) -> Result<()> {
-        let deadline = Instant::now() + timeout;
+        let mut names = BTreeSet::new();
         let mut left: Vec<&NewTopic> = topics.iter().collect();
-        while let Some(first) = left.first() {
-            let what = creating(first);
-            let mut refused = self.retry(what, timeout, deadline, |rest| {
-                self.client.create_topics(&left, rest)
-            })?;
-            refused.retain(|(_, refusal)| refusal.code != RDKafkaErrorCode::TopicAlreadyExists);
-            for (index, refusal) in &refused {
-                let error = errors::refused(refusal, creating(left[*index]), None);
-                if error.kind() != ErrorKind::Retriable {
-                    return Err(error);
-                }
-            }
-            if let Some((index, refusal)) = refused.first() {
-                let rest = deadline.saturating_duration_since(Instant::now());
-                if rest <= RETRY_BACKOFF {
-                    return Err(self.too_late(refusal, creating(left[*index]), timeout));
-                }
-                std::thread::sleep(RETRY_BACKOFF);
-            }
-            left = refused.iter().map(|(index, _)| left[*index]).collect();
+        left.retain(|topic| names.insert(topic.name.as_str()));
+        if left.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let deadline = Instant::now() + timeout;
+        self.retry("creating topics", timeout, deadline, |rest| {
+            let mut refused = self.client.create_topics(&left, rest)?;
+            refused.retain(|(_, refusal)| refusal.code != RDKafkaErrorCode::TopicAlreadyExists);
+            // What no retry mends is told first.
+            refused.sort_by_key(|(_, refusal)| errors::is_retriable(refusal));
+            left = refused.iter().map(|(index, _)| left[*index]).collect();
+            match refused.into_iter().zip(&left).next() {
+                Some(((_, refusal), topic)) => Err(Refusal {
+                    text: format!(
+                        "{} with {} partitions: {}",
+                        topic.name, topic.partition_count, refusal.text
+                    ),
+                    ..refusal
+                }),
+                None => Ok(()),
+            }
+        })
     }
 
     pub(super) fn topic_config(
@@ -144,24 +145,10 @@ impl Admin {
             }
             let rest = deadline.saturating_duration_since(Instant::now());
             if rest <= RETRY_BACKOFF {
-                return Err(self.too_late(&refusal, what, timeout));
+                let trouble = self.client.signals().trouble();
+                return Err(errors::timed_out(what, timeout, trouble.or(Some(refusal.text))));
             }
             std::thread::sleep(RETRY_BACKOFF);
         }
     }
-
-    #[cold]
-    fn too_late(&self, last: &Refusal, what: impl Display, timeout: Duration) -> Error {
-        let trouble = self.client.signals().trouble();
-        errors::timed_out(what, timeout, trouble.or_else(|| Some(last.text.clone())))
-    }
-}
-
-fn creating(topic: &NewTopic) -> String {
-    let NewTopic {
-        name,
-        partition_count,
-        ..
-    } = topic;
-    format!("creating topic {name} with {partition_count} partitions")
 }

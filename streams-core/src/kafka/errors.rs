@@ -183,13 +183,22 @@ pub(super) fn error_with(kind: ErrorKind, code: Code, what: impl Display, text: 
     Error::new(kind, format!("{what}: {detail}{}", advice(code)))
 }
 
+/// Whether the same call may succeed later, by its code or by what librdkafka says of a code that says nothing.
+pub(super) fn is_retriable(refusal: &Refusal) -> bool {
+    match kind_of(refusal.code) {
+        ErrorKind::Fatal => refusal.is_retriable,
+        kind => kind == ErrorKind::Retriable,
+    }
+}
+
 /// An error for a refused call. `trouble` is the client's last complaint, which explains a time-out.
 #[cold]
 #[inline(never)]
 pub(super) fn refused(refusal: &Refusal, what: impl Display, trouble: Option<String>) -> Error {
-    let kind = match kind_of(refusal.code) {
-        ErrorKind::Fatal if refusal.is_retriable => ErrorKind::Retriable,
-        kind => kind,
+    let kind = if is_retriable(refusal) {
+        ErrorKind::Retriable
+    } else {
+        kind_of(refusal.code)
     };
     let error = error_with(kind, refusal.code, what, &refusal.text);
     match trouble {

@@ -292,6 +292,26 @@ mod tests {
     }
 
     #[test]
+    fn a_partition_without_a_leader_is_asked_again() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("t", 1, 1).unwrap();
+        cluster.partition_leader("t", 0, None).unwrap();
+        let broker = broker(&cluster.bootstrap_servers());
+        let partitions = [TopicPartition::new("t", 0)];
+        let mut reader = broker.reader("r").unwrap();
+        let error = reader
+            .offsets(&partitions, Duration::from_millis(300))
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Retriable, "{error}");
+        let answer = std::thread::scope(|scope| {
+            let asked = scope.spawn(|| reader.offsets(&partitions, TIMEOUT));
+            cluster.partition_leader("t", 0, Some(1)).unwrap();
+            asked.join().unwrap()
+        });
+        assert_eq!(answer.unwrap(), [(0, 0)]);
+    }
+
+    #[test]
     fn what_nobody_is_a_member_of_cannot_be_committed_to() {
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic("t", 1, 1).unwrap();

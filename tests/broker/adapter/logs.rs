@@ -23,10 +23,19 @@ pub fn topics(bootstrap: &str) {
     create(&broker, &topic, 3, &[]);
     for _ in 0..2 {
         let counts = broker
-            .partition_counts(&[&topic, &unknown], TIMEOUT)
+            .partition_counts(&[&topic, &unknown, &topic], TIMEOUT)
             .unwrap();
-        assert_eq!(counts, [Some(3), None]);
+        assert_eq!(counts, [Some(3), None, Some(3)]);
     }
+    let twice = |partition_count| NewTopic {
+        name: format!("{topic}-twice"),
+        partition_count,
+        replication_factor: 1,
+        config: BTreeMap::new(),
+    };
+    broker.create_topics(&[twice(2), twice(5)], TIMEOUT).unwrap();
+    let counts = broker.partition_counts(&[&format!("{topic}-twice")], TIMEOUT);
+    assert_eq!(counts.unwrap(), [Some(2)]);
     let config = broker.topic_config(&topic, TIMEOUT).unwrap();
     assert_eq!(config["cleanup.policy"], "compact");
     let error = broker.topic_config(&unknown, TIMEOUT).unwrap_err();

@@ -8,7 +8,7 @@ use crate::runtime::broker::NewTopic;
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings as sys;
 use rdkafka::types::RDKafkaErrorCode;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, c_char};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -122,6 +122,11 @@ fn answer(answers: &Queue, timeout: Duration) -> Result<Event, Refusal> {
         .ok_or_else(|| Refusal::of(RDKafkaErrorCode::OperationTimedOut))?;
     match event.error_code() {
         RDKafkaErrorCode::NoError => Ok(event),
+        // Partitions none of which has a leader just now; with one that has, each would say so by itself.
+        RDKafkaErrorCode::NoEnt => Err(Refusal {
+            text: event.error_text(),
+            ..Refusal::of(RDKafkaErrorCode::LeaderNotAvailable)
+        }),
         code => Err(Refusal {
             text: event.error_text(),
             ..Refusal::of(code)
@@ -148,7 +153,9 @@ impl Client {
             sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
             timeout,
         )?;
-        let names = topics.iter().map(|topic| c_string(topic));
+        // A name that is given twice is refused.
+        let distinct: BTreeSet<&str> = topics.iter().copied().collect();
+        let names = distinct.into_iter().map(c_string);
         let names = names.collect::<Result<Vec<CString>, Refusal>>()?;
         let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
         // SAFETY: see above; `names` outlives the call.
