@@ -146,7 +146,11 @@ impl Admin {
             let rest = deadline.saturating_duration_since(Instant::now());
             if rest <= RETRY_BACKOFF {
                 let trouble = self.client.signals().trouble();
-                return Err(errors::timed_out(what, timeout, trouble.or(Some(refusal.text))));
+                return Err(errors::timed_out(
+                    what,
+                    timeout,
+                    trouble.or(Some(refusal.text)),
+                ));
             }
             std::thread::sleep(RETRY_BACKOFF);
         }

@@ -33,7 +33,9 @@ pub fn topics(bootstrap: &str) {
         replication_factor: 1,
         config: BTreeMap::new(),
     };
-    broker.create_topics(&[twice(2), twice(5)], TIMEOUT).unwrap();
+    broker
+        .create_topics(&[twice(2), twice(5)], TIMEOUT)
+        .unwrap();
     let counts = broker.partition_counts(&[&format!("{topic}-twice")], TIMEOUT);
     assert_eq!(counts.unwrap(), [Some(2)]);
     let config = broker.topic_config(&topic, TIMEOUT).unwrap();
