@@ -99,6 +99,16 @@ impl Database {
         }
     }
 
+    /// Whether the rows in memory of this process take more than their part of the budget.
+    pub fn is_memory_over(&self) -> bool {
+        match *self {
+            #[cfg(feature = "rocksdb")]
+            Self::RocksDb(ref database) => database.is_memory_over(),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(_) => false,
+        }
+    }
+
     /// Brings everything to disk and closes the database. Every store must have been dropped.
     pub fn close(self) -> Result<()> {
         match self {

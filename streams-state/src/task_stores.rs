@@ -411,6 +411,13 @@ impl TaskStores {
             .sum()
     }
 
+    /// Whether the rows in memory of this process take more than their part of the budget of [`StoreResources`], which a
+    /// commit mends.
+    pub fn is_memory_over(&self) -> bool {
+        let database = self.database.as_ref();
+        database.is_some_and(Database::is_memory_over)
+    }
+
     /// Forgets what is uncommitted and brings everything else to disk, so that the next start has nothing to replay.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use crate::runtime::memory_split::MemorySplit;
 use crate::runtime::planted::{PlantedBug, is_planted};
 use crate::runtime::running_task::{Changelog, RunningTask, send_effects};
 use crate::runtime::worker::Worker;
-use crate::task::TaskId;
+use crate::task::{Task, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -130,7 +130,7 @@ impl<B: Broker> Worker<B> {
         // A refused commit is tried again at its own pace, whatever asks for one.
         let wanted = !self.commit.is_refused()
             && (self.tasks.iter().any(|r| r.task.commit_requested())
-                || self.uncommitted_bytes() > uncommitted_bytes_max);
+                || self.holds_too_much(uncommitted_bytes_max));
         if !interval_passed && !wanted {
             return Ok(false);
         }
@@ -165,8 +165,12 @@ impl<B: Broker> Worker<B> {
         self.tasks.iter().map(|r| r.task.cache_bytes()).sum()
     }
 
-    fn uncommitted_bytes(&self) -> usize {
-        self.tasks.iter().map(|r| r.task.uncommitted_bytes()).sum()
+    /// Whether uncommitted writes take more than they may; a quarter of it where rows leave them no room.
+    fn holds_too_much(&self, uncommitted_bytes_max: usize) -> bool {
+        let tasks = || self.tasks.iter().map(|running| &running.task);
+        let uncommitted_bytes: usize = tasks().map(Task::uncommitted_bytes).sum();
+        uncommitted_bytes > uncommitted_bytes_max
+            || uncommitted_bytes > uncommitted_bytes_max / 4 && tasks().any(Task::is_memory_over)
     }
 
     fn commit_now(&mut self, now: Duration) -> Result<()> {

@@ -2,6 +2,8 @@
 
 use crate::config::StreamsConfig;
 
+/// What a process takes without any state, in bytes: its code, stacks, and what allocators hold back. Of a small budget a part.
+const PROCESS_BYTES: usize = 24 * 1024 * 1024;
 /// A Kafka client's queue of less than this would hold no full batch.
 const QUEUE_BYTES_MIN: usize = 1024 * 1024;
 
@@ -25,7 +27,7 @@ pub(crate) struct MemorySplit {
 }
 
 impl MemorySplit {
-    /// Of what record caches leave: three quarters for stores, a sixteenth each for consumers and readers, half of that each for
+    /// Of what record caches and the process itself leave: three quarters for stores, a sixteenth each for consumers and readers, half of that each for
     /// producers and for a commit, which is one batch. The last sixteenth is for what nobody counts. Uncommitted writes have a
     /// quarter of the stores' part.
     /// Record caches that leave less than a quarter are counted on top: the rest could not work with nothing.
@@ -33,7 +35,8 @@ impl MemorySplit {
         let threads = config.num_stream_threads();
         let total = config.memory_max_bytes();
         let cache = config.cache_max_bytes();
-        let rest = total.saturating_sub(cache).max(total / 4);
+        let process = PROCESS_BYTES.min(total / 8);
+        let rest = total.saturating_sub(cache + process).max(total / 4);
         let per_thread = rest / 16 / threads;
         MemorySplit {
             total_bytes: total,
@@ -95,7 +98,7 @@ mod tests {
         const MIB: usize = 1024 * 1024;
         let split = split(
             &[
-                ("memory.max.bytes", &(522 * MIB).to_string()),
+                ("memory.max.bytes", &(546 * MIB).to_string()),
                 ("statestore.cache.max.bytes", &(10 * MIB).to_string()),
                 ("num.stream.threads", "2"),
             ],
@@ -106,7 +109,10 @@ mod tests {
             + split.producer_bytes_per_thread;
         let all = split.stores_bytes + 2 * per_thread + 4 * split.reader_bytes_each;
         let commits = 16 * MIB;
-        assert_eq!(all + commits, 522 * MIB - 512 * MIB / 16);
+        assert_eq!(
+            all + commits + PROCESS_BYTES,
+            546 * MIB - 512 * MIB / 16
+        );
         assert_eq!(split.stores_bytes, 384 * MIB);
         assert_eq!(split.uncommitted_bytes_per_thread, 48 * MIB);
         assert_eq!(split.reader_bytes_each, 8 * MIB);

@@ -391,6 +391,11 @@ impl<R: FetchedRecord> Task<R> {
         self.context.io.stores.uncommitted_bytes()
     }
 
+    /// Whether rows that wait for a commit should go to disk, since those of all tasks need the memory.
+    pub(crate) fn is_memory_over(&self) -> bool {
+        self.context.io.stores.is_memory_over()
+    }
+
     /// How many records were dropped by a rule since the task began.
     pub(crate) fn dropped_records(&self) -> u64 {
         self.context.dropped_records

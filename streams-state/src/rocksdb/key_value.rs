@@ -89,7 +89,7 @@ impl KeyValueTable {
             self.is_full.set(recent.bytes() > share / 4 * 3);
         }
         recent.remember(key, value);
-        self.memory.note(recent.bytes());
+        self.memory.note(recent.held_bytes());
     }
 
     /// Nothing is uncommitted: keeps to the share.
@@ -100,8 +100,9 @@ impl KeyValueTable {
         if recent.bytes() > share {
             recent.shrink(share / 2);
         }
+        recent.give_back(share);
         self.is_full.set(false);
-        self.memory.note(recent.bytes());
+        self.memory.note(recent.held_bytes());
     }
 
     /// Goes back to rows without an order. Nothing waits.
@@ -140,7 +141,7 @@ impl Table for KeyValueTable {
         }
         let recent = self.recent.get_mut();
         recent.put(key, value);
-        self.memory.note(recent.bytes());
+        self.memory.note(recent.held_bytes());
     }
 
     fn scan(&self, range: RowRange, order: Order) -> Result<Box<dyn Cursor + '_>> {
@@ -227,7 +228,7 @@ impl Table for KeyValueTable {
     fn restore_in_memory(&mut self, key: &[u8], value: Option<&[u8]>) {
         let recent = self.recent.get_mut();
         recent.restore(key, value);
-        self.memory.note(recent.bytes());
+        self.memory.note(recent.held_bytes());
     }
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, sink: &mut dyn RowSink) -> Result<()> {

@@ -61,6 +61,19 @@ impl SharedMemory {
         self.cache.get_usage() + self.rows.used_bytes.load(Ordering::Relaxed)
     }
 
+    /// Whether rows and uncommitted writes take more than they may.
+    pub fn is_over(&self) -> bool {
+        self.rows.used_bytes.load(Ordering::Relaxed) > self.row_bytes_max()
+    }
+
+    /// Rows take what write buffers leave of three quarters of the budget.
+    fn row_bytes_max(&self) -> usize {
+        let budget = self.rows.budget_bytes;
+        let blocks = budget / 4;
+        let buffers = self.write_buffers.get_usage();
+        budget - blocks - buffers.saturating_sub(blocks / 2).min(blocks)
+    }
+
     /// The memory of one more table of rows.
     pub fn for_rows(&self) -> RowMemory {
         self.rows.tables.fetch_add(1, Ordering::Relaxed);
@@ -104,13 +117,10 @@ pub(crate) struct RowMemory {
 }
 
 impl RowBudget for RowMemory {
-    /// Rows take what write buffers leave of three quarters of the budget, each table as much as any other.
+    /// Each table may take as much as any other.
     fn share(&self) -> usize {
-        let rows = &self.shared.rows;
-        let blocks = rows.budget_bytes / 4;
-        let buffers = self.shared.write_buffers.get_usage();
-        let left = rows.budget_bytes - blocks - buffers.saturating_sub(blocks / 2).min(blocks);
-        left / rows.tables.load(Ordering::Relaxed).max(1)
+        let tables = self.shared.rows.tables.load(Ordering::Relaxed);
+        self.shared.row_bytes_max() / tables.max(1)
     }
 
     #[inline]

@@ -168,6 +168,11 @@ impl Database {
             .transpose()
     }
 
+    /// Whether rows and uncommitted writes of all stores of the process take more than they may.
+    pub fn is_memory_over(&self) -> bool {
+        self.memory.is_over()
+    }
+
     /// Writes what is uncommitted in the stores, together with their positions, in one batch.
     pub fn write<'a>(
         &self,

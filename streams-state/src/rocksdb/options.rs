@@ -18,6 +18,11 @@ const BLOOM_BITS_PER_KEY: f64 = 10.0;
 const MEMTABLE_BLOOM_BYTES: f64 = 32.0 * 1024.0;
 /// Files a task keeps open; the rest is opened when needed.
 const OPEN_FILES_MAX: i32 = 256;
+/// A file of this size is begun anew by a compaction, which keeps 8 bytes for each key of one until it is done, and needs the
+/// filter of one as a whole when it is read.
+const FILE_BYTES: u64 = 16 << 20;
+/// What a compaction reads ahead of each of its files, in bytes: there may be ten at a time, none of which the budget counts.
+const COMPACTION_READAHEAD_BYTES: usize = 256 << 10;
 /// Background threads are shared by all databases of the process: one flushes while one compacts.
 const BACKGROUND_JOBS_MAX: i32 = 2;
 
@@ -35,6 +40,7 @@ pub(super) fn database(memory: &SharedMemory) -> Options {
     options.set_max_background_jobs(BACKGROUND_JOBS_MAX);
     options.set_max_open_files(OPEN_FILES_MAX);
     options.set_max_file_opening_threads(1);
+    options.set_compaction_readahead_size(COMPACTION_READAHEAD_BYTES);
     options.set_log_level(LogLevel::Warn);
     options.set_keep_log_file_num(1);
     options.set_stats_dump_period_sec(0);
@@ -64,6 +70,7 @@ pub(super) fn column_family(memory: &SharedMemory) -> Options {
     let write_buffer_bytes = memory.write_buffer_bytes.min(WRITE_BUFFER_BYTES_MAX);
     options.set_write_buffer_size(write_buffer_bytes);
     options.set_arena_block_size(ARENA_BLOCK_BYTES);
+    options.set_target_file_size_base(FILE_BYTES);
     options.set_memtable_whole_key_filtering(true);
     let bloom_share = MEMTABLE_BLOOM_BYTES / write_buffer_bytes.max(1) as f64;
     // Of small memtables it is a share after all.

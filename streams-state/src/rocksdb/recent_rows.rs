@@ -30,6 +30,7 @@ const DELETED: u32 = u32::MAX;
 const INDEX_BYTES: usize = 8;
 /// What undoing a write takes beside the bytes that it replaced.
 const UNDO_BYTES: usize = size_of::<Undo>();
+const _: () = assert!(UNDO_BYTES == 16, "there may be hundreds of thousands");
 
 /// What is known of a key without asking the disk.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,9 +53,13 @@ enum Before {
     Unknown,
     /// The row that the disk has.
     OnDisk,
-    /// A committed row that waited: this many bytes of `undo_values`.
-    Waiting(Option<(usize, usize)>),
+    /// A committed row that waited: where its value begins in `undo_values`, in multiples of [`ALIGN`], and how long it is,
+    /// [`DELETED`] included.
+    Waiting(u32, u32),
 }
+
+/// How much room for undoing writes stays for the next commit, in bytes.
+const UNDO_BYTES_KEPT: usize = 64 << 10;
 
 /// Rows in memory over those on disk.
 #[derive(Default)]
@@ -67,6 +72,8 @@ pub(super) struct RecentRows {
     undo_values: Vec<u8>,
     /// How many bytes of records were added since the last commit.
     added_bytes: usize,
+    /// The most memory it took since some was given back to the process.
+    held_bytes: usize,
     /// Whether the disk has no row that is not here.
     is_all: bool,
     hasher: DefaultHashBuilder,
@@ -157,7 +164,7 @@ impl RecentRows {
                 self.waiting += 1;
                 Before::OnDisk
             } else {
-                Before::Waiting(self.keep_value(at))
+                self.keep_value(at)
             };
             self.undo.push(Undo { at, before });
         }
@@ -165,16 +172,18 @@ impl RecentRows {
     }
 
     /// Copies the value of a record to where a rollback finds it.
-    fn keep_value(&mut self, at: u32) -> Option<(usize, usize)> {
+    fn keep_value(&mut self, at: u32) -> Before {
         let (key_word, value_len) = self.header(at);
-        if value_len == DELETED {
-            return None;
+        let start =
+            u32::try_from(self.undo_values.len() / ALIGN).expect("less than 32 GiB of rows");
+        if value_len != DELETED {
+            let from = at as usize * ALIGN + HEADER + (key_word & KEY_LEN) as usize;
+            let value = &self.records[from..from + value_len as usize];
+            self.undo_values.extend_from_slice(value);
+            let len = self.undo_values.len().next_multiple_of(ALIGN);
+            self.undo_values.resize(len, 0);
         }
-        let from = at as usize * ALIGN + HEADER + (key_word & KEY_LEN) as usize;
-        let start = self.undo_values.len();
-        let value = &self.records[from..from + value_len as usize];
-        self.undo_values.extend_from_slice(value);
-        Some((start, self.undo_values.len()))
+        Before::Waiting(start, value_len)
     }
 
     /// Gives the key of a record another value, in place if that is as long.
@@ -314,7 +323,9 @@ impl RecentRows {
 
     fn forget_undo(&mut self) {
         self.undo.clear();
+        self.undo.shrink_to(UNDO_BYTES_KEPT / UNDO_BYTES);
         self.undo_values.clear();
+        self.undo_values.shrink_to(UNDO_BYTES_KEPT);
         self.added_bytes = 0;
     }
 
@@ -331,9 +342,10 @@ impl RecentRows {
                     self.is_all = false;
                     self.remove(&key);
                 }
-                Before::Waiting(value) => {
+                Before::Waiting(start, len) => {
                     let now = self.find(&key).expect("what waits is here");
-                    let value = value.map(|(start, end)| &values[start..end]);
+                    let start = *start as usize * ALIGN;
+                    let value = (*len != DELETED).then(|| &values[start..start + *len as usize]);
                     self.replace(now, value, WAITS | TOUCHED);
                 }
             }
@@ -380,12 +392,14 @@ impl RecentRows {
 
     /// The disk has all rows now, and everything is committed.
     pub fn written(&mut self) {
-        let waiting: Vec<u32> = self
-            .offsets()
-            .filter(|at| self.is_marked(*at, WAITS))
-            .collect();
-        for at in waiting {
+        let mut start = 0;
+        while start < self.records.len() {
+            let at = (start / ALIGN) as u32;
+            start += self.record_len(at);
             let (key_word, value_len) = self.header(at);
+            if key_word & (WAITS | DEAD) != WAITS {
+                continue;
+            }
             if value_len == DELETED {
                 let key = self.key(at).to_vec();
                 self.remove(&key);
@@ -493,15 +507,36 @@ impl RecentRows {
     }
 
     /// How much memory it takes, in bytes.
+    #[inline]
     pub fn bytes(&self) -> usize {
-        self.records.len() + self.index.len() * INDEX_BYTES
+        self.records.len() + self.index.len() * INDEX_BYTES + self.undo_bytes()
+    }
+
+    /// How much memory it keeps from others, in bytes: where rows were dropped the next ones go.
+    #[inline]
+    pub fn held_bytes(&mut self) -> usize {
+        self.held_bytes = self.held_bytes.max(self.bytes());
+        self.held_bytes
+    }
+
+    /// Gives memory that it does not need back to the process, but for `target` bytes.
+    pub fn give_back(&mut self, target: usize) {
+        if self.held_bytes > target {
+            self.records.shrink_to(target);
+            self.held_bytes = target;
+        }
+    }
+
+    #[inline]
+    fn undo_bytes(&self) -> usize {
+        self.undo.len() * UNDO_BYTES + self.undo_values.len()
     }
 
     /// How much memory what was written since the last commit takes, in bytes.
     pub fn uncommitted_bytes(&self) -> usize {
         match self.undo.len() {
             0 => 0,
-            writes => writes * UNDO_BYTES + self.undo_values.len() + self.added_bytes,
+            _ => self.undo_bytes() + self.added_bytes,
         }
     }
 }
