@@ -17,6 +17,7 @@ mod session_rows;
 mod subscriptions;
 mod suppress_buffer;
 pub(crate) mod suppress_changelog;
+mod sweep;
 mod view;
 mod window;
 

@@ -1,10 +1,11 @@
 //! The record cache of a session store: one row for each key with all its sessions, the order in which they changed, and which
-//! go first when memory is short.
+//! go when memory is short.
 //!
 //! What is observable is Kafka Streams' `NamedCache`, as in the cache of windows.
 
 use super::cache::Origin;
 use super::keyed_rows::KeyedRows;
+use super::sweep::Sweep;
 use super::window::Rest;
 use std::mem::needs_drop;
 use std::rc::Rc;
@@ -100,11 +101,7 @@ pub(super) struct SessionRows<V> {
     /// How long a value was when it was last read or written as bytes: what values are taken to hold on the heap.
     encoded_len: usize,
     cold_before_ms: i64,
-    /// The next row to be asked for sessions that are cold.
-    next_slot: u32,
-    /// The next row to go as a whole, and how many may still go.
-    hand: u32,
-    rows_left: u32,
+    sweep: Sweep,
 }
 
 impl<V> SessionRows<V> {
@@ -119,9 +116,7 @@ impl<V> SessionRows<V> {
             left_ms: None,
             encoded_len: 0,
             cold_before_ms: 0,
-            next_slot: 0,
-            hand: 0,
-            rows_left: 0,
+            sweep: Sweep::default(),
         }
     }
 
@@ -335,16 +330,13 @@ impl<V> SessionRows<V> {
     /// Begins to make room: sessions that end before this time go, and whole rows if that is not enough.
     pub(super) fn begin_eviction(&mut self, cold_before_ms: i64) {
         self.cold_before_ms = cold_before_ms;
-        self.next_slot = 0;
-        self.rows_left = self.rows.slot_count();
+        self.sweep.begin(self.rows.slot_count());
     }
 
     /// The key of the next row that lets sessions go, and these; `None` when the cache holds no more than `target_bytes` or
     /// has no more to give.
     pub(super) fn evict_next(&mut self, target_bytes: usize) -> Option<(Box<[u8]>, Leaving<V>)> {
-        while self.next_slot < self.rows.slot_count() {
-            let slot = self.next_slot;
-            self.next_slot += 1;
+        while let Some(slot) = self.sweep.next_cold(self.rows.slot_count()) {
             let Some(row) = self.rows.get(slot) else {
                 continue;
             };
@@ -362,10 +354,8 @@ impl<V> SessionRows<V> {
                 return Some((key, row.sessions.drain(..cold).collect()));
             }
         }
-        while self.bytes() > target_bytes && self.rows_left > 0 {
-            self.rows_left -= 1;
-            let slot = self.hand % self.rows.slot_count().max(1);
-            self.hand = slot + 1;
+        while self.bytes() > target_bytes {
+            let slot = self.sweep.next_whole(self.rows.slot_count())?;
             if let Some(row) = self.rows.get(slot) {
                 let key = row.key.clone();
                 return Some((key, self.remove(slot)));

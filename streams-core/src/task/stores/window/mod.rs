@@ -1,5 +1,6 @@
 //! The typed view of a window store: a value for each key and window start.
 
+mod eviction;
 mod flush;
 mod nearby;
 mod row;

@@ -1,18 +1,16 @@
-//! The record cache of a window store: one row for each key with all its windows, the order in which they changed, and which
-//! go first when memory is short.
+//! The record cache of a window store: one row for each key with all its windows, and the order in which they changed.
 //!
 //! What is observable is Kafka Streams' `NamedCache`: a flush hands out each changed window once, in the order of the last
-//! change. When the cache is full those windows go that no record in order will reach again, and only then whole rows, one
-//! after the other from where the last time ended: where keys come round, the least recently used ones would be those that
-//! are wanted next.
+//! change.
 
-use super::row::{Left, Run, Touch, WindowRow};
+use super::eviction::Eviction;
+use super::row::{Run, Touch, WindowRow};
 use crate::error::Result;
 use crate::task::stores::keyed_rows::KeyedRows;
 use std::mem::needs_drop;
 
 pub(super) struct WindowRows<V> {
-    rows: KeyedRows<WindowRow<V>>,
+    pub(super) rows: KeyedRows<WindowRow<V>>,
     clock: u64,
     /// Rows with changes.
     listed: Vec<u32>,
@@ -23,14 +21,14 @@ pub(super) struct WindowRows<V> {
     /// The window whose value was handed out by the flush and may come back.
     lent: Option<(u32, i64)>,
     /// What the rows' vectors hold.
-    row_bytes: usize,
-    windows: usize,
+    pub(super) row_bytes: usize,
+    pub(super) windows: usize,
     /// The store below has no window that starts later than this and is not here: the last one that it had at the beginning, or
     /// that has left since.
-    left_ms: Option<i64>,
+    pub(super) left_ms: Option<i64>,
     /// How long a value was when it was last read or written as bytes: what values are taken to hold on the heap.
     encoded_len: usize,
-    eviction: Eviction,
+    pub(super) eviction: Eviction,
 }
 
 /// A run whose windows are written one after the other; it counts as unchanged already.
@@ -49,24 +47,6 @@ pub(super) struct Flushing<V> {
     pub(super) value: Option<V>,
     pub(super) touch: Touch,
 }
-
-/// How far an eviction has come.
-#[derive(Default)]
-struct Eviction {
-    /// Windows that begin before this go.
-    cold_before_ms: i64,
-    /// How many of those of a row stay, the last ones.
-    keep: usize,
-    /// The next row to be asked for such windows.
-    next_slot: u32,
-    /// The next row to go as a whole.
-    hand: u32,
-    /// How many rows may still go as a whole.
-    rows_left: u32,
-}
-
-/// Windows of a row that leave the cache.
-pub(super) type Leaving<V> = Vec<Left<V>>;
 
 impl<V> WindowRows<V> {
     pub(super) fn new() -> Self {
@@ -357,102 +337,13 @@ impl<V> WindowRows<V> {
                     && passed_ms % walk.step_ms == 0
             })
     }
-
-    /// Gives the memory of unchanged windows back that start before this time.
-    pub(super) fn forget_before(&mut self, start_ms: i64) {
-        for slot in 0..self.rows.slot_count() {
-            let Some(row) = self.rows.get(slot) else {
-                continue;
-            };
-            let count = row.row.count_unchanged_before(start_ms);
-            if count > 0 {
-                drop(self.take_front(slot, count, start_ms));
-            }
-        }
-    }
-
-    /// Gives the memory of all rows back in which nothing is changed.
-    pub(super) fn forget_clean(&mut self) {
-        for slot in 0..self.rows.slot_count() {
-            let clean = |row: &WindowRow<V>| row.runs().iter().all(|run| run.touch.changed == 0);
-            if self.rows.get(slot).is_some_and(|row| clean(&row.row)) {
-                self.remove(slot);
-            }
-        }
-    }
-
-    fn remove(&mut self, slot: u32) {
-        if let Some(row) = self.rows.remove(slot) {
-            let last = row.row.windows_back().next();
-            self.left_ms = self.left_ms.max(last.map(|(start_ms, ..)| start_ms));
-            self.row_bytes -= row.row.bytes();
-            self.windows -= row.row.len();
-        }
-    }
-
-    /// Takes windows out at the front of a row; a row that has no other goes with them.
-    fn take_front(&mut self, slot: u32, count: usize, before_ms: i64) -> Leaving<V> {
-        let row = self.rows.row_mut(slot);
-        let before = row.bytes();
-        row.complete_from_ms = row.complete_from_ms.max(before_ms);
-        let mut taken = Vec::with_capacity(count);
-        row.take_front(count, |left| taken.push(left));
-        self.left_ms = self.left_ms.max(taken.last().map(|left| left.start_ms));
-        self.row_bytes = self.row_bytes - before + row.bytes();
-        self.windows -= count;
-        if row.is_empty() {
-            self.remove(slot);
-        }
-        taken
-    }
-
-    /// Begins to make room: windows that begin before this time go, but for as many of each row as are to be kept, and whole
-    /// rows if that is not enough.
-    pub(super) fn begin_eviction(&mut self, cold_before_ms: i64, keep: usize) {
-        self.eviction.cold_before_ms = cold_before_ms;
-        self.eviction.keep = keep;
-        self.eviction.next_slot = 0;
-        self.eviction.rows_left = self.rows.slot_count();
-    }
-
-    /// The key of the next row that lets windows go, and these; `None` when the cache holds no more than `target_bytes` or has
-    /// no more to give.
-    pub(super) fn evict_next(&mut self, target_bytes: usize) -> Option<(Box<[u8]>, Leaving<V>)> {
-        while self.eviction.next_slot < self.rows.slot_count() {
-            let slot = self.eviction.next_slot;
-            self.eviction.next_slot += 1;
-            let Some(row) = self.rows.get(slot) else {
-                continue;
-            };
-            let mut before_ms = self.eviction.cold_before_ms;
-            let mut count = row.row.count_before(before_ms);
-            if self.eviction.keep > 0 && count > 0 {
-                count = count.saturating_sub(self.eviction.keep);
-                before_ms = row.row.start_of(count);
-            }
-            if count > 0 {
-                let key = row.key.clone();
-                return Some((key, self.take_front(slot, count, before_ms)));
-            }
-        }
-        while self.bytes() > target_bytes && self.eviction.rows_left > 0 {
-            self.eviction.rows_left -= 1;
-            let slot = self.eviction.hand % self.rows.slot_count().max(1);
-            self.eviction.hand = slot + 1;
-            if let Some(row) = self.rows.get(slot) {
-                let (key, count) = (row.key.clone(), row.row.len());
-                return Some((key, self.take_front(slot, count, i64::MAX)));
-            }
-        }
-        None
-    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn touch(rows: &mut WindowRows<i32>, key: &[u8], start_ms: i64) {
+    pub(in super::super) fn touch(rows: &mut WindowRows<i32>, key: &[u8], start_ms: i64) {
         let slot = match rows.find(key) {
             Some(slot) => slot,
             None => rows.add(key, 0),
@@ -464,7 +355,7 @@ mod tests {
         rows.touch(slot, at, 1, 10, Touch::loaded(7));
     }
 
-    fn flush(rows: &mut WindowRows<i32>) -> Vec<(u8, i64)> {
+    pub(in super::super) fn flush(rows: &mut WindowRows<i32>) -> Vec<(u8, i64)> {
         let mut all = Vec::new();
         while let Some(window) = rows.take_changed() {
             all.push((rows.key(window.slot)[0], window.start_ms));
@@ -520,63 +411,6 @@ mod tests {
         assert_eq!(held_back(&rows), [10, 20]);
         rows.take_changed();
         assert_eq!(held_back(&rows), [20]);
-    }
-
-    #[test]
-    fn cold_windows_go_first_and_then_whole_rows() {
-        let mut rows = WindowRows::new();
-        for key in [b"a", b"b", b"c"] {
-            for start_ms in [0, 10, 20] {
-                touch(&mut rows, key, start_ms);
-            }
-        }
-        rows.begin_eviction(10, 0);
-        let all = rows.bytes();
-        for key in [b"a", b"b", b"c"] {
-            let (of, windows) = rows.evict_next(all).unwrap();
-            assert_eq!(
-                (&*of, windows.len(), windows[0].start_ms),
-                (key.as_slice(), 1, 0)
-            );
-        }
-        assert!(rows.evict_next(all).is_none());
-        let (of, windows) = rows.evict_next(1).unwrap();
-        assert_eq!((&*of, windows.len()), (b"a".as_slice(), 2));
-        assert_eq!(rows.find(b"a"), None);
-        assert_eq!(flush(&mut rows).len(), 4);
-        rows.forget_before(20);
-        rows.forget_clean();
-        assert_eq!((rows.windows, rows.row_bytes), (0, 0));
-    }
-
-    #[test]
-    fn the_last_cold_window_may_stay_and_what_left_is_known() {
-        let mut rows = WindowRows::new();
-        for (key, start_ms) in [(b"a", 0), (b"a", 10), (b"a", 20), (b"b", 10)] {
-            touch(&mut rows, key, start_ms);
-        }
-        assert_eq!(rows.left_ms(|| -1), -1);
-        rows.begin_eviction(15, 1);
-        let all = rows.bytes();
-        let (of, windows) = rows.evict_next(all).unwrap();
-        assert_eq!(
-            (&*of, windows.len(), windows[0].start_ms),
-            (b"a".as_slice(), 1, 0)
-        );
-        assert!(rows.evict_next(all).is_none());
-        let slot = rows.find(b"a").unwrap();
-        assert_eq!(rows.row(slot).complete_from_ms, 10);
-        assert_eq!(rows.left_ms(|| 99), 0);
-        let between = |rows: &WindowRows<i32>, visible_ms| {
-            let windows = rows.between(10, 20, visible_ms).into_iter();
-            let keys = windows.map(|(start_ms, slot)| (start_ms, rows.key(slot)[0]));
-            keys.collect::<Vec<_>>()
-        };
-        assert_eq!(between(&rows, 99), [(10, b'a'), (10, b'b'), (20, b'a')]);
-        flush(&mut rows);
-        assert_eq!(between(&rows, 20), [(20, b'a')]);
-        rows.forget_clean();
-        assert_eq!(rows.left_ms(|| 99), 20);
     }
 
     #[test]
