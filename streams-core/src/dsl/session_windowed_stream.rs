@@ -380,6 +380,7 @@ where
             sends_old_values: place.sends_old_values,
             observed_ms: -1,
             last_close_ms: None,
+            found: Vec::new(),
             children: place.children,
         }
     }

@@ -17,7 +17,7 @@ use crate::dsl::windows::EmitStrategy;
 use crate::error::Result;
 use crate::record::{Headers, Record};
 use crate::task::context::Context;
-use crate::task::stores::{AnyState, FlushedSession, Found, SessionState};
+use crate::task::stores::{AnyState, FlushedSession, Found, Session, SessionState};
 use crate::windowed::{Window, Windowed};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -38,6 +38,8 @@ pub(crate) struct SessionAggregate<F, M, K, A> {
     pub(crate) sends_old_values: bool,
     pub(crate) observed_ms: i64,
     pub(crate) last_close_ms: Option<i64>,
+    /// The sessions that the current record joins, with memory that stays.
+    pub(crate) found: Vec<Session<A>>,
     pub(crate) children: TableChildren<Windowed<K>, A>,
 }
 
@@ -64,13 +66,16 @@ where
         let close_ms = self.observed_ms - self.windows.grace_ms() - gap_ms;
         if self.emit == EmitStrategy::OnWindowClose {
             self.emit_closed(record.headers, close_ms, context)?;
+            let (state, _) = context.state::<SessionState<K, A>>(self.store);
+            state.set_key(record.key)?;
         }
         let (state, io) = context.state::<SessionState<K, A>>(self.store);
-        state.set_key(record.key)?;
-        let found = state.find(timestamp - gap_ms, timestamp.saturating_add(gap_ms), io)?;
+        let (from_ms, to_ms) = (timestamp - gap_ms, timestamp.saturating_add(gap_ms));
+        self.found.clear();
+        state.find(from_ms, to_ms, io, &mut self.found)?;
         let mut aggregate = (self.initial)();
         let (mut start_ms, mut end_ms) = (timestamp, timestamp);
-        for session in &found {
+        for session in &self.found {
             if let Some(other) = session.value.as_ref() {
                 (self.merger)(record.key, &mut aggregate, other);
             }
@@ -83,16 +88,15 @@ where
         let mut written: Vec<Written<A>> = Vec::new();
         let is_cached = state.is_cached();
         if (start_ms, end_ms) != (timestamp, timestamp) {
-            for session in found {
+            for session in self.found.drain(..) {
                 let times = (session.start_ms, session.end_ms);
                 state.put(times, Rc::new(None), cause, io)?;
                 if !is_cached {
                     written.push((times, Rc::new(None), session.value));
                 }
             }
-        } else {
-            drop(found);
         }
+        self.found.clear();
         // Where the aggregator fails, the sessions to be merged are gone all the same, as in Kafka Streams.
         let updated = catch(|| {
             (self.aggregator)(record.key, record.value, &mut aggregate);

@@ -109,10 +109,7 @@ mod tests {
             + split.producer_bytes_per_thread;
         let all = split.stores_bytes + 2 * per_thread + 4 * split.reader_bytes_each;
         let commits = 16 * MIB;
-        assert_eq!(
-            all + commits + PROCESS_BYTES,
-            546 * MIB - 512 * MIB / 16
-        );
+        assert_eq!(all + commits + PROCESS_BYTES, 546 * MIB - 512 * MIB / 16);
         assert_eq!(split.stores_bytes, 384 * MIB);
         assert_eq!(split.uncommitted_bytes_per_thread, 48 * MIB);
         assert_eq!(split.reader_bytes_each, 8 * MIB);

@@ -55,7 +55,8 @@ impl<K: 'static, V: 'static> SessionAccess<'_, K, V> {
         if !state.set_key(key)? {
             return Err(null_key());
         }
-        let found = state.find(earliest_end_ms, latest_start_ms, io)?;
+        let mut found = Vec::new();
+        state.find(earliest_end_ms, latest_start_ms, io, &mut found)?;
         Ok(found
             .into_iter()
             .filter_map(|session| {

@@ -68,21 +68,23 @@ impl<T: Table> TableSessionStore<T> {
     }
 
     fn row_by_key(&self, key: &[u8], start_ms: i64, end_ms: i64) -> Vec<u8> {
-        let mut row = self.row(end_ms, BY_KEY);
+        let mut row = self.row(key, end_ms, BY_KEY);
         write_session_changelog_key(key, start_ms, end_ms, &mut row);
         row
     }
 
     fn row_by_time(&self, key: &[u8], start_ms: i64, end_ms: i64) -> Vec<u8> {
-        let mut row = self.row(end_ms, BY_TIME);
+        let mut row = self.row(key, end_ms, BY_TIME);
         row.extend_from_slice(&end_ms.to_be_bytes());
         row.extend_from_slice(&start_ms.to_be_bytes());
         row.extend_from_slice(key);
         row
     }
 
-    fn row(&self, end_ms: i64, kind: u8) -> Vec<u8> {
-        let mut row = self.segment(end_ms).to_be_bytes().to_vec();
+    /// The begin of a row, with room for all of it.
+    fn row(&self, key: &[u8], end_ms: i64, kind: u8) -> Vec<u8> {
+        let mut row = Vec::with_capacity(CONTENT_AT + key.len() + TIMES_LEN);
+        row.extend_from_slice(&self.segment(end_ms).to_be_bytes());
         row.push(kind);
         row
     }

@@ -27,7 +27,7 @@ pub(crate) use join_window::{JoinWindowState, fetch_matches};
 pub(crate) use key_value::KeyValueState;
 pub(crate) use outer_join::{JoinSide, OuterJoinState, Unmatched, Waits};
 pub use session::SessionState;
-pub(crate) use session::{FlushedSession, SessionOrder};
+pub(crate) use session::{FlushedSession, Session, SessionOrder};
 pub(crate) use subscriptions::SubscriptionState;
 pub(crate) use suppress_buffer::{Held, SuppressBufferState};
 pub(crate) use view::{Cause, Placement, Updated};

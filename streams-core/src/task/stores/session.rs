@@ -106,20 +106,20 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
         Ok(self.key.deserialize(key)?)
     }
 
-    /// The sessions of the key given to [`SessionState::set_key`] that end at the one time or later and start at the other
+    /// Adds the sessions of the key given to [`SessionState::set_key`] that end at the one time or later and start at the other
     /// or earlier, by their end, then their start.
     pub(crate) fn find(
         &mut self,
         earliest_end_ms: i64,
         latest_start_ms: i64,
         io: &StoreIo,
-    ) -> Result<Vec<Session<V>>> {
+        found: &mut Vec<Session<V>>,
+    ) -> Result<()> {
         if self.cache.is_some() {
-            return self.find_cached(earliest_end_ms, latest_start_ms, io);
+            return self.find_cached(earliest_end_ms, latest_start_ms, io, found);
         }
         let key = &self.view.key_bytes[..self.view.key_bytes.len() - TIMES_LEN];
         let store = io.stores.session(self.view.index);
-        let mut found = Vec::new();
         for entry in store.find(key, earliest_end_ms, latest_start_ms, Order::Forward)? {
             let (session, value) = entry?;
             let (value, _) = self.view.read_value(&value)?;
@@ -129,7 +129,7 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
                 value: Rc::new(Some(value)),
             });
         }
-        Ok(found)
+        Ok(())
     }
 
     fn find_cached(
@@ -137,12 +137,12 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
         earliest_end_ms: i64,
         latest_start_ms: i64,
         io: &StoreIo,
-    ) -> Result<Vec<Session<V>>> {
+        found: &mut Vec<Session<V>>,
+    ) -> Result<()> {
         let slot = self.row(io);
         self.complete(slot, earliest_end_ms.max(0), io)?;
         let cache = self.cache.as_ref().expect("only called with a cache");
         let first_visible_ms = io.stores.session(self.view.index).first_visible_ms();
-        let mut found = Vec::new();
         for session in cache.row(slot).ending_from(earliest_end_ms) {
             let is_seen = !session.loaded || session.end_ms >= first_visible_ms;
             if session.start_ms <= latest_start_ms && is_seen && session.value.is_some() {
@@ -153,7 +153,7 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
                 });
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// The cache's row of the current key, made if it is not there.
