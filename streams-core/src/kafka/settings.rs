@@ -365,7 +365,7 @@ mod tests {
         let unset = settings(&[]);
         assert_eq!(
             value(&unset, Role::Consumer, name).as_deref(),
-            Some("262144")
+            Some("131072")
         );
         assert_eq!(value(&unset, Role::RestoreConsumer, name), None);
         let given = settings(&[(alias, "500000")]);

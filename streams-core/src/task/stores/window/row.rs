@@ -381,12 +381,12 @@ impl<V> WindowRow<V> {
     fn give_room_back(&mut self) {
         fn shrink<T>(vector: &mut Vec<T>, spare: usize) {
             let len = vector.len();
-            if vector.capacity() > len + len / 4 + 2 * spare {
+            if vector.capacity() > len + len / 16 + 2 * spare {
                 vector.shrink_to(len + spare);
             }
         }
         shrink(&mut self.runs, 1);
-        shrink(&mut self.values, 4);
+        shrink(&mut self.values, 2);
     }
 
     /// When the window of this number starts; where there is none, no time.
