@@ -11,8 +11,9 @@ pub(super) const COMMON_DEFAULTS: &[(&str, &str)] = &[
     ("enable.metrics.push", "false"),
 ];
 pub(super) const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
-    // At its default of a second a full queue holds consumption down to a fifth.
-    ("fetch.queue.backoff.ms", "10"),
+    // When a queue that was full is looked at again; librdkafka's default is a second. One of this size is empty sooner: at
+    // 10 ms a tumbling mean takes four times as long, and half as much CPU time again.
+    ("fetch.queue.backoff.ms", "2"),
     // For each partition; a record takes half a kilobyte here besides its bytes, and what waits long goes cold.
     ("queued.min.messages", "5000"),
     ("isolation.level", "read_uncommitted"),
