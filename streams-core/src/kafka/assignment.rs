@@ -44,6 +44,12 @@ impl Assignment {
         self.inputs.contains_key(partition)
     }
 
+    /// Whether it is an input that is not to be fetched for the time being.
+    pub(super) fn is_paused(&self, partition: &TopicPartition) -> bool {
+        let input = self.inputs.get(partition);
+        input.is_some_and(|input| input.is_paused)
+    }
+
     /// Where an input was started, `None` when it is none.
     pub(super) fn start(&self, partition: &TopicPartition) -> Option<i64> {
         self.inputs.get(partition).map(|input| input.start)
@@ -108,10 +114,10 @@ impl Assignment {
         inputs: &[Input],
         starts: &[i64],
     ) -> Result<(), Refusal> {
-        for input in inputs {
+        for (input, start) in inputs.iter().zip(starts) {
             fetcher
                 .inputs
-                .insert(&fetcher.client, &input.partition, input.slot)?;
+                .insert(&fetcher.client, &input.partition, input.slot, *start)?;
         }
         let partitions: Vec<&TopicPartition> =
             inputs.iter().map(|input| &input.partition).collect();

@@ -144,19 +144,20 @@ impl Fetcher {
         queue.consume(batch, records_max, |message| {
             if message.is_error() {
                 // An error of a partition that was removed meanwhile is nobody's.
-                if message.error_code() == RDKafkaErrorCode::AutoOffsetReset
-                    && inputs.slot(&message).is_none()
-                {
-                    return;
-                }
                 let topic = message.topic_name();
+                if message.error_code() == RDKafkaErrorCode::AutoOffsetReset {
+                    let partition = TopicPartition::new(&*topic, message.partition());
+                    if inputs.next(&partition).is_none() {
+                        return;
+                    }
+                }
                 troubles.note(
                     client,
                     message.error_code(),
                     &message.error_text(),
                     (&topic, message.partition(), message.offset()),
                 );
-            } else if let Some(slot) = inputs.slot(&message) {
+            } else if let Some(slot) = inputs.take(&message) {
                 records.push((slot, KafkaRecord(message)));
             }
         })
