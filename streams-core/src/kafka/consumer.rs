@@ -501,7 +501,7 @@ mod tests {
         assert_eq!(elements[0].offset(), Offset::Offset(7));
     }
 
-    /// As librdkafka does after a partition was given away and came again, once in a while.
+    /// As librdkafka does when it takes a late answer about an epoch's end for one about its new position.
     #[cfg(feature = "embedded")]
     #[test]
     fn a_client_that_goes_back_delivers_nothing_twice() {

@@ -67,8 +67,9 @@ impl Inputs {
         self.topics.get(name)
     }
 
-    /// The slot of a message, `None` when its partition is no input, or when it was passed already. librdkafka may go back to
-    /// where a partition was read before it was given away and came again, whatever offset it was started at.
+    /// The slot of a message, `None` when its partition is no input, or when it was passed already. librdkafka asks where a
+    /// leader's epoch ended, and takes an answer that comes after the partition was stopped and started elsewhere for one
+    /// about its new position: the log seems to be cut off, so it goes back to the end of that epoch.
     #[inline]
     pub(super) fn take(&mut self, message: &Message) -> Option<InputSlot> {
         let (key, partition) = (message.topic_key(), message.partition());
