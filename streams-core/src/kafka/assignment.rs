@@ -50,6 +50,13 @@ impl Assignment {
         input.is_some_and(|input| input.is_paused)
     }
 
+    /// The start of an input that an error at this offset is not about, but about where it was read before it was
+    /// given away and came again. librdkafka gives its errors no version, so that one may wait in a partition's queue until then.
+    pub(super) fn start_behind(&self, partition: &TopicPartition, offset: i64) -> Option<i64> {
+        let start = self.start(partition)?;
+        (0..start).contains(&offset).then_some(start)
+    }
+
     /// Where an input was started, `None` when it is none.
     pub(super) fn start(&self, partition: &TopicPartition) -> Option<i64> {
         self.inputs.get(partition).map(|input| input.start)
@@ -114,10 +121,10 @@ impl Assignment {
         inputs: &[Input],
         starts: &[i64],
     ) -> Result<(), Refusal> {
-        for (input, start) in inputs.iter().zip(starts) {
+        for input in inputs {
             fetcher
                 .inputs
-                .insert(&fetcher.client, &input.partition, input.slot, *start)?;
+                .insert(&fetcher.client, &input.partition, input.slot)?;
         }
         let partitions: Vec<&TopicPartition> =
             inputs.iter().map(|input| &input.partition).collect();

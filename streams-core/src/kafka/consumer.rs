@@ -73,7 +73,7 @@ impl KafkaConsumer {
         )))
     }
 
-    fn client(&self) -> &Arc<Client> {
+    pub(super) fn client(&self) -> &Arc<Client> {
         &self.fetcher.client
     }
 
@@ -146,37 +146,43 @@ impl KafkaConsumer {
             .map_err(|refusal| self.refused(&refusal, format_args!("{what} partitions")))
     }
 
-    /// Inputs whose position is no longer in the log, with that position. One that librdkafka went back to is none: such an
-    /// input is read on from where it was.
+    /// Inputs whose position is no longer in the log, with that position. An input that the error is not about is read on.
     fn take_out_of_range(&mut self) -> Result<Vec<(TopicPartition, i64)>> {
-        let mut lost = self.fetcher.take_out_of_range();
-        let mut went_back = Vec::new();
-        lost.retain(
-            |(partition, offset)| match self.fetcher.inputs.next(partition) {
-                Some((slot, next)) if *offset < next => {
-                    tracing::info!(%partition, offset, next, "reading on from where it was");
-                    let offset = StartOffset::At(next);
-                    let partition = partition.clone();
-                    went_back.push(Input {
-                        partition,
-                        slot,
-                        offset,
-                    });
-                    false
+        let mut lost = Vec::new();
+        for (partition, offset) in self.fetcher.take_out_of_range() {
+            let start = self.assignment.start_behind(&partition, offset);
+            match start.zip(self.fetcher.inputs.slot_of(&partition)) {
+                None => lost.push((partition, offset)),
+                Some((start, slot)) => {
+                    tracing::info!(%partition, offset, start, "passing over an error of before");
+                    self.start_again(partition, slot, start)?;
                 }
-                _ => true,
-            },
-        );
-        for input in went_back {
-            let is_paused = self.assignment.is_paused(&input.partition);
-            let partition = std::slice::from_ref(&input.partition);
-            self.remove_inputs(partition)?;
-            self.add_inputs(std::slice::from_ref(&input))?;
-            if is_paused {
-                self.pause(partition)?;
             }
         }
         Ok(lost)
+    }
+
+    /// Reads an input on from where it is: an error may have stopped it.
+    fn start_again(
+        &mut self,
+        partition: TopicPartition,
+        slot: InputSlot,
+        start: i64,
+    ) -> Result<()> {
+        let offset = StartOffset::At(position(self.client(), &partition, start));
+        let is_paused = self.assignment.is_paused(&partition);
+        let input = [Input {
+            partition,
+            slot,
+            offset,
+        }];
+        let partition = std::slice::from_ref(&input[0].partition);
+        self.remove_inputs(partition)?;
+        self.add_inputs(&input)?;
+        if is_paused {
+            self.pause(partition)?;
+        }
+        Ok(())
     }
 
     /// Leaves the group, answering the last revocation, and gives up after `timeout`.
@@ -499,91 +505,5 @@ mod tests {
         let elements = listed.elements();
         assert_eq!(elements[0].metadata(), "AgAAAAAAAAPo");
         assert_eq!(elements[0].offset(), Offset::Offset(7));
-    }
-
-    /// As librdkafka does when it takes a late answer about an epoch's end for one about its new position.
-    #[cfg(feature = "embedded")]
-    #[test]
-    fn a_client_that_goes_back_delivers_nothing_twice() {
-        use crate::embedded::EmbeddedBroker;
-        use crate::kafka::{KafkaBroker, KafkaSettings};
-        use crate::record::{FetchedRecord, Headers};
-        use crate::runtime::broker::{
-            Broker, ConsumerOptions, LogProducer, NewTopic, ProduceRecord,
-        };
-
-        const TIMEOUT: Duration = Duration::from_secs(20);
-        let cluster = EmbeddedBroker::builder().start().unwrap();
-        let mut settings = KafkaSettings::default();
-        let servers = cluster.bootstrap_servers();
-        settings.common.insert("bootstrap.servers".into(), servers);
-        let broker = KafkaBroker::new(settings).unwrap();
-        let topic = NewTopic {
-            name: "t".into(),
-            partition_count: 1,
-            replication_factor: 1,
-            config: BTreeMap::new(),
-        };
-        broker.create_topics(&[topic], TIMEOUT).unwrap();
-        let mut producer = broker.producer("p", None).unwrap();
-        let mut write = |count| {
-            let (topic, headers): (Arc<str>, _) = ("t".into(), Headers::new());
-            let record = ProduceRecord {
-                topic: &topic,
-                partition: 0,
-                timestamp: None,
-                key: None,
-                value: Some(b"v"),
-                headers: &headers,
-            };
-            let records = &mut std::iter::repeat_n(record, count);
-            producer.send(records).unwrap();
-            producer.flush(TIMEOUT).unwrap();
-        };
-        let mut consumer = broker
-            .consumer(&ConsumerOptions {
-                group_id: "g".into(),
-                client_id: "c".into(),
-                instance_id: None,
-                auto_offset_reset: "none".into(),
-            })
-            .unwrap();
-        let partition = TopicPartition::new("t", 0);
-        let input = Input {
-            partition: partition.clone(),
-            slot: InputSlot(1),
-            offset: StartOffset::At(1),
-        };
-        write(4);
-        consumer.add_inputs(&[input]).unwrap();
-        let read = |consumer: &mut KafkaConsumer, last: i64| {
-            let deadline = Instant::now() + TIMEOUT;
-            let (mut records, mut offsets) = (Vec::new(), Vec::new());
-            while offsets.last() != Some(&last) && Instant::now() < deadline {
-                let event = consumer.poll(Duration::from_millis(50), 100, &mut records);
-                assert_eq!(event.unwrap(), None);
-                offsets.extend(records.drain(..).map(|(_, record)| record.offset()));
-            }
-            offsets
-        };
-        let go_back = |consumer: &KafkaConsumer| {
-            let mut list = TopicPartitionList::new();
-            list.add_partition_offset("t", 0, Offset::Offset(0))
-                .unwrap();
-            // Waiting for a stop is a seek, which is done where nothing has stopped.
-            consumer
-                .client()
-                .wait_until_stopped(&list, TIMEOUT)
-                .unwrap();
-        };
-        assert_eq!(read(&mut consumer, 3), [1, 2, 3]);
-        go_back(&consumer);
-        write(2);
-        assert_eq!(read(&mut consumer, 5), [4, 5]);
-        // Neither where what it goes back to is deleted.
-        broker.delete_records(&[(partition, 3)], TIMEOUT).unwrap();
-        go_back(&consumer);
-        write(1);
-        assert_eq!(read(&mut consumer, 6), [6]);
     }
 }

@@ -144,20 +144,19 @@ impl Fetcher {
         queue.consume(batch, records_max, |message| {
             if message.is_error() {
                 // An error of a partition that was removed meanwhile is nobody's.
-                let topic = message.topic_name();
-                if message.error_code() == RDKafkaErrorCode::AutoOffsetReset {
-                    let partition = TopicPartition::new(&*topic, message.partition());
-                    if inputs.next(&partition).is_none() {
-                        return;
-                    }
+                if message.error_code() == RDKafkaErrorCode::AutoOffsetReset
+                    && inputs.slot(&message).is_none()
+                {
+                    return;
                 }
+                let topic = message.topic_name();
                 troubles.note(
                     client,
                     message.error_code(),
                     &message.error_text(),
                     (&topic, message.partition(), message.offset()),
                 );
-            } else if let Some(slot) = inputs.take(&message) {
+            } else if let Some(slot) = inputs.slot(&message) {
                 records.push((slot, KafkaRecord(message)));
             }
         })

@@ -175,7 +175,9 @@ mod tests {
         GroupConsumer, Input, InputSlot, LogProducer, LogReader, StartOffset,
     };
     use crate::task::effects::ProduceRecord;
+    use rdkafka::TopicPartitionList;
     use rdkafka::mocking::MockCluster;
+    use rdkafka::topic_partition_list::Offset;
     use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
     use std::time::Instant;
 
@@ -188,6 +190,16 @@ mod tests {
             .insert("bootstrap.servers".into(), bootstrap.into());
         settings.producer.insert("linger.ms".into(), "1".into());
         KafkaBroker::new(settings).unwrap()
+    }
+
+    fn consumer(broker: &KafkaBroker) -> KafkaConsumer {
+        let options = ConsumerOptions {
+            group_id: "g".into(),
+            client_id: "c".into(),
+            instance_id: None,
+            auto_offset_reset: "none".into(),
+        };
+        broker.consumer(&options).unwrap()
     }
 
     fn input(partition: i32, offset: StartOffset) -> Input {
@@ -311,19 +323,56 @@ mod tests {
         assert_eq!(answer.unwrap(), [(0, 0)]);
     }
 
+    #[cfg(feature = "embedded")]
+    #[test]
+    fn an_error_of_before_an_input_was_started_resets_nothing() {
+        let cluster = crate::embedded::EmbeddedBroker::builder().start().unwrap();
+        let broker = broker(&cluster.bootstrap_servers());
+        let topic = NewTopic {
+            name: "t".into(),
+            partition_count: 1,
+            replication_factor: 1,
+            config: BTreeMap::new(),
+        };
+        broker.create_topics(&[topic], TIMEOUT).unwrap();
+        let mut producer = broker.producer("p", None).unwrap();
+        send(&mut producer, 0, &Headers::new(), 4);
+        let gone = [(TopicPartition::new("t", 0), 3)];
+        broker.delete_records(&gone, TIMEOUT).unwrap();
+
+        let mut consumer = consumer(&broker);
+        let mut records = Vec::new();
+        consumer
+            .add_inputs(&[input(0, StartOffset::At(4))])
+            .unwrap();
+        // A seek makes an error at an offset before the start, and stops the partition.
+        let mut before = TopicPartitionList::new();
+        before
+            .add_partition_offset("t", 0, Offset::Offset(0))
+            .unwrap();
+        let deadline = Instant::now() + TIMEOUT;
+        while consumer
+            .client()
+            .wait_until_stopped(&before, TIMEOUT)
+            .is_err()
+        {
+            assert!(Instant::now() < deadline);
+        }
+        send(&mut producer, 0, &Headers::new(), 2);
+        while records.len() < 2 && Instant::now() < deadline {
+            let event = consumer.poll(Duration::from_millis(50), 10, &mut records);
+            assert_eq!(event.unwrap(), None);
+        }
+        let offsets: Vec<i64> = records.iter().map(|(_, record)| record.offset()).collect();
+        assert_eq!(offsets, [4, 5]);
+    }
+
     #[test]
     fn what_nobody_is_a_member_of_cannot_be_committed_to() {
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic("t", 1, 1).unwrap();
         let broker = broker(&cluster.bootstrap_servers());
-        let mut consumer = broker
-            .consumer(&ConsumerOptions {
-                group_id: "g".into(),
-                client_id: "c".into(),
-                instance_id: None,
-                auto_offset_reset: "none".into(),
-            })
-            .unwrap();
+        let mut consumer = consumer(&broker);
         let committed = crate::runtime::broker::CommittedOffset {
             offset: 1,
             metadata: String::new(),

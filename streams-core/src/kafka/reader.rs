@@ -74,7 +74,7 @@ impl LogReader for KafkaReader {
             let start = |fetcher: &mut Fetcher| {
                 fetcher
                     .inputs
-                    .insert(&fetcher.client, partition, input.slot, offset)?;
+                    .insert(&fetcher.client, partition, input.slot)?;
                 let topic = fetcher
                     .inputs
                     .topic(&partition.topic)
