@@ -21,9 +21,9 @@ pub struct StoreResources {
 }
 
 impl StoreResources {
-    /// Resources that keep within `budget_bytes`: at most five eighths are rows of key-value stores, at most a quarter write
-    /// buffers, and what both do not need is block cache. A write buffer that is full is flushed while the next one fills, so under a burst of
-    /// writes use can go over the budget for as long as a flush takes.
+    /// Resources that keep within `budget_bytes`: at most three quarters are rows of key-value stores, at most a quarter write
+    /// buffers, and what both do not need is block cache. A write buffer that is full is flushed while the next one fills, so
+    /// under a burst of writes use can go over the budget for as long as a flush takes.
     pub fn new(budget_bytes: usize) -> Self {
         #[cfg(feature = "rocksdb")]
         let resources = Self {

@@ -21,13 +21,13 @@ use tempfile::TempDir;
 
 use super::ports;
 use super::supervised::{self, Supervised};
+use super::wait;
 use configuration::Retentions;
 
 /// Graphite starts in 2 seconds; a machine with all cores busy needs several times that.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 /// How long a file may be half made.
 const FILE_DEADLINE: Duration = Duration::from_secs(5);
-const FILE_RETRY: Duration = Duration::from_millis(100);
 
 /// Another python3 that comes first on the path does not see Debian's modules.
 const PYTHON: &str = "/usr/bin/python3";
@@ -295,16 +295,15 @@ impl RealGraphite {
 
     /// The web application reads files while carbon makes them, fails on one that is half made, and is asked again.
     fn get(&self, path: &str, query: &[(&str, &str)]) -> String {
-        let deadline = Instant::now() + FILE_DEADLINE;
-        loop {
-            match self.try_get(path, query) {
-                Ok(body) => return body,
-                Err(error) if error.ends_with("500") && Instant::now() < deadline => {
-                    thread::sleep(FILE_RETRY);
-                }
-                Err(error) => panic!("{}{path} {query:?}: {error}", self.web_url),
-            }
-        }
+        let what = format!(
+            "{}{path} {query:?} to answer without error 500",
+            self.web_url
+        );
+        wait::until_some(&what, FILE_DEADLINE, || match self.try_get(path, query) {
+            Ok(body) => Some(body),
+            Err(error) if error.ends_with("500") => None,
+            Err(error) => panic!("{}{path} {query:?}: {error}", self.web_url),
+        })
     }
 
     fn get_json(&self, path: &str, query: &[(&str, &str)]) -> Value {
