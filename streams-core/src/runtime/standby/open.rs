@@ -1,7 +1,7 @@
 //! The first step of a standby copy: its stores opened, and its changelogs read from where they stand.
 
 use super::update::QUESTION_TIMEOUT;
-use super::{CatchingUp, StandbyCopy, StandbyTasks};
+use super::{CatchingUp, POLL_TIMEOUT, StandbyCopy, StandbyTasks};
 use crate::error::Result;
 use crate::record::TopicPartition;
 use crate::runtime::broker::{Broker, Input, LogReader, StartOffset};
@@ -11,14 +11,19 @@ use crate::runtime::restoring_store::RestoringStore;
 use crate::task::TaskId;
 
 impl<B: Broker> StandbyTasks<B> {
-    /// Opens the copies that wait and whose folders are free.
+    /// Opens the copies that wait and whose folders are free. Those for which a turn has no time stay for the next one: brokers
+    /// that answer late keep neither a promotion nor the end of the application waiting.
     pub(super) fn open_waiting(&mut self) -> Result<()> {
+        let until = self.now() + POLL_TIMEOUT;
         for task in self.waiting.clone() {
             let is_open = self
                 .open(task)
                 .map_err(|error| error.context(format!("opening a standby copy of task {task}")))?;
             if is_open {
                 self.waiting.remove(&task);
+                if self.now() >= until {
+                    break;
+                }
             }
         }
         Ok(())
