@@ -4,6 +4,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::support::process;
 use crate::support::supervised::{self, Supervised};
@@ -14,12 +15,19 @@ pub const APP_COUNT: usize = 3;
 /// faults.
 pub const SESSION_TIMEOUT_MS: &str = "10000";
 
+/// For how long after its start SIGTERM may kill an instance instead of stopping it: until it listens for that.
+const STARTING: Duration = Duration::from_secs(3);
+/// The exit code of a process that SIGTERM killed.
+const KILLED_BY_TERM: i32 = 143;
+
 /// One instance, which is started again and again with the same state directory and log.
 pub struct App {
     number: usize,
     directory: PathBuf,
     environment: Vec<(&'static str, String)>,
     process: Option<Supervised>,
+    started_at: Instant,
+    is_told_at_start: bool,
 }
 
 impl App {
@@ -56,6 +64,8 @@ impl App {
             directory,
             environment,
             process: None,
+            started_at: Instant::now(),
+            is_told_at_start: false,
         }
     }
 
@@ -76,6 +86,8 @@ impl App {
             .envs(self.environment.iter().map(|(name, value)| (*name, value)))
             .current_dir(&self.directory);
         self.process = Some(Supervised::start(&command, &self.log(), &self.log(), None));
+        self.started_at = Instant::now();
+        self.is_told_at_start = false;
     }
 
     /// Where it logs.
@@ -84,8 +96,14 @@ impl App {
     }
 
     /// Sends it a signal, named as `kill` names it.
-    pub fn signal(&self, name: &str) {
+    pub fn signal(&mut self, name: &str) {
+        self.is_told_at_start = self.started_at.elapsed() < STARTING;
         self.running().signal(name);
+    }
+
+    /// Whether it ended as it should when it was told to stop.
+    pub fn has_stopped_in_order(&self, code: i32) -> bool {
+        code == 0 || code == KILLED_BY_TERM && self.is_told_at_start
     }
 
     /// Its exit code, once it has ended.

@@ -234,7 +234,8 @@ impl<'a> Faults<'a> {
                     self.repairs.push(repair);
                     return;
                 };
-                if repair.kind == Kind::AppRestarted && code != 0 {
+                let is_in_order = self.apps[target].has_stopped_in_order(code);
+                if repair.kind == Kind::AppRestarted && !is_in_order {
                     self.ended_by_themselves += 1;
                     println!("{}", self.apps[target].last_words(code));
                 }
