@@ -180,10 +180,10 @@ fn run(arguments: &Arguments, directory: &Path) -> bool {
     }
     let (history, started) = (std::mem::take(&mut faults.history), faults.started);
     let mut ended = faults.ended_by_themselves;
-    for (number, app) in (1..).zip(&apps) {
+    for (number, app) in (1..).zip(&mut apps) {
         app.signal("TERM");
         let code = support::wait::until_some("the end of an app", PATIENCE, || app.exit_code());
-        if code != 0 {
+        if !app.has_stopped_in_order(code) {
             ended += 1;
             println!("app {number}: {}", app.last_words(code));
         }

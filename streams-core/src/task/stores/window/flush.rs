@@ -193,7 +193,7 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
         for (start_ms, slot) in windows {
             let row = cache.row(slot);
             if let Some((run, at)) = row.find(start_ms)
-                && let Some(value) = row.value(at)
+                && let Some(value) = row.values().get(at)
             {
                 closed.push(ClosedWindow {
                     key: self.key.deserialize(cache.key(slot))?,

@@ -7,6 +7,7 @@ mod row;
 mod rows;
 mod scan;
 mod update;
+mod values;
 
 pub(super) use row::Rest;
 pub(crate) use scan::ScanOrder;
@@ -137,7 +138,7 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
                 && let Some((run, at)) = cache.row(slot).find(start_ms)
             {
                 let touch = &cache.row(slot).runs()[run].touch;
-                match cache.row(slot).value(at) {
+                match cache.row(slot).values().get(at) {
                     Some(value) => {
                         let timestamp = touch.timestamp;
                         return Ok(Some((self.view.copy(value)?, timestamp)));
@@ -189,7 +190,7 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
         let cache = self.cache.as_mut().expect("checked above");
         let at = match cache.row(slot).find(start_ms) {
             Some((_, at)) => {
-                cache.row_mut(slot).values_mut(at..at + 1)[0] = value;
+                cache.row_mut(slot).values_mut().set(at, value);
                 at
             }
             None => cache.insert(slot, start_ms, value, Touch::loaded(-1)),

@@ -39,7 +39,10 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
             }
             for (start_ms, at) in run.windows() {
                 let is_seen = !run.touch.is_loaded() || start_ms >= first_visible_ms;
-                if (from_ms..=to_ms).contains(&start_ms) && is_seen && row.value(at).is_some() {
+                if (from_ms..=to_ms).contains(&start_ms)
+                    && is_seen
+                    && row.values().get(at).is_some()
+                {
                     windows.push((start_ms, run.touch.timestamp));
                 }
             }
@@ -110,7 +113,7 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
                 return;
             }
             let is_seen = !touch.is_loaded() || start_ms >= first_visible_ms;
-            if start_ms <= to_ms && is_seen && row.value(at).is_some() {
+            if start_ms <= to_ms && is_seen && row.values().get(at).is_some() {
                 windows.push((start_ms, touch.timestamp));
                 if start_ms < enough_ms {
                     return;

@@ -4,6 +4,7 @@
 //! last change. What is known of that change is kept once for a run of windows, and a window costs little more than its
 //! value.
 
+use super::values::{Values, make_room, shrink};
 use crate::error::Result;
 use crate::record::Headers;
 use crate::task::stores::SourceRecord;
@@ -101,7 +102,7 @@ pub(super) struct Left<V> {
 /// The windows of one key.
 pub(super) struct WindowRow<V> {
     runs: Vec<Run>,
-    values: Vec<Option<V>>,
+    values: Values<V>,
     /// What the store below has of this key from this start on is here.
     pub(super) complete_from_ms: i64,
     /// Whether the cache has it on its list of changed rows.
@@ -112,7 +113,7 @@ impl<V> WindowRow<V> {
     pub(super) fn new(complete_from_ms: i64) -> Self {
         WindowRow {
             runs: Vec::new(),
-            values: Vec::new(),
+            values: Values::new(),
             complete_from_ms,
             listed: false,
         }
@@ -134,18 +135,18 @@ impl<V> WindowRow<V> {
         &mut self.runs[run]
     }
 
-    pub(super) fn value(&self, at: usize) -> &Option<V> {
-        &self.values[at]
+    pub(super) fn values(&self) -> &Values<V> {
+        &self.values
     }
 
-    pub(super) fn values_mut(&mut self, range: Range<usize>) -> &mut [Option<V>] {
-        &mut self.values[range]
+    pub(super) fn values_mut(&mut self) -> &mut Values<V> {
+        &mut self.values
     }
 
     /// What its vectors hold.
     #[inline]
     pub(super) fn bytes(&self) -> usize {
-        self.runs.capacity() * size_of::<Run>() + self.values.capacity() * size_of::<Option<V>>()
+        self.runs.capacity() * size_of::<Run>() + self.values.bytes()
     }
 
     /// The first run that begins behind this start.
@@ -234,7 +235,6 @@ impl<V> WindowRow<V> {
             Some(behind) => behind.at,
             None => self.values.len() as u32,
         };
-        make_room(&mut self.values, 2);
         self.values.insert(at as usize, value);
         for behind in &mut self.runs[index..] {
             behind.at += 1;
@@ -258,10 +258,7 @@ impl<V> WindowRow<V> {
             return false;
         }
         let at = self.values.len();
-        if at + len > self.values.capacity() {
-            self.values.reserve_exact(len.max(at / 16));
-        }
-        self.values.resize_with(at + len, || None);
+        self.values.append_missing(len);
         make_room(&mut self.runs, 1);
         self.runs.push(Run {
             first_ms,
@@ -351,21 +348,17 @@ impl<V> WindowRow<V> {
 
     /// Takes this many windows out at the front.
     pub(super) fn take_front(&mut self, count: usize, mut take: impl FnMut(Left<V>)) {
-        let mut values = self.values.drain(..count);
-        for run in &self.runs {
-            let of_run = count.saturating_sub(run.at as usize).min(run.len());
-            for (start_ms, _) in run.windows().take(of_run) {
-                take(Left {
-                    start_ms,
-                    value: values.next().expect("counted above"),
-                    touch: run.touch.clone(),
-                });
-            }
-            if of_run < run.len() {
-                break;
-            }
-        }
-        drop(values);
+        let of_run = |run| Run::windows(run).map(move |(start_ms, _)| (start_ms, &run.touch));
+        let mut windows = self.runs.iter().flat_map(of_run);
+        self.values.take_front(count, |value| {
+            let (start_ms, touch) = windows.next().expect("each value is in a run");
+            take(Left {
+                start_ms,
+                value,
+                touch: touch.clone(),
+            });
+        });
+        drop(windows);
         let gone = self.runs.partition_point(|run| run.end() <= count);
         self.runs.drain(..gone);
         for run in &mut self.runs {
@@ -377,16 +370,9 @@ impl<V> WindowRow<V> {
         self.give_room_back();
     }
 
-    /// Windows that were read one by one, or have left, leave room for as many.
     fn give_room_back(&mut self) {
-        fn shrink<T>(vector: &mut Vec<T>, spare: usize) {
-            let len = vector.len();
-            if vector.capacity() > len + len / 16 + 2 * spare {
-                vector.shrink_to(len + spare);
-            }
-        }
         shrink(&mut self.runs, 1);
-        shrink(&mut self.values, 2);
+        self.values.shrink(2);
     }
 
     /// When the window of this number starts; where there is none, no time.
@@ -421,23 +407,17 @@ impl<V> WindowRow<V> {
             };
             let (at, len) = (run.at as usize, run.len);
             if len == 1 && run.first_ms == start_ms {
-                change(&mut self.values[at], &mut self.runs[index - 1].touch)?;
+                let touch = &mut self.runs[index - 1].touch;
+                self.values.change(at, |value| change(value, touch))?;
             } else if let Some((_, at)) = self.find(start_ms) {
                 let mut touch = run.touch.clone();
-                change(&mut self.values[at], &mut touch)?;
+                self.values.change(at, |value| change(value, &mut touch))?;
                 self.touch(at..at + 1, 1, touch);
                 // The window's run may have become three.
                 index = self.run_behind(start_ms);
             }
         }
         Ok(())
-    }
-}
-
-/// Rows are many and grow by little, so they get less room in advance than a vector would take.
-fn make_room<T>(vector: &mut Vec<T>, least: usize) {
-    if vector.len() == vector.capacity() {
-        vector.reserve_exact((vector.len() / 8).max(least));
     }
 }
 
@@ -457,7 +437,11 @@ mod tests {
         let mut all = Vec::new();
         for run in row.runs() {
             for (start_ms, at) in run.windows() {
-                all.push((start_ms, row.value(at).expect("a value"), run.touch.changed));
+                all.push((
+                    start_ms,
+                    *row.values().get(at).expect("a value"),
+                    run.touch.changed,
+                ));
                 assert_eq!(row.find(start_ms).map(|(_, at)| at), Some(at));
             }
         }
@@ -517,8 +501,8 @@ mod tests {
         assert!(!row.append(10, 10, 2));
         assert!(row.append(20, 10, 2));
         assert_eq!(row.find_run(0, 10, 9), (0, 4));
-        for value in row.values_mut(2..4) {
-            *value = Some(7);
+        for at in 2..4 {
+            row.values_mut().set(at, Some(7));
         }
         row.touch(1..4, 10, touch(1));
         assert_eq!(

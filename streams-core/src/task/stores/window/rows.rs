@@ -254,7 +254,7 @@ impl<V> WindowRows<V> {
             if let Some((index, at)) = row.find(start_ms)
                 && row.runs()[index].touch.changed == 0
             {
-                let value = row.values_mut(at..at + 1)[0].take();
+                let value = row.values_mut().take(at);
                 self.lent = Some((slot, start_ms));
                 return Some(Flushing {
                     slot,
@@ -299,14 +299,14 @@ impl<V> WindowRows<V> {
         if let Some((index, at)) = row.row.find(start_ms)
             && row.row.runs()[index].touch.changed == 0
         {
-            row.row.values_mut(at..at + 1)[0] = value;
+            row.row.values_mut().set(at, value);
         }
     }
 
     /// Every window that the store below does not have yet as it is, with its key: start, value, timestamp.
     pub(super) fn held_back(
         &self,
-        mut read: impl FnMut(&[u8], i64, &Option<V>, i64) -> Result<()>,
+        mut read: impl FnMut(&[u8], i64, Option<&V>, i64) -> Result<()>,
         (from_ms, to_ms): (i64, i64),
     ) -> Result<()> {
         for (slot, row) in self.rows.iter() {
@@ -318,7 +318,12 @@ impl<V> WindowRows<V> {
                     if (from_ms..=to_ms).contains(&start_ms)
                         && self.is_held_back(slot, run, start_ms)
                     {
-                        read(&row.key, start_ms, row.row.value(at), run.touch.timestamp)?;
+                        read(
+                            &row.key,
+                            start_ms,
+                            row.row.values().get(at),
+                            run.touch.timestamp,
+                        )?;
                     }
                 }
             }
@@ -373,7 +378,7 @@ pub(super) mod tests {
         assert_eq!(flush(&mut rows), [(b'b', 0), (b'a', 10), (b'a', 0)]);
         assert_eq!(flush(&mut rows), []);
         let slot = rows.find(b"a").unwrap();
-        assert_eq!(*rows.row(slot).value(1), Some(0), "values come back");
+        assert_eq!(rows.row(slot).values().get(1), Some(&0), "values come back");
     }
 
     #[test]
@@ -399,7 +404,7 @@ pub(super) mod tests {
         rows.touch(slot, 0, 3, 10, Touch::loaded(7));
         let held_back = |rows: &WindowRows<i32>| {
             let mut starts = Vec::new();
-            let mut note = |_: &[u8], start_ms, _: &Option<i32>, _| {
+            let mut note = |_: &[u8], start_ms, _: Option<&i32>, _| {
                 starts.push(start_ms);
                 Ok(())
             };
@@ -432,7 +437,7 @@ pub(super) mod tests {
         let row = rows.row(slot);
         let shown: Vec<_> = row
             .windows_back()
-            .map(|(start_ms, at, touch)| (start_ms, *row.value(at), touch.timestamp))
+            .map(|(start_ms, at, touch)| (start_ms, row.values().get(at).copied(), touch.timestamp))
             .collect();
         assert_eq!(shown, [(20, Some(1), 8), (7, Some(1), 4), (0, Some(0), 3)]);
         assert_eq!(flush(&mut rows), [(b'a', 0), (b'a', 20), (b'a', 7)]);

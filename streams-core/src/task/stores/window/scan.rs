@@ -96,11 +96,9 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
         let scan_order = self.scan_order;
         let mut changes: Changes<Place> = Vec::new();
         if let Some(cache) = &self.cache {
-            let read = |key: &[u8], start_ms: i64, value: &Option<V>, timestamp: i64| {
+            let read = |key: &[u8], start_ms: i64, value: Option<&V>, timestamp: i64| {
                 if wanted(key, start_ms) {
-                    let bytes = value
-                        .as_ref()
-                        .map(|value| self.view.encoded(value, timestamp));
+                    let bytes = value.map(|value| self.view.encoded(value, timestamp));
                     changes.push((scan_order.place(key.to_vec(), start_ms), bytes.transpose()?));
                 }
                 Ok(())

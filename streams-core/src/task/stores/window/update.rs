@@ -106,13 +106,13 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
         if let Some(at) = at
             && !later
         {
-            let values = cache.row_mut(slot).values_mut(at..at + starts.len);
+            let values = cache.row_mut(slot).values_mut();
             let undo = io.undo_updates;
             let mut done = 0;
             let view = &mut self.view;
             let changed = catch_unwind(AssertUnwindSafe(|| {
-                for value in values {
-                    view.change(value, undo, &mut change)?;
+                for at in at..at + starts.len {
+                    values.change(at, |value| view.change(value, undo, &mut change))?;
                     done += 1;
                 }
                 Ok(())
@@ -144,12 +144,13 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
         let row = cache.row_mut(slot);
         let run = row.runs_of(at..at + 1).start;
         let before_ms = row.runs()[run].touch.timestamp;
-        let value = &mut row.values_mut(at..at + 1)[0];
-        let timestamp = match value {
+        let timestamp = match row.values().get(at) {
             Some(_) => touch.timestamp.max(before_ms),
             None => touch.timestamp,
         };
-        self.view.change(value, io.undo_updates, change)?;
+        let (view, undo) = (&mut self.view, io.undo_updates);
+        row.values_mut()
+            .change(at, |value| view.change(value, undo, change))?;
         let touch = Touch {
             timestamp,
             ..touch.clone()
@@ -200,18 +201,18 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
         let clean = row.runs()[row.runs_of(all.clone())]
             .iter()
             .any(|run| run.touch.changed == 0);
-        if !clean || row.values_mut(all.clone()).iter().all(Option::is_some) {
+        if !clean || row.values().are_there(all.clone()) {
             return Ok(());
         }
         for at in all.clone() {
             let cache = self.cache.as_mut().expect("only called with a cache");
             let row = cache.row(slot);
             let run = &row.runs()[row.runs_of(at..at + 1).start];
-            if run.touch.changed == 0 && row.value(at).is_none() {
+            if run.touch.changed == 0 && row.values().get(at).is_none() {
                 self.set_start(starts.get(at - all.start));
                 let loaded = self.view.load(io)?.map(|(value, _)| value);
                 let cache = self.cache.as_mut().expect("only called with a cache");
-                cache.row_mut(slot).values_mut(at..at + 1)[0] = loaded;
+                cache.row_mut(slot).values_mut().set(at, loaded);
             }
         }
         Ok(())
