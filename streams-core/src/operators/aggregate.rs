@@ -69,7 +69,7 @@ where
 }
 
 impl<F, K: 'static, A: 'static> Flush for Aggregate<F, K, A> {
-    fn flush(&mut self, context: &mut Context) -> Result<()> {
+    fn flush(&mut self, context: &mut Context) -> Result<bool> {
         flush_key_value(
             self.store,
             self.sends_old_values,
@@ -79,23 +79,23 @@ impl<F, K: 'static, A: 'static> Flush for Aggregate<F, K, A> {
     }
 }
 
-/// Flushes a key-value store's cache into the operators behind it.
+/// Flushes a key-value store's cache into the operators behind it, as [`Flush::flush`] does.
 pub(crate) fn flush_key_value<K: 'static, A: 'static>(
     store: usize,
     with_old: bool,
     children: &mut TableChildren<K, A>,
     context: &mut Context,
-) -> Result<()> {
+) -> Result<bool> {
     if children.is_empty() {
         let (state, io) = context.state::<KeyValueState<K, A>>(store);
         return state.write_changed(io);
     }
     let outer = context.origin;
-    loop {
+    while !context.io.effects.are_many() {
         let (state, io) = context.state::<KeyValueState<K, A>>(store);
         let Some((key, flushed)) = state.flush_next(with_old, io)? else {
             context.origin = outer;
-            return Ok(());
+            return Ok(true);
         };
         context.origin = flushed.origin;
         children.forward(
@@ -110,6 +110,8 @@ pub(crate) fn flush_key_value<K: 'static, A: 'static>(
             context,
         )?;
     }
+    context.origin = outer;
+    Ok(false)
 }
 
 impl Context {

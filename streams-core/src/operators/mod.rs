@@ -103,13 +103,17 @@ impl<'a, K, V> Change<'a, K, V> {
 
 /// An operator that holds changes back in the record cache until a commit.
 pub(crate) trait Flush {
-    /// Writes and forwards everything held back.
-    fn flush(&mut self, context: &mut Context) -> Result<()>;
+    /// Writes and forwards what is held back, until that is all or there is much to send; says whether it was all.
+    fn flush(&mut self, context: &mut Context) -> Result<bool>;
 
-    /// Makes room in the record cache: writes, forwards and forgets what is least likely to change again, until the store
-    /// keeps no more than this share of what it holds. Operators that cannot leave that to the next commit.
-    fn evict(&mut self, _share: Share, _context: &mut Context) -> Result<()> {
-        Ok(())
+    /// Begins to make room in the record cache: the store is to keep no more than this share of what it holds. For operators
+    /// that cannot leave that to the next commit.
+    fn begin_eviction(&mut self, _share: Share, _context: &mut Context) {}
+
+    /// Writes, forwards and forgets what is least likely to change again, until there is room or much to send; says whether
+    /// there is room.
+    fn evict(&mut self, _context: &mut Context) -> Result<bool> {
+        Ok(true)
     }
 }
 

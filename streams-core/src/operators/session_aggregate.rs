@@ -217,37 +217,43 @@ impl<F, M, K: 'static, A: 'static> SessionAggregate<F, M, K, A> {
 }
 
 impl<F, M, K: 'static, A: 'static> Flush for SessionAggregate<F, M, K, A> {
-    fn flush(&mut self, context: &mut Context) -> Result<()> {
+    fn flush(&mut self, context: &mut Context) -> Result<bool> {
         if self.emit == EmitStrategy::OnWindowClose || self.children.is_empty() {
             let (state, io) = context.state::<SessionState<K, A>>(self.store);
             return state.write_changed(io);
         }
         let outer = context.origin;
-        loop {
+        while !context.io.effects.are_many() {
             let (state, io) = context.state::<SessionState<K, A>>(self.store);
             let Some((key, (start_ms, end_ms), flushed)) =
                 state.flush_next(self.sends_old_values, io)?
             else {
                 context.origin = outer;
-                return Ok(());
+                return Ok(true);
             };
             self.forward_flushed((key, (start_ms, end_ms), flushed), context)?;
         }
+        context.origin = outer;
+        Ok(false)
     }
 
-    fn evict(&mut self, share: Share, context: &mut Context) -> Result<()> {
-        let outer = context.origin;
-        let forwards = self.emit == EmitStrategy::OnWindowUpdate;
+    fn begin_eviction(&mut self, share: Share, context: &mut Context) {
+        // A record in order reaches sessions that have not been silent for longer than the gap.
+        let cold_before_ms = self.observed_ms - self.windows.inactivity_gap_ms();
         let (state, _) = context.state::<SessionState<K, A>>(self.store);
         let target_bytes = share.of(state.memory_bytes());
-        // A record in order reaches sessions that have not been silent for longer than the gap.
-        state.begin_eviction(self.observed_ms - self.windows.inactivity_gap_ms());
-        loop {
+        state.begin_eviction(cold_before_ms, target_bytes);
+    }
+
+    fn evict(&mut self, context: &mut Context) -> Result<bool> {
+        let outer = context.origin;
+        let forwards = self.emit == EmitStrategy::OnWindowUpdate;
+        let with_old = self.sends_old_values && forwards;
+        while !context.io.effects.are_many() {
             let (state, io) = context.state::<SessionState<K, A>>(self.store);
-            let with_old = self.sends_old_values && forwards;
-            let Some(evicted) = state.evict_next(target_bytes, with_old, io)? else {
+            let Some(evicted) = state.evict_next(with_old, io)? else {
                 context.origin = outer;
-                return Ok(());
+                return Ok(true);
             };
             if forwards {
                 for flushed in evicted {
@@ -255,6 +261,8 @@ impl<F, M, K: 'static, A: 'static> Flush for SessionAggregate<F, M, K, A> {
                 }
             }
         }
+        context.origin = outer;
+        Ok(false)
     }
 }
 

@@ -374,7 +374,7 @@ impl<F, K: 'static, A: 'static> SlidingAggregate<F, K, A> {
 }
 
 impl<F, K: 'static, A: 'static> Flush for SlidingAggregate<F, K, A> {
-    fn flush(&mut self, context: &mut Context) -> Result<()> {
+    fn flush(&mut self, context: &mut Context) -> Result<bool> {
         if self.emit == EmitStrategy::OnWindowClose || self.children.is_empty() {
             let (state, io) = context.state::<WindowState<K, A>>(self.store);
             return state.write_changed(io);
@@ -382,11 +382,15 @@ impl<F, K: 'static, A: 'static> Flush for SlidingAggregate<F, K, A> {
         self.results().flush(context)
     }
 
-    fn evict(&mut self, share: Share, context: &mut Context) -> Result<()> {
+    fn begin_eviction(&mut self, share: Share, context: &mut Context) {
         // A record in order is in windows that start at this time or later, and asks for the last one before it.
         let cold_before_ms = self.observed_ms - self.windows.time_difference_ms();
-        let forwards = self.emit == EmitStrategy::OnWindowUpdate;
         self.results()
-            .evict((cold_before_ms, 1), share, forwards, context)
+            .begin_eviction((cold_before_ms, 1), share, context);
+    }
+
+    fn evict(&mut self, context: &mut Context) -> Result<bool> {
+        let forwards = self.emit == EmitStrategy::OnWindowUpdate;
+        self.results().evict(forwards, context)
     }
 }

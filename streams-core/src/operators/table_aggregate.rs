@@ -72,7 +72,7 @@ where
 }
 
 impl<Add, Subtract, K: 'static, A: 'static> Flush for TableAggregate<Add, Subtract, K, A> {
-    fn flush(&mut self, context: &mut Context) -> Result<()> {
+    fn flush(&mut self, context: &mut Context) -> Result<bool> {
         flush_key_value(
             self.store,
             self.sends_old_values,

@@ -83,7 +83,7 @@ impl<K: 'static, V: 'static> TableOperator<K, V> for Materialize<K, V> {
 }
 
 impl<K: 'static, V: 'static> Flush for Materialize<K, V> {
-    fn flush(&mut self, context: &mut Context) -> Result<()> {
+    fn flush(&mut self, context: &mut Context) -> Result<bool> {
         flush_key_value(
             self.store,
             self.sends_old_values,

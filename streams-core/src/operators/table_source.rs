@@ -106,7 +106,7 @@ impl<K: 'static, V: 'static> StreamOperator<K, Option<V>> for StoredTable<K, V> 
 }
 
 impl<K: 'static, V: 'static> Flush for StoredTable<K, V> {
-    fn flush(&mut self, context: &mut Context) -> Result<()> {
+    fn flush(&mut self, context: &mut Context) -> Result<bool> {
         flush_key_value(
             self.store,
             self.sends_old_values,

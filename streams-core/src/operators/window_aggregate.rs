@@ -209,23 +209,28 @@ impl<F, K: 'static, A: 'static> WindowAggregate<F, K, A> {
 }
 
 impl<F, K: 'static, A: 'static> Flush for WindowAggregate<F, K, A> {
-    fn flush(&mut self, context: &mut Context) -> Result<()> {
-        if self.emit == EmitStrategy::OnWindowClose || self.children.is_empty() {
+    fn flush(&mut self, context: &mut Context) -> Result<bool> {
+        let is_all = if self.emit == EmitStrategy::OnWindowClose || self.children.is_empty() {
             let (state, io) = context.state::<WindowState<K, A>>(self.store);
-            state.write_changed(io)?;
+            state.write_changed(io)?
+        } else {
+            self.results().flush(context)?
+        };
+        if is_all {
             self.forget_closed(context);
-            return Ok(());
         }
-        self.results().flush(context)?;
-        self.forget_closed(context);
-        Ok(())
+        Ok(is_all)
     }
 
-    fn evict(&mut self, share: Share, context: &mut Context) -> Result<()> {
+    fn begin_eviction(&mut self, share: Share, context: &mut Context) {
         // A record in order reaches windows that have not ended.
         let cold_before_ms = self.times.observed_ms - self.windows.size_ms() + 1;
-        let forwards = self.emit == EmitStrategy::OnWindowUpdate;
         self.results()
-            .evict((cold_before_ms, 0), share, forwards, context)
+            .begin_eviction((cold_before_ms, 0), share, context);
+    }
+
+    fn evict(&mut self, context: &mut Context) -> Result<bool> {
+        let forwards = self.emit == EmitStrategy::OnWindowUpdate;
+        self.results().evict(forwards, context)
     }
 }

@@ -21,14 +21,14 @@ impl<K: 'static, A: 'static> WindowResults<'_, K, A> {
         Window::new(start_ms, start_ms.saturating_add(self.size_ms))
     }
 
-    /// Writes and forwards everything that the cache holds back.
-    pub(super) fn flush(&mut self, context: &mut Context) -> Result<()> {
+    /// Writes and forwards what the cache holds back, as [`Flush::flush`](super::Flush::flush) does.
+    pub(super) fn flush(&mut self, context: &mut Context) -> Result<bool> {
         let outer = context.origin;
-        loop {
+        while !context.io.effects.are_many() {
             let (state, io) = context.state::<WindowState<K, A>>(self.store);
             let Some((key, flushed)) = state.flush_next(self.sends_old_values, io)? else {
                 context.origin = outer;
-                return Ok(());
+                return Ok(true);
             };
             context.origin = flushed.origin;
             let window = self.window(flushed.start_ms);
@@ -41,35 +41,40 @@ impl<K: 'static, A: 'static> WindowResults<'_, K, A> {
             let (state, _) = context.state::<WindowState<K, A>>(self.store);
             state.give_back(flushed.new);
         }
+        context.origin = outer;
+        Ok(false)
     }
 
-    /// Lets windows go that start before this time, but for as many of each key, and whole keys if that is not enough; what they have changed is written
-    /// and, if `forwards` says so, forwarded.
-    pub(super) fn evict(
+    /// Begins to let windows go that start before this time, but for as many of each key, and whole keys if that is not enough.
+    pub(super) fn begin_eviction(
         &mut self,
         (cold_before_ms, keep): (i64, usize),
         share: Share,
-        forwards: bool,
         context: &mut Context,
-    ) -> Result<()> {
-        let outer = context.origin;
+    ) {
         let (state, _) = context.state::<WindowState<K, A>>(self.store);
         let target_bytes = share.of(state.memory_bytes());
-        state.begin_eviction(cold_before_ms, keep);
+        state.begin_eviction(cold_before_ms, keep, target_bytes);
+    }
+
+    /// Lets them go, as [`Flush::evict`](super::Flush::evict) does; what they have changed is written and, if `forwards` says
+    /// so, forwarded.
+    pub(super) fn evict(&mut self, forwards: bool, context: &mut Context) -> Result<bool> {
+        let outer = context.origin;
+        let with_old = self.sends_old_values && forwards;
         let mut evicted = Vec::new();
-        let mut result = Ok(());
-        while result.is_ok() {
+        while !context.io.effects.are_many() {
             let (state, io) = context.state::<WindowState<K, A>>(self.store);
-            let with_old = self.sends_old_values && forwards;
-            let Some(key) = state.evict_next(target_bytes, with_old, io, &mut evicted)? else {
-                break;
+            let Some(key) = state.evict_next(with_old, io, &mut evicted)? else {
+                context.origin = outer;
+                return Ok(true);
             };
             if forwards {
-                result = self.forward_all(key, &mut evicted, context);
+                self.forward_all(key, &mut evicted, context)?;
             }
         }
         context.origin = outer;
-        result
+        Ok(false)
     }
 
     fn forward_all(

@@ -10,7 +10,7 @@ use crate::record::{FetchedRecord, TopicPartition};
 use crate::runtime::broker::{Broker, CommittedOffset, GroupConsumer};
 use crate::runtime::memory_split::MemorySplit;
 use crate::runtime::planted::{PlantedBug, is_planted};
-use crate::runtime::running_task::{Changelog, RunningTask, send_effects};
+use crate::runtime::running_task::{Changelog, RunningTask, send_effects, send_held_back};
 use crate::runtime::worker::Worker;
 use crate::task::{Task, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -143,7 +143,10 @@ impl<B: Broker> Worker<B> {
         let share = Share::of_full_cache(cache_bytes_max, self.cache_bytes());
         let now_ms = self.context.clock.wall_ms();
         for running in &mut self.tasks {
-            running.task.evict(share, now_ms)?;
+            running.task.begin_eviction(share);
+            while !running.task.evict(now_ms)? {
+                send_effects(&mut self.producer, running)?;
+            }
             send_effects(&mut self.producer, running)?;
         }
         Ok(())
@@ -154,8 +157,7 @@ impl<B: Broker> Worker<B> {
     fn empty_caches(&mut self) -> Result<()> {
         let now_ms = self.context.clock.wall_ms();
         for running in &mut self.tasks {
-            running.task.prepare_commit(now_ms)?;
-            send_effects(&mut self.producer, running)?;
+            send_held_back(&mut self.producer, running, now_ms)?;
             running.task.forget_clean();
         }
         Ok(())
@@ -226,8 +228,7 @@ impl<B: Broker> Worker<B> {
             if !running.task.commit_needed() && !moved {
                 continue;
             }
-            running.task.prepare_commit(now_ms)?;
-            send_effects(&mut self.producer, running)?;
+            send_held_back(&mut self.producer, running, now_ms)?;
             chosen.push((index, positions));
         }
         if chosen.is_empty() && !self.producer.in_transaction() {

@@ -52,6 +52,18 @@ pub(crate) enum Changelog {
     Input(usize),
 }
 
+/// Flushes the record cache of a task and sends what follows from it.
+pub(crate) fn send_held_back<B: Broker>(
+    producer: &mut ThreadProducer<B>,
+    running: &mut RunningTask<B::Record>,
+    now_ms: i64,
+) -> Result<()> {
+    while !running.task.prepare_commit(now_ms)? {
+        send_effects(producer, running)?;
+    }
+    send_effects(producer, running)
+}
+
 /// Sends what a task asks for.
 pub(crate) fn send_effects<B: Broker>(
     producer: &mut ThreadProducer<B>,

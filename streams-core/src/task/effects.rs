@@ -6,6 +6,9 @@ use crate::record::OwnedRecord;
 use crate::task::stores::Origin;
 use std::sync::Arc;
 
+/// So many records are sent before more are made: they are still in the processor's cache then, and take little memory.
+const SENT_TOGETHER: usize = 1024;
+
 /// Records to produce, in order, with all their bytes in one buffer that is used again after each [`Effects::clear`].
 #[derive(Debug, Default)]
 pub struct Effects {
@@ -105,6 +108,11 @@ impl Effects {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
+    }
+
+    /// Whether they should be sent before there are more.
+    pub(crate) fn are_many(&self) -> bool {
+        self.records.len() >= SENT_TOGETHER
     }
 
     /// Forgets everything and keeps the allocations.

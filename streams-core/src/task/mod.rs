@@ -257,22 +257,27 @@ impl<R: FetchedRecord> Task<R> {
         self.inputs[input].caught_up = caught_up;
     }
 
-    /// Writes and forwards what the record cache holds back; more effects follow from it.
+    /// Writes and forwards what the record cache holds back; more effects follow from it. Says whether that was all: where
+    /// they are many, it is to be called again when they are sent.
     ///
     /// # Errors
     /// As [`Task::process`].
-    pub(crate) fn prepare_commit(&mut self, now_ms: i64) -> Result<()> {
+    pub(crate) fn prepare_commit(&mut self, now_ms: i64) -> Result<bool> {
         self.context.now_ms = now_ms;
         for flush in &self.flushes {
             let flushed = flush.borrow_mut().flush(&mut self.context);
-            if let Err(error) = flushed {
-                return Err(self.fail(error));
+            match flushed {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(error) => return Err(self.fail(error)),
             }
         }
         for state in &mut self.context.states {
-            state.write_changed(&mut self.context.io)?;
+            if !state.write_changed(&mut self.context.io)? {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// What is to be produced; to be cleared by whoever has taken it. After a failure it is nothing but dead letters.
@@ -355,19 +360,29 @@ impl<R: FetchedRecord> Task<R> {
         Ok(())
     }
 
-    /// Makes room in the record cache, down to this share of what it holds where stores can; more effects follow from it.
+    /// Begins to make room in the record cache, down to this share of what it holds where stores can.
+    pub(crate) fn begin_eviction(&mut self, share: Share) {
+        for flush in &self.flushes {
+            flush.borrow_mut().begin_eviction(share, &mut self.context);
+        }
+    }
+
+    /// Makes room in the record cache; more effects follow from it. Says whether there is room: where they are many, it is to be
+    /// called again when they are sent.
     ///
     /// # Errors
     /// As [`Task::process`].
-    pub(crate) fn evict(&mut self, share: Share, now_ms: i64) -> Result<()> {
+    pub(crate) fn evict(&mut self, now_ms: i64) -> Result<bool> {
         self.context.now_ms = now_ms;
         for flush in &self.flushes {
-            let evicted = flush.borrow_mut().evict(share, &mut self.context);
-            if let Err(error) = evicted {
-                return Err(self.fail(error));
+            let evicted = flush.borrow_mut().evict(&mut self.context);
+            match evicted {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(error) => return Err(self.fail(error)),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Gives the memory of unchanged cache entries back.

@@ -355,9 +355,12 @@ impl TopologyTestDriver {
     }
 
     fn commit_task(&mut self, index: usize) -> Result<()> {
-        let prepared = self.tasks[index].task.prepare_commit(self.now_ms);
-        self.or_capture(index, prepared)?;
-        self.capture(index)?;
+        let mut is_all = false;
+        while !is_all {
+            let prepared = self.tasks[index].task.prepare_commit(self.now_ms);
+            is_all = self.or_capture(index, prepared)?;
+            self.capture(index)?;
+        }
         let driven = &mut self.tasks[index];
         let offsets = driven.task.offsets(&|_| None);
         for (input, committed) in &offsets {

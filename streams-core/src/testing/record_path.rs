@@ -123,8 +123,12 @@ impl<R: FetchedRecord> RecordPath<R> {
         let mut cache_full = self.task.cache_bytes() > CACHE_BYTES_MAX;
         if cache_full {
             let share = Share::of_full_cache(CACHE_BYTES_MAX, self.task.cache_bytes());
-            self.task.evict(share, now_ms)?;
-            self.drop_effects();
+            self.task.begin_eviction(share);
+            let mut has_room = false;
+            while !has_room {
+                has_room = self.task.evict(now_ms)?;
+                self.drop_effects();
+            }
             cache_full = self.task.cache_bytes() > CACHE_BYTES_MAX;
         }
         if cache_full || self.task.uncommitted_bytes() > UNCOMMITTED_BYTES_MAX {
@@ -141,8 +145,12 @@ impl<R: FetchedRecord> RecordPath<R> {
     /// # Errors
     /// When an operator or a store fails.
     pub fn commit(&mut self, now_ms: i64) -> Result<usize> {
-        self.task.prepare_commit(now_ms)?;
-        let produced = self.drop_effects();
+        let mut produced = 0;
+        let mut is_all = false;
+        while !is_all {
+            is_all = self.task.prepare_commit(now_ms)?;
+            produced += self.drop_effects();
+        }
         let offsets = self.task.offsets(&|_| None);
         self.task
             .commit_stores(&offsets, &vec![None; self.store_count])?;

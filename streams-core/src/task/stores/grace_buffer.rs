@@ -195,7 +195,7 @@ impl AnyState for GraceBufferState {
 
     fn forget_clean(&mut self) {}
 
-    fn write_changed(&mut self, _io: &mut StoreIo) -> Result<()> {
-        Ok(())
+    fn write_changed(&mut self, _io: &mut StoreIo) -> Result<bool> {
+        Ok(true)
     }
 }

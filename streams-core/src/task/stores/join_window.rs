@@ -147,7 +147,7 @@ impl<K: 'static, V: 'static> AnyState for JoinWindowState<K, V> {
 
     fn forget_clean(&mut self) {}
 
-    fn write_changed(&mut self, _io: &mut StoreIo) -> Result<()> {
-        Ok(())
+    fn write_changed(&mut self, _io: &mut StoreIo) -> Result<bool> {
+        Ok(true)
     }
 }

@@ -204,7 +204,7 @@ impl<K: 'static, V: 'static> AnyState for KeyValueState<K, V> {
     fn forget_clean(&mut self) {
         self.view.forget_clean();
     }
-    fn write_changed(&mut self, io: &mut StoreIo) -> Result<()> {
+    fn write_changed(&mut self, io: &mut StoreIo) -> Result<bool> {
         self.view.write_changed(io)
     }
 }

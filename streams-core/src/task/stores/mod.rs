@@ -47,8 +47,9 @@ pub trait AnyState: Any {
     fn memory_bytes(&self) -> usize;
     /// Gives the memory of unchanged entries back.
     fn forget_clean(&mut self);
-    /// Writes changed entries of the cache to store and changelog, for stores whose changes nobody waits for.
-    fn write_changed(&mut self, io: &mut StoreIo) -> crate::error::Result<()>;
+    /// Writes changed entries of the cache to store and changelog, for stores whose changes nobody waits for, until that was
+    /// all or there is much to send; says whether it was all.
+    fn write_changed(&mut self, io: &mut StoreIo) -> crate::error::Result<bool>;
 }
 
 /// Where views write: the task's byte stores and what is to be produced.

@@ -430,24 +430,23 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
         }))
     }
 
-    /// Begins to make room in the cache, with the sessions that end before this time.
-    pub(crate) fn begin_eviction(&mut self, cold_before_ms: i64) {
+    /// Begins to make room in the cache, down to `target_bytes`, with the sessions that end before this time.
+    pub(crate) fn begin_eviction(&mut self, cold_before_ms: i64, target_bytes: usize) {
         if let Some(cache) = &mut self.cache {
-            cache.begin_eviction(cold_before_ms);
+            cache.begin_eviction(cold_before_ms, target_bytes);
         }
     }
 
     /// Writes the changed ones of the sessions of a key that leave the cache, and returns them; `None` when there is room.
     pub(crate) fn evict_next(
         &mut self,
-        target_bytes: usize,
         with_old: bool,
         io: &mut StoreIo,
     ) -> Result<Option<Vec<FlushedSession<K, V>>>> {
         let Some(cache) = &mut self.cache else {
             return Ok(None);
         };
-        let Some((key, leaving)) = cache.evict_next(target_bytes) else {
+        let Some((key, leaving)) = cache.evict_next() else {
             return Ok(None);
         };
         self.slot = None;
@@ -483,8 +482,12 @@ impl<K: 'static, V: 'static> AnyState for SessionState<K, V> {
         }
     }
 
-    fn write_changed(&mut self, io: &mut StoreIo) -> Result<()> {
-        while self.write_next(false, io)?.is_some() {}
-        Ok(())
+    fn write_changed(&mut self, io: &mut StoreIo) -> Result<bool> {
+        while !io.effects.are_many() {
+            if self.write_next(false, io)?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }

@@ -327,15 +327,14 @@ impl<V> SessionRows<V> {
         }
     }
 
-    /// Begins to make room: sessions that end before this time go, and whole rows if that is not enough.
-    pub(super) fn begin_eviction(&mut self, cold_before_ms: i64) {
+    /// Begins to make room: sessions that end before this time go, and whole rows until there are no more than `target_bytes`.
+    pub(super) fn begin_eviction(&mut self, cold_before_ms: i64, target_bytes: usize) {
         self.cold_before_ms = cold_before_ms;
-        self.sweep.begin(self.rows.slot_count());
+        self.sweep.begin(self.rows.slot_count(), target_bytes);
     }
 
-    /// The key of the next row that lets sessions go, and these; `None` when the cache holds no more than `target_bytes` or
-    /// has no more to give.
-    pub(super) fn evict_next(&mut self, target_bytes: usize) -> Option<(Box<[u8]>, Leaving<V>)> {
+    /// The key of the next row that lets sessions go, and these; `None` when there is room or the cache has no more to give.
+    pub(super) fn evict_next(&mut self) -> Option<(Box<[u8]>, Leaving<V>)> {
         while let Some(slot) = self.sweep.next_cold(self.rows.slot_count()) {
             let Some(row) = self.rows.get(slot) else {
                 continue;
@@ -354,7 +353,7 @@ impl<V> SessionRows<V> {
                 return Some((key, row.sessions.drain(..cold).collect()));
             }
         }
-        while self.bytes() > target_bytes {
+        while self.bytes() > self.sweep.target_bytes() {
             let slot = self.sweep.next_whole(self.rows.slot_count())?;
             if let Some(row) = self.rows.get(slot) {
                 let key = row.key.clone();
@@ -418,15 +417,16 @@ mod tests {
             }
         }
         put(&mut rows, b"c", (0, 1), Some(1));
-        rows.begin_eviction(10);
         let all = rows.bytes();
+        rows.begin_eviction(10, all);
         for key in [b"a", b"b", b"c"] {
-            let (of, sessions) = rows.evict_next(all).unwrap();
+            let (of, sessions) = rows.evict_next().unwrap();
             assert_eq!((&*of, sessions.len()), (key.as_slice(), 1));
         }
-        assert!(rows.evict_next(all).is_none());
+        assert!(rows.evict_next().is_none());
         assert_eq!(rows.left_ms(|| 99), 5);
-        assert_eq!(&*rows.evict_next(1).unwrap().0, b"a");
+        rows.begin_eviction(10, 1);
+        assert_eq!(&*rows.evict_next().unwrap().0, b"a");
         assert_eq!(rows.left_ms(|| 99), 15);
         assert_eq!(flush(&mut rows), [(b'b', 15, Some(1))]);
         rows.forget_clean();

@@ -105,8 +105,8 @@ impl AnyState for SubscriptionState {
 
     fn forget_clean(&mut self) {}
 
-    fn write_changed(&mut self, _io: &mut StoreIo) -> Result<()> {
-        Ok(())
+    fn write_changed(&mut self, _io: &mut StoreIo) -> Result<bool> {
+        Ok(true)
     }
 }
 

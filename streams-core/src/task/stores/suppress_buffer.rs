@@ -277,9 +277,9 @@ impl AnyState for SuppressBufferState {
 
     fn forget_clean(&mut self) {}
 
-    fn write_changed(&mut self, io: &mut StoreIo) -> Result<()> {
+    fn write_changed(&mut self, io: &mut StoreIo) -> Result<bool> {
         self.log(io);
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -12,13 +12,20 @@ pub(super) struct Sweep {
     hand: u32,
     /// How many rows may still go as a whole.
     rows_left: u32,
+    target_bytes: usize,
 }
 
 impl Sweep {
-    /// Begins anew with the first row.
-    pub(super) fn begin(&mut self, slot_count: u32) {
+    /// Begins anew with the first row; whole rows go until the cache holds no more than `target_bytes`.
+    pub(super) fn begin(&mut self, slot_count: u32, target_bytes: usize) {
         self.next_slot = 0;
         self.rows_left = slot_count;
+        self.target_bytes = target_bytes;
+    }
+
+    /// How much the cache may hold.
+    pub(super) fn target_bytes(&self) -> usize {
+        self.target_bytes
     }
 
     /// The next row to be asked for what is cold.
@@ -46,14 +53,14 @@ mod tests {
     #[test]
     fn whole_rows_go_on_where_the_last_time_ended() {
         let mut sweep = Sweep::default();
-        sweep.begin(3);
+        sweep.begin(3, 0);
         let cold: Vec<_> = std::iter::from_fn(|| sweep.next_cold(3)).collect();
         assert_eq!(cold, [0, 1, 2]);
         assert_eq!(sweep.next_whole(3), Some(0));
-        sweep.begin(3);
+        sweep.begin(3, 0);
         let whole: Vec<_> = std::iter::from_fn(|| sweep.next_whole(3)).collect();
         assert_eq!(whole, [1, 2, 0]);
-        sweep.begin(0);
+        sweep.begin(0, 0);
         assert_eq!((sweep.next_cold(0), sweep.next_whole(0)), (None, None));
     }
 }

@@ -556,10 +556,14 @@ impl<V: 'static> View<V> {
         Ok(changes)
     }
 
-    /// Writes all changed entries without telling anybody.
-    pub(super) fn write_changed(&mut self, io: &mut StoreIo) -> Result<()> {
-        while self.flush_next(false, io)?.is_some() {}
-        Ok(())
+    /// Writes changed entries without telling anybody, as [`AnyState::write_changed`](super::AnyState::write_changed) does.
+    pub(super) fn write_changed(&mut self, io: &mut StoreIo) -> Result<bool> {
+        while !io.effects.are_many() {
+            if self.flush_next(false, io)?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     pub(super) fn memory_bytes(&self) -> usize {

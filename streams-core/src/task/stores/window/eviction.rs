@@ -67,16 +67,17 @@ impl<V> WindowRows<V> {
     }
 
     /// Begins to make room: windows that begin before this time go, but for as many of each row as are to be kept, and whole
-    /// rows if that is not enough.
-    pub(super) fn begin_eviction(&mut self, cold_before_ms: i64, keep: usize) {
+    /// rows until there are no more than `target_bytes`.
+    pub(super) fn begin_eviction(&mut self, cold_before_ms: i64, keep: usize, target_bytes: usize) {
         self.eviction.cold_before_ms = cold_before_ms;
         self.eviction.keep = keep;
-        self.eviction.sweep.begin(self.rows.slot_count());
+        self.eviction
+            .sweep
+            .begin(self.rows.slot_count(), target_bytes);
     }
 
-    /// The key of the next row that lets windows go, and these; `None` when the cache holds no more than `target_bytes` or has
-    /// no more to give.
-    pub(super) fn evict_next(&mut self, target_bytes: usize) -> Option<(Box<[u8]>, Leaving<V>)> {
+    /// The key of the next row that lets windows go, and these; `None` when there is room or the cache has no more to give.
+    pub(super) fn evict_next(&mut self) -> Option<(Box<[u8]>, Leaving<V>)> {
         while let Some(slot) = self.eviction.sweep.next_cold(self.rows.slot_count()) {
             let Some(row) = self.rows.get(slot) else {
                 continue;
@@ -92,7 +93,7 @@ impl<V> WindowRows<V> {
                 return Some((key, self.take_front(slot, count, before_ms)));
             }
         }
-        while self.bytes() > target_bytes {
+        while self.bytes() > self.eviction.sweep.target_bytes() {
             let slot = self.eviction.sweep.next_whole(self.rows.slot_count())?;
             if let Some(row) = self.rows.get(slot) {
                 let (key, count) = (row.key.clone(), row.row.len());
@@ -116,17 +117,18 @@ mod tests {
                 touch(&mut rows, key, start_ms);
             }
         }
-        rows.begin_eviction(10, 0);
         let all = rows.bytes();
+        rows.begin_eviction(10, 0, all);
         for key in [b"a", b"b", b"c"] {
-            let (of, windows) = rows.evict_next(all).unwrap();
+            let (of, windows) = rows.evict_next().unwrap();
             assert_eq!(
                 (&*of, windows.len(), windows[0].start_ms),
                 (key.as_slice(), 1, 0)
             );
         }
-        assert!(rows.evict_next(all).is_none());
-        let (of, windows) = rows.evict_next(1).unwrap();
+        assert!(rows.evict_next().is_none());
+        rows.begin_eviction(10, 0, 1);
+        let (of, windows) = rows.evict_next().unwrap();
         assert_eq!((&*of, windows.len()), (b"a".as_slice(), 2));
         assert_eq!(rows.find(b"a"), None);
         assert_eq!(flush(&mut rows).len(), 4);
@@ -142,14 +144,14 @@ mod tests {
             touch(&mut rows, key, start_ms);
         }
         assert_eq!(rows.left_ms(|| -1), -1);
-        rows.begin_eviction(15, 1);
         let all = rows.bytes();
-        let (of, windows) = rows.evict_next(all).unwrap();
+        rows.begin_eviction(15, 1, all);
+        let (of, windows) = rows.evict_next().unwrap();
         assert_eq!(
             (&*of, windows.len(), windows[0].start_ms),
             (b"a".as_slice(), 1, 0)
         );
-        assert!(rows.evict_next(all).is_none());
+        assert!(rows.evict_next().is_none());
         let slot = rows.find(b"a").unwrap();
         assert_eq!(rows.row(slot).complete_from_ms, 10);
         assert_eq!(rows.left_ms(|| 99), 0);

@@ -103,18 +103,17 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
         }))
     }
 
-    /// Begins to make room in the cache, with the windows that start before this time but for the last
+    /// Begins to make room in the cache, down to `target_bytes`, with the windows that start before this time but for the last
     /// ones of each key, as many as are to be kept.
-    pub(crate) fn begin_eviction(&mut self, cold_before_ms: i64, keep: usize) {
+    pub(crate) fn begin_eviction(&mut self, cold_before_ms: i64, keep: usize, target_bytes: usize) {
         if let Some(cache) = &mut self.cache {
-            cache.begin_eviction(cold_before_ms, keep);
+            cache.begin_eviction(cold_before_ms, keep, target_bytes);
         }
     }
 
     /// Writes the changed ones of the windows of a key that leave the cache, and returns them; `None` when there is room.
     pub(crate) fn evict_next(
         &mut self,
-        target_bytes: usize,
         with_old: bool,
         io: &mut StoreIo,
         evicted: &mut Vec<FlushedWindow<V>>,
@@ -123,7 +122,7 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
         let Some(cache) = &mut self.cache else {
             return Ok(None);
         };
-        let Some((key, leaving)) = cache.evict_next(target_bytes) else {
+        let Some((key, leaving)) = cache.evict_next() else {
             return Ok(None);
         };
         self.view.key_bytes.clear();

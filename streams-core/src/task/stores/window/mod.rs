@@ -234,10 +234,13 @@ impl<K: 'static, V: 'static> AnyState for WindowState<K, V> {
         }
     }
 
-    fn write_changed(&mut self, io: &mut StoreIo) -> Result<()> {
-        while let Some(flushed) = self.write_next(false, io)? {
+    fn write_changed(&mut self, io: &mut StoreIo) -> Result<bool> {
+        while !io.effects.are_many() {
+            let Some(flushed) = self.write_next(false, io)? else {
+                return Ok(true);
+            };
             self.give_back(flushed.new);
         }
-        Ok(())
+        Ok(false)
     }
 }

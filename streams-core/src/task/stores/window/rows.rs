@@ -174,6 +174,11 @@ impl<V> WindowRows<V> {
     pub(super) fn between(&self, from_ms: i64, to_ms: i64, visible_ms: i64) -> Vec<(i64, u32)> {
         let mut all = Vec::new();
         for (slot, row) in self.rows.iter() {
+            // The first bytes decide most comparisons without a look at the keys.
+            let mut front = [0; 8];
+            let len = row.key.len().min(front.len());
+            front[..len].copy_from_slice(&row.key[..len]);
+            let front = u64::from_be_bytes(front);
             for run in &row.row.runs()[row.row.first_run_from(from_ms)..] {
                 if run.first_ms > to_ms {
                     break;
@@ -185,14 +190,16 @@ impl<V> WindowRows<V> {
                 let starts = run.windows().map(|(start_ms, _)| start_ms);
                 let starts = starts.skip_while(|start_ms| *start_ms < from_ms);
                 let starts = starts.take_while(|start_ms| *start_ms <= to_ms);
-                all.extend(starts.map(|start_ms| (start_ms, slot)));
+                all.extend(starts.map(|start_ms| (start_ms, front, slot)));
             }
         }
-        all.sort_unstable_by(|(start_ms, a), (other_ms, b)| {
-            let by_start = start_ms.cmp(other_ms);
-            by_start.then_with(|| self.key(*a).cmp(self.key(*b)))
+        all.sort_unstable_by(|(start_ms, front, a), (other_ms, other, b)| {
+            let by_front = (start_ms, front).cmp(&(other_ms, other));
+            by_front.then_with(|| self.key(*a).cmp(self.key(*b)))
         });
-        all
+        all.into_iter()
+            .map(|(start_ms, _, slot)| (start_ms, slot))
+            .collect()
     }
 
     pub(super) fn note_encoded_len(&mut self, encoded_len: usize) {
