@@ -54,6 +54,13 @@ fn latencies(suite: &mut Suite) -> Result<Value> {
     let mut runs = Vec::new();
     let mut ratios = [const { Vec::new() }; 3];
     let percentiles = ["p50", "p99", "p99.9"];
+    let without_application = |topic: &str| {
+        let client = load::broker(suite.bootstrap())?;
+        load::create(&client, topic, 1)?;
+        latency::measure(suite.bootstrap(), topic, topic, load)
+    };
+    // A broker that has just started compiles itself, on the core that it shares with sender and reader.
+    without_application("bench-w12-warm-up")?;
     for pair in 0..suite.pairs.max(1) {
         let latency = |side: Side| -> Result<Value> {
             let name = format!("bench-w12-{}{pair}", side.name());
@@ -90,6 +97,9 @@ fn latencies(suite: &mut Suite) -> Result<Value> {
         );
         runs.push(json!({"java_us": java, "ours_us": ours}));
     }
+    let floor = without_application("bench-w12-floor")?;
+    println!("W12            without an application: {floor} µs");
+    runs.push(json!({"without_application_us": floor}));
     on_second_core(false);
     let metrics = percentiles
         .into_iter()
