@@ -9,6 +9,8 @@ pub const WORDS_PER_LINE: u64 = 10;
 pub const START_MS: i64 = 1_700_000_000_000;
 
 const VALUE_SIZE_BYTES: usize = 100;
+/// The key and the value of a row that is restored.
+pub const ROW_SIZE_BYTES: usize = 8 + VALUE_SIZE_BYTES;
 const SEED: u64 = 42;
 
 /// A topic to be filled.

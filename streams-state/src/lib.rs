@@ -69,6 +69,7 @@ mod directory;
 mod layout;
 mod merge;
 mod overlay;
+mod records;
 mod row_budget;
 mod row_key;
 mod row_log;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::collections::btree_map;
 
 use crate::Order;
+use crate::records::Write;
 use crate::row_key::RowKey;
-use crate::row_log::{LogRange, RowLog, Write};
+use crate::row_log::{LogRange, RowLog};
 use crate::table::{RowRange, RowSink};
 
 /// What an entry of the tree takes beside its bytes: two vectors and its share of a tree node.
@@ -84,7 +85,7 @@ impl Overlay {
     /// The writes in a range that is not empty.
     pub fn range(&self, range: &RowRange, order: Order) -> OverlayRange<'_> {
         let rows = match self.tree.is_empty() {
-            true if self.log.len() == 0 => Rows::Log(LogRange::default()),
+            true if self.log.len() == 0 => Rows::Log(self.log.nothing()),
             true => Rows::Log(self.log.range(range)),
             false => Rows::Tree(self.tree.range::<[u8], _>(range.bounds())),
         };

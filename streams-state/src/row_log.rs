@@ -9,27 +9,17 @@ use std::ops::Bound;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use crate::records::{INDEX_BYTES, Records, Write};
 use crate::table::RowRange;
 
-/// Rows begin at multiples of this, so that a table of 32-bit numbers finds them in a buffer of up to 32 GiB.
-const ALIGN: usize = 8;
-/// In front of the bytes of a row: the lengths of its key and its value.
-const HEADER: usize = 8;
-/// In place of a value's length: the row is deleted.
-const DELETED: u32 = u32::MAX;
-/// The table's share of a row, in bytes: a number and a mark, at a load between seven and fourteen sixteenths.
-const INDEX_BYTES: usize = 8;
 /// Rows that were replaced by longer or shorter ones may take this much, and as much as the others do.
 const DEAD_BYTES: usize = 64 * 1024;
-
-/// A row, `None` being its deletion.
-pub(crate) type Write<'a> = (&'a [u8], Option<&'a [u8]>);
 
 /// The last write to each key.
 #[derive(Default)]
 pub(crate) struct RowLog {
     index: HashTable<u32>,
-    records: Vec<u8>,
+    records: Records,
     dead_bytes: usize,
     /// Where the rows are in the order of their keys, since somebody asked for it.
     order: OnceCell<Vec<u32>>,
@@ -40,7 +30,7 @@ impl RowLog {
     /// The last write to a key; inside it `None` for a deletion.
     #[inline]
     pub fn get(&self, key: &[u8]) -> Option<Option<&[u8]>> {
-        self.find(key).map(|at| write_at(&self.records, at).1)
+        self.find(key).map(|at| self.records.get(at).1)
     }
 
     #[inline]
@@ -49,7 +39,7 @@ impl RowLog {
             return None;
         }
         let records = &self.records;
-        let is_key = |at: &u32| key_at(records, *at) == key;
+        let is_key = |at: &u32| records.key(*at) == key;
         self.index.find(self.hasher.hash_one(key), is_key).copied()
     }
 
@@ -58,39 +48,30 @@ impl RowLog {
         self.order.take();
         let hash = self.hasher.hash_one(key);
         let records = &self.records;
-        let is_key = |at: &u32| key_at(records, *at) == key;
+        let is_key = |at: &u32| records.key(*at) == key;
         if let Some(slot) = self.index.find_mut(hash, is_key) {
-            let start = *slot as usize * ALIGN;
-            let (key_len, value_len) = header(records, start);
-            match value {
-                Some(value) if value_len != DELETED && value.len() == value_len as usize => {
-                    let at = start + HEADER + key_len;
-                    self.records[at..at + value.len()].copy_from_slice(value);
-                }
-                None if value_len == DELETED => {}
-                _ => {
-                    self.dead_bytes += record_len(records, *slot);
-                    *slot = append(&mut self.records, key, value);
-                    self.compact();
-                }
+            if !self.records.overwrite(*slot, value) {
+                self.dead_bytes += self.records.record_len(*slot);
+                *slot = self.records.append(key, value, 0);
+                self.compact();
             }
             return;
         }
-        let at = append(&mut self.records, key, value);
+        let at = self.records.append(key, value, 0);
         let (records, hasher) = (&self.records, &self.hasher);
-        let rehash = |at: &u32| hasher.hash_one(key_at(records, *at));
+        let rehash = |at: &u32| hasher.hash_one(records.key(*at));
         self.index.insert_unique(hash, at, rehash);
     }
 
     /// Gives the memory of replaced rows back where they are most of all.
     fn compact(&mut self) {
-        if self.dead_bytes < DEAD_BYTES || self.dead_bytes < self.records.len() / 2 {
+        if self.dead_bytes < DEAD_BYTES || self.dead_bytes < self.records.bytes() / 2 {
             return;
         }
-        let mut records = Vec::with_capacity(self.records.len() - self.dead_bytes);
+        let mut records = Records::with_capacity(self.records.bytes() - self.dead_bytes);
         for at in &mut self.index {
-            let (key, value) = write_at(&self.records, *at);
-            *at = append(&mut records, key, value);
+            let (key, value) = self.records.get(*at);
+            *at = records.append(key, value, 0);
         }
         self.records = records;
         self.dead_bytes = 0;
@@ -98,7 +79,7 @@ impl RowLog {
 
     /// How much memory it takes, in bytes.
     pub fn bytes(&self) -> usize {
-        self.records.len() + self.index.len() * INDEX_BYTES
+        self.records.bytes() + self.index.len() * INDEX_BYTES
     }
 
     pub fn len(&self) -> usize {
@@ -114,9 +95,8 @@ impl RowLog {
     pub fn clear(&mut self) {
         self.order.take();
         self.index.clear();
-        self.records.clear();
+        self.records.clear(DEAD_BYTES);
         self.dead_bytes = 0;
-        self.records.shrink_to(DEAD_BYTES);
         self.index.shrink_to(DEAD_BYTES / INDEX_BYTES, |_| 0);
     }
 
@@ -125,16 +105,16 @@ impl RowLog {
             let records = &self.records;
             // Mostly the same bytes come first in all keys, and those behind tell most of them apart.
             let first = self.index.iter().next();
-            let first = first.map_or(&[][..], |at| key_at(records, *at));
+            let first = first.map_or(&[][..], |at| records.key(*at));
             let same = |key: &[u8]| first.iter().zip(key).take_while(|(a, b)| a == b).count();
-            let shared = self.index.iter().map(|at| same(key_at(records, *at)));
+            let shared = self.index.iter().map(|at| same(records.key(*at)));
             let shared = shared.min().unwrap_or(0);
             let mut rows: Vec<(u128, u32)> = self
                 .index
                 .iter()
                 .map(|at| {
                     let mut front = [0; 16];
-                    let rest = &key_at(records, *at)[shared..];
+                    let rest = &records.key(*at)[shared..];
                     let len = rest.len().min(front.len());
                     front[..len].copy_from_slice(&rest[..len]);
                     (u128::from_be_bytes(front), *at)
@@ -142,7 +122,7 @@ impl RowLog {
                 .collect();
             rows.sort_unstable_by(|(front, at), (other_front, other)| {
                 let by_front = front.cmp(other_front);
-                by_front.then_with(|| key_at(records, *at).cmp(key_at(records, *other)))
+                by_front.then_with(|| records.key(*at).cmp(records.key(*other)))
             });
             rows.into_iter().map(|(_, at)| at).collect()
         })
@@ -156,10 +136,18 @@ impl RowLog {
         }
     }
 
+    /// No rows.
+    pub fn nothing(&self) -> LogRange<'_> {
+        LogRange {
+            records: &self.records,
+            rows: [].iter(),
+        }
+    }
+
     /// The rows in a range that is not empty.
     pub fn range(&self, range: &RowRange) -> LogRange<'_> {
         let order = self.order();
-        let below = |bound: &[u8]| order.partition_point(|at| key_at(&self.records, *at) < bound);
+        let below = |bound: &[u8]| order.partition_point(|at| self.records.key(*at) < bound);
         let (lower, upper) = range.bounds();
         let from = match lower {
             Bound::Included(lower) | Bound::Excluded(lower) => below(lower),
@@ -177,9 +165,8 @@ impl RowLog {
 }
 
 /// Some rows of a log in the order of their keys.
-#[derive(Default)]
 pub(crate) struct LogRange<'a> {
-    records: &'a [u8],
+    records: &'a Records,
     rows: std::slice::Iter<'a, u32>,
 }
 
@@ -187,56 +174,14 @@ impl<'a> Iterator for LogRange<'a> {
     type Item = Write<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.rows.next().map(|at| write_at(self.records, *at))
+        self.rows.next().map(|at| self.records.get(*at))
     }
 }
 
 impl DoubleEndedIterator for LogRange<'_> {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.rows.next_back().map(|at| write_at(self.records, *at))
+        self.rows.next_back().map(|at| self.records.get(*at))
     }
-}
-
-/// The length of the key of the row that starts there, and that of its value.
-#[inline]
-fn header(records: &[u8], start: usize) -> (usize, u32) {
-    let word = |start: usize| {
-        let bytes = &records[start..start + 4];
-        u32::from_ne_bytes(bytes.try_into().expect("four bytes were taken"))
-    };
-    (word(start) as usize, word(start + 4))
-}
-
-#[inline]
-fn key_at(records: &[u8], at: u32) -> &[u8] {
-    let start = at as usize * ALIGN;
-    let (key_len, _) = header(records, start);
-    &records[start + HEADER..start + HEADER + key_len]
-}
-
-#[inline]
-fn write_at(records: &[u8], at: u32) -> Write<'_> {
-    let start = at as usize * ALIGN;
-    let (key_len, value_len) = header(records, start);
-    let (key, rest) = records[start + HEADER..].split_at(key_len);
-    let value = (value_len != DELETED).then(|| &rest[..value_len as usize]);
-    (key, value)
-}
-
-fn record_len(records: &[u8], at: u32) -> usize {
-    let (key, value) = write_at(records, at);
-    (HEADER + key.len() + value.map_or(0, <[u8]>::len)).next_multiple_of(ALIGN)
-}
-
-fn append(records: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) -> u32 {
-    let at = u32::try_from(records.len() / ALIGN).expect("less than 32 GiB of rows");
-    let len = |bytes: &[u8]| u32::try_from(bytes.len()).expect("shorter than a record of Kafka");
-    records.extend_from_slice(&len(key).to_ne_bytes());
-    records.extend_from_slice(&value.map_or(DELETED, len).to_ne_bytes());
-    records.extend_from_slice(key);
-    records.extend_from_slice(value.unwrap_or_default());
-    records.resize(records.len().next_multiple_of(ALIGN), 0);
-    at
 }
 
 #[cfg(test)]

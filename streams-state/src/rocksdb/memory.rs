@@ -149,3 +149,28 @@ impl Drop for RowMemory {
         tables.fetch_sub(usize::from(self.is_table), Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_over_when_rows_and_uncommitted_writes_take_more_than_three_quarters() {
+        let budget = 64 << 20;
+        let memory = SharedMemory::new(budget);
+        let (rows, writes) = (memory.for_rows(), memory.for_writes());
+        assert_eq!(rows.share(), budget / 4 * 3);
+        rows.note(budget / 2);
+        assert!(!memory.is_over());
+        assert_eq!(memory.cache.get_usage() + budget / 2, memory.used_bytes());
+        // Writes without rows have no share, and take of what there is.
+        writes.note(budget / 4 + NOTE_BYTES);
+        assert_eq!(rows.share(), budget / 4 * 3);
+        assert!(memory.is_over());
+        let second = memory.for_rows();
+        assert_eq!(second.share(), budget / 8 * 3);
+        drop((second, writes));
+        assert!(!memory.is_over());
+        assert_eq!(rows.share(), budget / 4 * 3);
+    }
+}

@@ -13,6 +13,7 @@ mod memory;
 mod options;
 mod recent_rows;
 mod table;
+mod undo_log;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -9,12 +9,10 @@ use std::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::overlay::Overlay;
+use crate::records::{INDEX_BYTES, Records};
+use crate::rocksdb::undo_log::{Before, UndoLog};
 use crate::table::RowSink;
 
-/// Records begin at multiples of this, so that a table of 32-bit numbers finds them in a buffer of up to 32 GiB.
-const ALIGN: usize = 8;
-/// In front of the bytes of a row: the length of its key with the marks in the highest bits, and that of its value.
-const HEADER: usize = 8;
 /// The disk does not have this row.
 const WAITS: u32 = 1 << 31;
 /// It was written since the last commit.
@@ -23,15 +21,6 @@ const UNCOMMITTED: u32 = 1 << 30;
 const TOUCHED: u32 = 1 << 29;
 /// It was replaced by another record.
 const DEAD: u32 = 1 << 28;
-const KEY_LEN: u32 = DEAD - 1;
-/// In place of a value's length: the row is deleted.
-const DELETED: u32 = u32::MAX;
-/// The table's share of a row, in bytes: a number and a mark, at a load between seven and fourteen sixteenths.
-const INDEX_BYTES: usize = 8;
-/// What undoing a write takes beside the bytes that it replaced.
-const UNDO_BYTES: usize = size_of::<Undo>();
-const _: () = assert!(UNDO_BYTES == 16, "there may be hundreds of thousands");
-
 /// What is known of a key without asking the disk.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Known<'a> {
@@ -41,37 +30,14 @@ pub(super) enum Known<'a> {
     Nothing,
 }
 
-/// A write since the last commit, and what it replaced.
-struct Undo {
-    /// Where the record of its key was, whose key bytes stay there until the commit.
-    at: u32,
-    before: Before,
-}
-
-enum Before {
-    /// There was no row here.
-    Unknown,
-    /// The row that the disk has.
-    OnDisk,
-    /// A committed row that waited: where its value begins in `undo_values`, in multiples of [`ALIGN`], and how long it is,
-    /// [`DELETED`] included.
-    Waiting(u32, u32),
-}
-
-/// How much room for undoing writes stays for the next commit, in bytes.
-const UNDO_BYTES_KEPT: usize = 64 << 10;
-
 /// Rows in memory over those on disk.
 #[derive(Default)]
 pub(super) struct RecentRows {
     index: HashTable<u32>,
-    records: Vec<u8>,
+    records: Records,
     dead_bytes: usize,
     waiting: usize,
-    undo: Vec<Undo>,
-    undo_values: Vec<u8>,
-    /// How many bytes of records were added since the last commit.
-    added_bytes: usize,
+    undo: UndoLog,
     /// The most memory it took since some was given back to the process.
     held_bytes: usize,
     /// Whether the disk has no row that is not here.
@@ -88,53 +54,26 @@ impl RecentRows {
         }
     }
 
-    fn header(&self, at: u32) -> (u32, u32) {
-        let start = at as usize * ALIGN;
-        let word = |start: usize| {
-            let bytes = &self.records[start..start + 4];
-            u32::from_ne_bytes(bytes.try_into().expect("four bytes were taken"))
-        };
-        (word(start), word(start + 4))
-    }
-
-    fn set_marks(&mut self, at: u32, key_word: u32) {
-        let start = at as usize * ALIGN;
-        self.records[start..start + 4].copy_from_slice(&key_word.to_ne_bytes());
-    }
-
-    fn key(&self, at: u32) -> &[u8] {
-        key_at(&self.records, at)
-    }
-
-    fn value(&self, at: u32) -> Option<&[u8]> {
-        let (key_word, value_len) = self.header(at);
-        if value_len == DELETED {
-            return None;
-        }
-        let start = at as usize * ALIGN + HEADER + (key_word & KEY_LEN) as usize;
-        Some(&self.records[start..start + value_len as usize])
-    }
-
     fn find(&self, key: &[u8]) -> Option<u32> {
         let records = &self.records;
         self.index
-            .find(self.hasher.hash_one(key), |at| key_at(records, *at) == key)
+            .find(self.hasher.hash_one(key), |at| records.key(*at) == key)
             .copied()
     }
 
     fn is_marked(&self, at: u32, mark: u32) -> bool {
-        self.header(at).0 & mark != 0
+        self.records.marks(at) & mark != 0
     }
 
     /// What is known of a key.
     pub fn get(&mut self, key: &[u8]) -> Known<'_> {
         match self.find(key) {
             Some(at) => {
-                let (key_word, _) = self.header(at);
-                if key_word & TOUCHED == 0 {
-                    self.set_marks(at, key_word | TOUCHED);
+                let marks = self.records.marks(at);
+                if marks & TOUCHED == 0 {
+                    self.records.set_marks(at, marks | TOUCHED);
                 }
-                Known::Row(self.value(at))
+                Known::Row(self.records.get(at).1)
             }
             None if self.is_all => Known::Row(None),
             None => Known::Nothing,
@@ -154,126 +93,59 @@ impl RecentRows {
             let at = self.append(key, value, WRITTEN);
             self.insert(at);
             self.waiting += 1;
-            let before = Before::Unknown;
-            self.undo.push(Undo { at, before });
+            self.undo.note(at, Before::Unknown);
             return;
         };
-        let (key_word, _) = self.header(at);
-        if key_word & UNCOMMITTED == 0 {
-            let before = if key_word & WAITS == 0 {
+        let marks = self.records.marks(at);
+        if marks & UNCOMMITTED == 0 {
+            if marks & WAITS == 0 {
                 self.waiting += 1;
-                Before::OnDisk
+                self.undo.note(at, Before::OnDisk);
             } else {
-                self.keep_value(at)
-            };
-            self.undo.push(Undo { at, before });
+                let before = Before::Waiting(self.records.get(at).1);
+                self.undo.note(at, before);
+            }
         }
         self.replace(at, value, WRITTEN);
     }
 
-    /// Copies the value of a record to where a rollback finds it.
-    fn keep_value(&mut self, at: u32) -> Before {
-        let (key_word, value_len) = self.header(at);
-        let start =
-            u32::try_from(self.undo_values.len() / ALIGN).expect("less than 32 GiB of rows");
-        if value_len != DELETED {
-            let from = at as usize * ALIGN + HEADER + (key_word & KEY_LEN) as usize;
-            let value = &self.records[from..from + value_len as usize];
-            self.undo_values.extend_from_slice(value);
-            let len = self.undo_values.len().next_multiple_of(ALIGN);
-            self.undo_values.resize(len, 0);
-        }
-        Before::Waiting(start, value_len)
-    }
-
     /// Gives the key of a record another value, in place if that is as long.
     fn replace(&mut self, at: u32, value: Option<&[u8]>, marks: u32) {
-        let (key_word, value_len) = self.header(at);
-        let key_len = key_word & KEY_LEN;
-        match value {
-            Some(value) if value_len == encoded_len(Some(value)) => {
-                let start = at as usize * ALIGN + HEADER + key_len as usize;
-                self.records[start..start + value.len()].copy_from_slice(value);
-                self.set_marks(at, key_len | marks);
-            }
-            None if value_len == DELETED => self.set_marks(at, key_len | marks),
-            _ => {
-                let key_start = at as usize * ALIGN + HEADER;
-                let new = self.append_copy(key_start..key_start + key_len as usize, value, marks);
-                let hash = self.hasher.hash_one(self.key(new));
-                let slot = self.index.find_mut(hash, |slot| *slot == at);
-                *slot.expect("the record is in the table") = new;
-                self.bury(at);
-            }
+        if self.records.overwrite(at, value) {
+            self.records.set_marks(at, marks);
+            return;
         }
+        let new = self.records.append_to_key_of(at, value, marks);
+        self.undo.added_bytes += self.records.record_len(new);
+        let hash = self.hasher.hash_one(self.records.key(new));
+        let slot = self.index.find_mut(hash, |slot| *slot == at);
+        *slot.expect("the record is in the table") = new;
+        self.bury(at);
     }
 
     fn append(&mut self, key: &[u8], value: Option<&[u8]>, marks: u32) -> u32 {
-        let at = self.begin(key.len(), value, marks);
-        self.records.extend_from_slice(key);
-        self.end(value, at)
-    }
-
-    fn append_copy(
-        &mut self,
-        key: std::ops::Range<usize>,
-        value: Option<&[u8]>,
-        marks: u32,
-    ) -> u32 {
-        let at = self.begin(key.len(), value, marks);
-        self.records.extend_from_within(key);
-        self.end(value, at)
-    }
-
-    fn begin(&mut self, key_len: usize, value: Option<&[u8]>, marks: u32) -> u32 {
-        let at = u32::try_from(self.records.len() / ALIGN).expect("less than 32 GiB of rows");
-        let key_len = u32::try_from(key_len).expect("a key is shorter than a record");
-        assert!(
-            key_len <= KEY_LEN,
-            "a key is shorter than the largest record of Kafka"
-        );
-        self.records
-            .extend_from_slice(&(key_len | marks).to_ne_bytes());
-        self.records
-            .extend_from_slice(&encoded_len(value).to_ne_bytes());
-        at
-    }
-
-    fn end(&mut self, value: Option<&[u8]>, at: u32) -> u32 {
-        self.records.extend_from_slice(value.unwrap_or_default());
-        let len = self.records.len().next_multiple_of(ALIGN);
-        self.records.resize(len, 0);
-        self.added_bytes += len - at as usize * ALIGN;
+        let at = self.records.append(key, value, marks);
+        self.undo.added_bytes += self.records.record_len(at);
         at
     }
 
     fn insert(&mut self, at: u32) {
-        let hash = self.hasher.hash_one(self.key(at));
         let (records, hasher) = (&self.records, &self.hasher);
-        self.index
-            .insert_unique(hash, at, |at| hasher.hash_one(key_at(records, *at)));
+        let hash = |at: &u32| hasher.hash_one(records.key(*at));
+        self.index.insert_unique(hash(&at), at, hash);
     }
 
     /// Marks a record that the table does not lead to any more.
     fn bury(&mut self, at: u32) {
-        let (key_word, _) = self.header(at);
-        self.set_marks(at, (key_word & KEY_LEN) | DEAD);
-        self.dead_bytes += self.record_len(at);
-    }
-
-    fn record_len(&self, at: u32) -> usize {
-        let (key_word, value_len) = self.header(at);
-        record_len(key_word, value_len)
+        self.records.set_marks(at, DEAD);
+        self.dead_bytes += self.records.record_len(at);
     }
 
     /// Takes a key's record out; the disk has its row, or will have it before anybody asks.
     fn remove(&mut self, key: &[u8]) {
         let hash = self.hasher.hash_one(key);
         let records = &self.records;
-        if let Ok(slot) = self
-            .index
-            .find_entry(hash, |at| key_at(records, *at) == key)
-        {
+        if let Ok(slot) = self.index.find_entry(hash, |at| records.key(*at) == key) {
             let (at, _) = slot.remove();
             if self.is_marked(at, WAITS) {
                 self.waiting -= 1;
@@ -308,33 +180,25 @@ impl RecentRows {
     /// Everything written is committed.
     pub fn committed(&mut self) {
         for index in 0..self.undo.len() {
-            let at = self.undo[index].at;
-            let (key_word, _) = self.header(at);
-            if key_word & DEAD == 0 {
-                self.set_marks(at, key_word & !UNCOMMITTED);
-            } else if let Some(at) = self.find(key_at(&self.records, at)) {
+            let (at, _) = self.undo.get(index);
+            let marks = self.records.marks(at);
+            if marks & DEAD == 0 {
+                self.records.set_marks(at, marks & !UNCOMMITTED);
+            } else if let Some(at) = self.find(self.records.key(at)) {
                 // It was written again with another length.
-                let (key_word, _) = self.header(at);
-                self.set_marks(at, key_word & !UNCOMMITTED);
+                let marks = self.records.marks(at);
+                self.records.set_marks(at, marks & !UNCOMMITTED);
             }
         }
-        self.forget_undo();
-    }
-
-    fn forget_undo(&mut self) {
         self.undo.clear();
-        self.undo.shrink_to(UNDO_BYTES_KEPT / UNDO_BYTES);
-        self.undo_values.clear();
-        self.undo_values.shrink_to(UNDO_BYTES_KEPT);
-        self.added_bytes = 0;
     }
 
     /// Forgets what was written since the last commit.
     pub fn rollback(&mut self) {
         let undo = std::mem::take(&mut self.undo);
-        let values = std::mem::take(&mut self.undo_values);
-        for Undo { at, before } in &undo {
-            let key = self.key(*at).to_vec();
+        for index in 0..undo.len() {
+            let (at, before) = undo.get(index);
+            let key = self.records.key(at).to_vec();
             match before {
                 Before::Unknown => self.remove(&key),
                 Before::OnDisk => {
@@ -342,15 +206,13 @@ impl RecentRows {
                     self.is_all = false;
                     self.remove(&key);
                 }
-                Before::Waiting(start, len) => {
+                Before::Waiting(value) => {
                     let now = self.find(&key).expect("what waits is here");
-                    let start = *start as usize * ALIGN;
-                    let value = (*len != DELETED).then(|| &values[start..start + *len as usize]);
                     self.replace(now, value, WAITS | TOUCHED);
                 }
             }
         }
-        self.forget_undo();
+        self.undo.clear();
     }
 
     /// The rows that the disk does not have, in the order of their keys; with those that were written since the last commit.
@@ -359,56 +221,50 @@ impl RecentRows {
         let mut rows: Vec<(u64, u32)> = self
             .offsets()
             .filter(|at| self.is_marked(*at, WAITS))
-            .map(|at| (prefix(self.key(at)), at))
+            .map(|at| (prefix(self.records.key(at)), at))
             .collect();
-        rows.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| self.key(a.1).cmp(self.key(b.1))));
+        rows.sort_unstable_by(|a, b| {
+            a.0.cmp(&b.0)
+                .then_with(|| self.records.key(a.1).cmp(self.records.key(b.1)))
+        });
         rows.into_iter().map(|(_, at)| at).collect()
     }
 
     /// Where records are that the table leads to, in the order in which they came.
     fn offsets(&self) -> impl Iterator<Item = u32> {
-        let mut start = 0;
-        std::iter::from_fn(move || {
-            while start < self.records.len() {
-                let at = (start / ALIGN) as u32;
-                start += self.record_len(at);
-                if !self.is_marked(at, DEAD) {
-                    return Some(at);
-                }
-            }
-            None
-        })
+        let all = std::iter::successors(self.records.first(), |at| self.records.behind(*at));
+        all.filter(|at| !self.is_marked(*at, DEAD))
     }
 
     /// Hands the rows that the disk does not have to `sink`, in the order of their keys.
     pub fn stage(&self, sink: &mut dyn RowSink) {
         for at in self.sorted_waiting() {
-            match self.value(at) {
-                Some(value) => sink.put(self.key(at), value),
-                None => sink.delete(self.key(at)),
+            match self.records.get(at) {
+                (key, Some(value)) => sink.put(key, value),
+                (key, None) => sink.delete(key),
             }
         }
     }
 
     /// The disk has all rows now, and everything is committed.
     pub fn written(&mut self) {
-        let mut start = 0;
-        while start < self.records.len() {
-            let at = (start / ALIGN) as u32;
-            start += self.record_len(at);
-            let (key_word, value_len) = self.header(at);
-            if key_word & (WAITS | DEAD) != WAITS {
+        let mut next = self.records.first();
+        while let Some(at) = next {
+            next = self.records.behind(at);
+            let marks = self.records.marks(at);
+            if marks & (WAITS | DEAD) != WAITS {
                 continue;
             }
-            if value_len == DELETED {
-                let key = self.key(at).to_vec();
+            let (key, value) = self.records.get(at);
+            if value.is_none() {
+                let key = key.to_vec();
                 self.remove(&key);
             } else {
-                self.set_marks(at, key_word & !(WAITS | UNCOMMITTED));
+                self.records.set_marks(at, marks & !(WAITS | UNCOMMITTED));
             }
         }
         self.waiting = 0;
-        self.forget_undo();
+        self.undo.clear();
     }
 
     /// A row of the changelog is written to the disk.
@@ -433,7 +289,7 @@ impl RecentRows {
                 self.waiting += 1;
             }
         }
-        self.added_bytes = 0;
+        self.undo.added_bytes = 0;
     }
 
     /// Gives back the memory of rows that the disk has, until `target` bytes are left, if rows that wait do not need more: of
@@ -442,7 +298,7 @@ impl RecentRows {
         let waiting_bytes: usize = self
             .offsets()
             .filter(|at| self.is_marked(*at, WAITS))
-            .map(|at| self.record_len(at) + INDEX_BYTES)
+            .map(|at| self.records.record_len(at) + INDEX_BYTES)
             .sum();
         let mut room = target.saturating_sub(waiting_bytes);
         let mut dropped = false;
@@ -460,7 +316,7 @@ impl RecentRows {
 
     /// Gives back the memory of records that nothing leads to, when there are many. Only between two commits.
     pub fn tidy(&mut self) {
-        if self.dead_bytes > self.records.len() / 4 {
+        if self.dead_bytes > self.records.bytes() / 4 {
             self.sweep(|_marks, _len| true);
         }
     }
@@ -472,18 +328,16 @@ impl RecentRows {
             "what may be undone stays where it is"
         );
         self.index.clear();
-        let (mut from, mut to) = (0, 0);
-        while from < self.records.len() {
-            let at = (from / ALIGN) as u32;
-            let (key_word, value_len) = self.header(at);
-            let len = record_len(key_word, value_len);
-            if key_word & DEAD == 0 && keep(key_word, len) {
-                self.set_marks(at, key_word & !TOUCHED);
-                self.records.copy_within(from..from + len, to);
-                self.insert((to / ALIGN) as u32);
-                to += len;
+        let (mut next, mut to) = (self.records.first(), 0);
+        while let Some(at) = next {
+            next = self.records.behind(at);
+            let marks = self.records.marks(at);
+            if marks & DEAD == 0 && keep(marks, self.records.record_len(at)) {
+                self.records.set_marks(at, marks & !TOUCHED);
+                let behind = self.records.move_to(at, to);
+                self.insert(to);
+                to = behind;
             }
-            from += len;
         }
         self.records.truncate(to);
         self.dead_bytes = 0;
@@ -492,16 +346,18 @@ impl RecentRows {
     /// Empties it into two overlays: what is committed and waits, and what was written since.
     pub fn into_overlays(mut self) -> (Overlay, Overlay) {
         let mut uncommitted = Overlay::default();
-        for undo in &self.undo {
-            let key = self.key(undo.at);
+        for index in 0..self.undo.len() {
+            let (at, _) = self.undo.get(index);
+            let key = self.records.key(at);
             if let Some(at) = self.find(key) {
-                uncommitted.put(key, self.value(at));
+                uncommitted.put(key, self.records.get(at).1);
             }
         }
         self.rollback();
         let mut committed = Overlay::default();
         for at in self.offsets().filter(|at| self.is_marked(*at, WAITS)) {
-            committed.put(self.key(at), self.value(at));
+            let (key, value) = self.records.get(at);
+            committed.put(key, value);
         }
         (committed, uncommitted)
     }
@@ -509,7 +365,7 @@ impl RecentRows {
     /// How much memory it takes, in bytes.
     #[inline]
     pub fn bytes(&self) -> usize {
-        self.records.len() + self.index.len() * INDEX_BYTES + self.undo_bytes()
+        self.records.bytes() + self.index.len() * INDEX_BYTES + self.undo.bytes()
     }
 
     /// How much memory it keeps from others, in bytes: where rows were dropped the next ones go.
@@ -527,36 +383,13 @@ impl RecentRows {
         }
     }
 
-    #[inline]
-    fn undo_bytes(&self) -> usize {
-        self.undo.len() * UNDO_BYTES + self.undo_values.len()
-    }
-
     /// How much memory what was written since the last commit takes, in bytes.
     pub fn uncommitted_bytes(&self) -> usize {
-        match self.undo.len() {
-            0 => 0,
-            _ => self.undo_bytes() + self.added_bytes,
+        match self.undo.is_empty() {
+            true => 0,
+            false => self.undo.bytes() + self.undo.added_bytes,
         }
     }
-}
-
-fn key_at(records: &[u8], at: u32) -> &[u8] {
-    let start = at as usize * ALIGN;
-    let word = &records[start..start + 4];
-    let word = u32::from_ne_bytes(word.try_into().expect("four bytes were taken"));
-    &records[start + HEADER..start + HEADER + (word & KEY_LEN) as usize]
-}
-
-fn encoded_len(value: Option<&[u8]>) -> u32 {
-    value.map_or(DELETED, |value| {
-        u32::try_from(value.len()).expect("a value is shorter than a record")
-    })
-}
-
-fn record_len(key_word: u32, value_len: u32) -> usize {
-    let value_len = if value_len == DELETED { 0 } else { value_len };
-    (HEADER + (key_word & KEY_LEN) as usize + value_len as usize).next_multiple_of(ALIGN)
 }
 
 /// The first bytes of a key as a number that is in the same order.
@@ -730,6 +563,25 @@ mod tests {
         assert_eq!(kept.collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
         assert_eq!(get(&mut rows, &disk, b"w").as_deref(), Some(&b"value"[..]));
         assert_eq!(rows.bytes(), 6 * (16 + INDEX_BYTES));
+    }
+
+    #[test]
+    fn memory_of_rows_that_went_is_held_until_it_is_given_back() {
+        let mut rows = RecentRows::new(false);
+        for key in 0..100u8 {
+            rows.remember(&[key], b"value");
+        }
+        let full = rows.held_bytes();
+        assert_eq!(full, 100 * (16 + INDEX_BYTES));
+        rows.shrink(0);
+        rows.shrink(0);
+        assert_eq!((rows.bytes(), rows.held_bytes()), (0, full));
+        rows.give_back(2 * full);
+        assert_eq!(rows.held_bytes(), full);
+        rows.give_back(full / 2);
+        assert_eq!(rows.held_bytes(), full / 2);
+        rows.remember(b"a", b"value");
+        assert_eq!(rows.held_bytes(), full / 2);
     }
 
     #[test]
