@@ -1,6 +1,8 @@
 //! How RocksDB is set up for the stores of many tasks in one process.
 
-use ::rocksdb::{BlockBasedOptions, DBCompressionType, LogLevel, Options, WriteOptions};
+use ::rocksdb::{
+    BlockBasedOptions, DBCompressionType, InfoLogger, LogLevel, Options, WriteOptions,
+};
 
 use super::memory::SharedMemory;
 
@@ -16,6 +18,8 @@ const BLOOM_BITS_PER_KEY: f64 = 10.0;
 /// taken whole as soon as a store is open, so a share of what a memtable may become would make idle tasks cost megabytes, and
 /// many of them more than all memtables may have.
 const MEMTABLE_BLOOM_BYTES: f64 = 32.0 * 1024.0;
+/// What is written to a file is collected in so much memory, in bytes. Each database has two files open for writing, idle or not.
+const FILE_BUFFER_BYTES: u64 = 16 << 10;
 /// Files a task keeps open; the rest is opened when needed.
 const OPEN_FILES_MAX: i32 = 256;
 /// A file of this size is begun anew by a compaction, which keeps 8 bytes for each key of one until it is done, and needs the
@@ -41,10 +45,21 @@ pub(super) fn database(memory: &SharedMemory) -> Options {
     options.set_max_open_files(OPEN_FILES_MAX);
     options.set_max_file_opening_threads(1);
     options.set_compaction_readahead_size(COMPACTION_READAHEAD_BYTES);
-    options.set_log_level(LogLevel::Warn);
-    options.set_keep_log_file_num(1);
+    options.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Warn, log));
+    options.set_writable_file_max_buffer_size(FILE_BUFFER_BYTES);
+    options.set_table_cache_num_shard_bits(0);
     options.set_stats_dump_period_sec(0);
     options
+}
+
+/// What RocksDB has to say goes where the application logs: a file of its own takes 64 KB for each task.
+fn log(level: LogLevel, text: &str) {
+    match level {
+        LogLevel::Warn => tracing::warn!(target: "rocksdb", "{text}"),
+        LogLevel::Error | LogLevel::Fatal => tracing::error!(target: "rocksdb", "{text}"),
+        // Settings are told at each start, whatever the level.
+        LogLevel::Debug | LogLevel::Info | LogLevel::Header => {}
+    }
 }
 
 /// Options of what is in a database beside its stores, a few rows that are looked up when it is opened.
