@@ -1,6 +1,7 @@
 //! The benchmark: `./dev bench` builds what it needs and starts this.
 
 use std::process::{Command, ExitCode};
+use std::time::Instant;
 use streams_bench::suite::{self, Suite};
 use streams_bench::workload::Workload;
 use streams_bench::{budget, curves, machine, special, table};
@@ -12,7 +13,7 @@ usage: ./dev bench [WORKLOAD ..] [--quick] [--pairs N] [--curves]
        ./dev bench check | table | budget
 
   WORKLOAD    W1 to W15, or one of a kind by its whole name, such as W4-10k-close; all if none is given
-  --quick     a quarter of the records, one pair: everything in a few minutes; kept in target/bench
+  --quick     an eighth of the records, one pair: everything in less than five minutes; kept in target/bench
   --pairs N   how many times each side is measured (2 if not given)
   --curves    instead, cost against keys, overlap, records in a window and partitions, with a plot of each
   --embedded  ours alone, on the embedded broker
@@ -97,6 +98,7 @@ fn names(arguments: &Arguments) -> Vec<String> {
 
 fn measure(arguments: &Arguments) -> Result<()> {
     machine::cores();
+    let started = Instant::now();
     let pairs = arguments
         .pairs
         .unwrap_or(if arguments.quick { 1 } else { 2 });
@@ -127,6 +129,7 @@ fn measure(arguments: &Arguments) -> Result<()> {
         "\n{}",
         table::full(|name| suite::kept(name, arguments.quick))
     );
+    println!("It took {} s.", started.elapsed().as_secs());
     match failures.is_empty() {
         true => Ok(()),
         false => Err(Error::fatal(format!("failed: {}", failures.join(", ")))),
