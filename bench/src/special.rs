@@ -251,8 +251,8 @@ fn memory(suite: &mut Suite, name: &str, of: &str, small: &'static str) -> Resul
         Ok(measured.figures.peak_memory_mb)
     };
     let with_small = peak(Side::Java, &small)?;
-    // A quick run has the one that is judged.
-    let with_large = match is_quick && name != "W15-2M" {
+    // A quick run has the other one alone.
+    let with_large = match is_quick {
         true => with_small,
         false => peak(Side::Java, &large)?,
     };

@@ -29,7 +29,7 @@ pub struct Suite {
 }
 
 /// How many times fewer records a quick run has.
-const QUICK_DIVISOR: u64 = 8;
+const QUICK_DIVISOR: u64 = 16;
 
 /// One run, measured.
 #[derive(Debug)]
