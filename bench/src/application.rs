@@ -136,6 +136,8 @@ impl Launch<'_> {
         command
             .args([format!("-Xms{}", self.heap), format!("-Xmx{}", self.heap)])
             .args(JVM_OPTIONS)
+            // What it takes by itself on a machine of two cores.
+            .arg("-XX:+UseG1GC")
             .args(["-cp", &env("BENCH_CLASS_PATH"), "bench.Workload"]);
         command
     }

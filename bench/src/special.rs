@@ -253,8 +253,8 @@ fn memory(suite: &mut Suite, name: &str, of: &str, small: &'static str) -> Resul
     let with_small = peak(Side::Java, &small)?;
     // A quick run has the other one alone.
     let with_large = match is_quick {
-        true => with_small,
-        false => peak(Side::Java, &large)?,
+        true => None,
+        false => Some(peak(Side::Java, &large)?),
     };
     let ours = peak(
         Side::Rust,
@@ -263,17 +263,22 @@ fn memory(suite: &mut Suite, name: &str, of: &str, small: &'static str) -> Resul
             ..large
         },
     )?;
+    let of_large = with_large.map(|mb| format!(" ({mb:.0} MB with 2g)"));
     println!(
-        "{name:<14} Java {with_large:.0} MB, with {} of heap {with_small:.0} MB; ours {ours:.0} MB",
-        small.heap
+        "{name:<14} Java with {} of heap {with_small:.0} MB{}; ours {ours:.0} MB",
+        small.heap,
+        of_large.unwrap_or_default()
     );
     suite.clean(&workload)?;
     let run = json!({
         "java_2g_mb": with_large, "java_small_mb": with_small, "java_small_heap": small.heap, "ours_mb": ours,
     });
     let metrics = vec![
-        ("memory", Spread::of([with_small.min(with_large) / ours])),
-        ("memory_default", Spread::of([with_large / ours])),
+        (
+            "memory",
+            Spread::of([with_large.map_or(with_small, |mb| mb.min(with_small)) / ours]),
+        ),
+        ("memory_default", Spread::of(with_large.map(|mb| mb / ours))),
     ];
     Ok(result(name, Some(&workload), vec![run], &metrics))
 }
