@@ -111,11 +111,10 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
             let mut done = 0;
             let view = &mut self.view;
             let changed = catch_unwind(AssertUnwindSafe(|| {
-                for at in at..at + starts.len {
-                    values.change(at, |value| view.change(value, undo, &mut change))?;
-                    done += 1;
-                }
-                Ok(())
+                let places = at..at + starts.len;
+                values.change_each(places, &mut done, |value| {
+                    view.change(value, undo, &mut change)
+                })
             }));
             if done > 0 {
                 cache.touch(slot, at, done, starts.step_ms, touch);

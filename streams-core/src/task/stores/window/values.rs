@@ -68,18 +68,34 @@ impl<V> Values<V> {
     /// Changes a value, or makes one that is missing; what is left when this panics stays.
     #[inline]
     pub(super) fn change<R>(&mut self, at: usize, change: impl FnOnce(&mut Option<V>) -> R) -> R {
-        let was_there = !self.missing.get(at);
-        let cell = &self.cells[at];
-        // SAFETY: a cell that is not missing is initialised. `lent` owns the value from here on and is dropped before anybody
-        // can look at the cell again: it writes the value back, or notes that there is none.
-        let value = was_there.then(|| unsafe { cell.assume_init_read() });
-        let mut lent = Lent {
-            values: self,
-            at,
-            was_there,
-            value,
-        };
+        let is_there = !self.missing.get(at);
+        // SAFETY: a cell that is not missing is initialised.
+        let mut lent = unsafe { Lent::new(&mut self.cells[at], &mut self.missing, at, is_there) };
         change(&mut lent.value)
+    }
+
+    /// Changes values one after the other, until one change fails; `done` counts those that did not.
+    #[inline]
+    pub(super) fn change_each<E>(
+        &mut self,
+        places: Range<usize>,
+        done: &mut usize,
+        mut change: impl FnMut(&mut Option<V>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if !self.are_there(places.clone()) {
+            for at in places {
+                self.change(at, &mut change)?;
+                *done += 1;
+            }
+            return Ok(());
+        }
+        for (cell, at) in self.cells[places.clone()].iter_mut().zip(places) {
+            // SAFETY: none of them is missing, and those before do not change that.
+            let mut lent = unsafe { Lent::new(cell, &mut self.missing, at, true) };
+            change(&mut lent.value)?;
+            *done += 1;
+        }
+        Ok(())
     }
 
     /// Adds a value in front of the one at this place.
@@ -129,12 +145,36 @@ impl<V> Drop for Values<V> {
     }
 }
 
-/// A value that is being changed; when this is dropped, the value goes back.
+/// A value that is being changed; when this is dropped, the value goes back to its cell.
 struct Lent<'a, V> {
-    values: &'a mut Values<V>,
+    cell: &'a mut MaybeUninit<V>,
+    missing: &'a mut Bits,
     at: usize,
     was_there: bool,
     value: Option<V>,
+}
+
+impl<'a, V> Lent<'a, V> {
+    /// # Safety
+    /// The cell must be initialised if it `is_there`. This owns the value from then on.
+    #[inline]
+    unsafe fn new(
+        cell: &'a mut MaybeUninit<V>,
+        missing: &'a mut Bits,
+        at: usize,
+        is_there: bool,
+    ) -> Self {
+        // SAFETY: as the caller says. Nobody else can look at the cell before this is dropped: it writes the value back, or
+        // notes that there is none.
+        let value = is_there.then(|| unsafe { cell.assume_init_read() });
+        Lent {
+            cell,
+            missing,
+            at,
+            was_there: is_there,
+            value,
+        }
+    }
 }
 
 impl<V> Drop for Lent<'_, V> {
@@ -142,12 +182,12 @@ impl<V> Drop for Lent<'_, V> {
     fn drop(&mut self) {
         match self.value.take() {
             Some(value) => {
-                self.values.cells[self.at].write(value);
+                self.cell.write(value);
                 if !self.was_there {
-                    self.values.missing.unset(self.at);
+                    self.missing.unset(self.at);
                 }
             }
-            None if self.was_there => self.values.missing.set(self.at),
+            None if self.was_there => self.missing.set(self.at),
             None => {}
         }
     }
@@ -282,6 +322,8 @@ mod tests {
         Set(usize, Option<u8>),
         Take(usize),
         TakeFront(usize),
+        /// Turns each into its successor, and 0 into nothing, until there is 255.
+        Each(usize, usize),
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -292,8 +334,17 @@ mod tests {
             4 => (any::<usize>(), value).prop_map(|(at, value)| Step::Set(at, value)),
             2 => any::<usize>().prop_map(Step::Take),
             1 => any::<usize>().prop_map(Step::TakeFront),
+            3 => any::<[usize; 2]>().prop_map(|[from, to]| Step::Each(from, to)),
         ];
         proptest::collection::vec(step, 0..60)
+    }
+
+    fn successor(byte: Option<u8>) -> Result<Option<u8>, ()> {
+        match byte {
+            None => Ok(Some(1)),
+            Some(0) => Ok(None),
+            Some(byte) => byte.checked_add(1).map(Some).ok_or(()),
+        }
     }
 
     /// Holds `counted` for as long as it is there.
@@ -330,6 +381,29 @@ mod tests {
                         let mut taken = Vec::new();
                         values.take_front(count, |value| taken.push(value.map(|(byte, _)| byte)));
                         prop_assert_eq!(taken, model.drain(..count).collect::<Vec<_>>());
+                    }
+                    Step::Each(from, to) => {
+                        let (from, to) = (from % (len + 1), to % (len + 1));
+                        let places = from.min(to)..from.max(to);
+                        let mut done = 0;
+                        let changed = values.change_each(places.clone(), &mut done, |place| {
+                            let byte = successor(place.as_ref().map(|(byte, _)| *byte))?;
+                            *place = byte.map(value);
+                            Ok(())
+                        });
+                        let mut expected = Ok(());
+                        let mut expected_done = 0;
+                        for place in &mut model[places] {
+                            match successor(*place) {
+                                Ok(byte) => *place = byte,
+                                Err(()) => {
+                                    expected = Err(());
+                                    break;
+                                }
+                            }
+                            expected_done += 1;
+                        }
+                        prop_assert_eq!((changed, done), (expected, expected_done));
                     }
                     Step::Set(..) | Step::Take(_) => {}
                 }
