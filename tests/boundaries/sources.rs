@@ -3,25 +3,34 @@
 
 use crate::repository::{files, read};
 
-/// Words of code, and the only place below which they may stand.
-const BOUNDARIES: [(&[&str], &str); 3] = [
-    (&["rdkafka", "rdkafka_sys"], "streams-core/src/kafka/"),
-    (&["rocksdb", "librocksdb_sys"], "streams-state/src/rocksdb/"),
-    (&["unsafe"], "streams-core/src/kafka/"),
+/// Words of code, and the only places below which they may stand.
+const BOUNDARIES: [(&[&str], &[&str]); 3] = [
+    (&["rdkafka", "rdkafka_sys"], &["streams-core/src/kafka/"]),
+    (
+        &["rocksdb", "librocksdb_sys"],
+        &["streams-state/src/rocksdb/"],
+    ),
+    (
+        &["unsafe"],
+        &[
+            "streams-core/src/kafka/",
+            "streams-core/src/task/stores/window/values.rs",
+        ],
+    ),
 ];
 
 /// The lines of a Rust file that name something outside its place.
 fn violations(file: &str, text: &str) -> Vec<String> {
     let mut violations = Vec::new();
-    for (words, place) in BOUNDARIES {
-        if file.starts_with(place) {
+    for (words, places) in BOUNDARIES {
+        if places.iter().any(|place| file.starts_with(place)) {
             continue;
         }
         for (line, number) in text.lines().zip(1..) {
             let code = code(line);
             for word in words.iter().filter(|word| names(&code, word)) {
                 violations.push(format!(
-                    "{file}:{number}: `{word}` outside {place}: {}",
+                    "{file}:{number}: `{word}` outside {places:?}: {}",
                     line.trim()
                 ));
             }
