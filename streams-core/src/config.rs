@@ -93,8 +93,7 @@
 //! `memory.max.bytes` decides what stores cost as soon as they are large. 24 MB are for the process itself. Three quarters of
 //! what these and record caches leave are the stores', and of that up to three quarters are rows in memory, shared out evenly
 //! among the key-value stores of all tasks and the stores of their stream-stream joins: with the defaults 268 MB. A row takes
-//! its key, its value, 8 bytes for the timestamp,
-//! and about 20 more, in a join about 45 more. A store whose rows fit is never read from disk, and is written there when the
+//! its key, its value, 8 bytes for the timestamp, and about 20 more, in a join about 45 more. A store whose rows fit is never read from disk, and is written there when the
 //! application ends or other rows need the room. The setting is a limit: a process takes what its state takes. By default it is
 //! enough for two million rows of 100 bytes, and about what Kafka Streams takes for the stores of five tasks, whose RocksDB has
 //! up to 98 MB each. Measured on one core, with four partitions and keys of 8 bytes in random order: a stream joined with a

@@ -13,7 +13,7 @@ usage: ./dev bench [WORKLOAD ..] [--quick] [--pairs N] [--curves]
        ./dev bench check | table | budget
 
   WORKLOAD    W1 to W15, or one of a kind by its whole name, such as W4-10k-close; all if none is given
-  --quick     a sixteenth of the records, one pair: everything in less than five minutes; kept in target/bench
+  --quick     a sixteenth of the records, and of some keys, one pair: not comparable; kept in target/bench
   --pairs N   how many times each side is measured (2 if not given)
   --curves    instead, cost against keys, overlap, records in a window and partitions, with a plot of each
   --embedded  ours alone, on the embedded broker

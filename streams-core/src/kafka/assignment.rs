@@ -50,11 +50,12 @@ impl Assignment {
         input.is_some_and(|input| input.is_paused)
     }
 
-    /// The start of an input that an error at this offset is not about, but about where it was read before it was
-    /// given away and came again. librdkafka gives its errors no version, so that one may wait in a partition's queue until then.
+    /// Where to go on when an error at `offset` is older than the input: it lies before the input's start, or has no offset.
+    /// librdkafka gives its errors no version, so that one may wait in a partition's queue until the partition comes again. Where
+    /// the position really is gone, going on brings an error at the position.
     pub(super) fn start_behind(&self, partition: &TopicPartition, offset: i64) -> Option<i64> {
         let start = self.start(partition)?;
-        (0..start).contains(&offset).then_some(start)
+        (offset < start).then_some(start)
     }
 
     /// Where an input was started, `None` when it is none.

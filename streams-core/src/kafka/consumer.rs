@@ -146,7 +146,8 @@ impl KafkaConsumer {
             .map_err(|refusal| self.refused(&refusal, format_args!("{what} partitions")))
     }
 
-    /// Inputs whose position is no longer in the log, with that position. An input that the error is not about is read on.
+    /// Inputs whose position is no longer in the log, with that position. An input with an error older than its start is read
+    /// on.
     fn take_out_of_range(&mut self) -> Result<Vec<(TopicPartition, i64)>> {
         let mut lost = Vec::new();
         for (partition, offset) in self.fetcher.take_out_of_range() {

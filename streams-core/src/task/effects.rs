@@ -6,8 +6,10 @@ use crate::record::OwnedRecord;
 use crate::task::stores::Origin;
 use std::sync::Arc;
 
-/// So many records are sent before more are made: they are still in the processor's cache then, and take little memory.
-const SENT_TOGETHER: usize = 1024;
+/// So many records, or bytes of them, are sent before more are made: they are still in the processor's cache then, and take
+/// little memory. Few in tests, so that these see what is done in parts.
+const SENT_TOGETHER: usize = if cfg!(test) { 3 } else { 1024 };
+const SENT_TOGETHER_BYTES: usize = 1 << 20;
 
 /// Records to produce, in order, with all their bytes in one buffer that is used again after each [`Effects::clear`].
 #[derive(Debug, Default)]
@@ -112,7 +114,7 @@ impl Effects {
 
     /// Whether they should be sent before there are more.
     pub(crate) fn are_many(&self) -> bool {
-        self.records.len() >= SENT_TOGETHER
+        self.records.len() >= SENT_TOGETHER || self.bytes.len() >= SENT_TOGETHER_BYTES
     }
 
     /// Forgets everything and keeps the allocations.

@@ -65,7 +65,7 @@ impl Database {
                 .context(format_args!("{}", path.display()))
         };
         let memory = resources.shared_or_own();
-        let options = options::database(&memory);
+        let options = options::database(&memory, path);
         let existing = existing_column_families(path, &options).map_err(at_path)?;
         let wanted: BTreeSet<_> = specs.iter().map(|spec| layout_name(spec)).collect();
 

@@ -5,6 +5,7 @@ use ::rocksdb::{
 };
 
 use super::memory::SharedMemory;
+use std::path::Path;
 
 /// A memtable that is this large is flushed even when the budget would still hold it, in bytes.
 const WRITE_BUFFER_BYTES_MAX: usize = 64 << 20;
@@ -31,7 +32,7 @@ const COMPACTION_READAHEAD_BYTES: usize = 256 << 10;
 const BACKGROUND_JOBS_MAX: i32 = 2;
 
 /// Options of the database of one task.
-pub(super) fn database(memory: &SharedMemory) -> Options {
+pub(super) fn database(memory: &SharedMemory, path: &Path) -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
@@ -45,6 +46,8 @@ pub(super) fn database(memory: &SharedMemory) -> Options {
     options.set_max_open_files(OPEN_FILES_MAX);
     options.set_max_file_opening_threads(1);
     options.set_compaction_readahead_size(COMPACTION_READAHEAD_BYTES);
+    let path = path.display().to_string();
+    let log = move |level, text: &str| log(&path, level, text);
     options.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Warn, log));
     options.set_writable_file_max_buffer_size(FILE_BUFFER_BYTES);
     options.set_table_cache_num_shard_bits(0);
@@ -53,10 +56,10 @@ pub(super) fn database(memory: &SharedMemory) -> Options {
 }
 
 /// What RocksDB has to say goes where the application logs: a file of its own takes 64 KB for each task.
-fn log(level: LogLevel, text: &str) {
+fn log(path: &str, level: LogLevel, text: &str) {
     match level {
-        LogLevel::Warn => tracing::warn!(target: "rocksdb", "{text}"),
-        LogLevel::Error | LogLevel::Fatal => tracing::error!(target: "rocksdb", "{text}"),
+        LogLevel::Warn => tracing::warn!(target: "rocksdb", path, "{text}"),
+        LogLevel::Error | LogLevel::Fatal => tracing::error!(target: "rocksdb", path, "{text}"),
         // Settings are told at each start, whatever the level.
         LogLevel::Debug | LogLevel::Info | LogLevel::Header => {}
     }

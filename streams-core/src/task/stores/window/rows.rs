@@ -449,4 +449,29 @@ pub(super) mod tests {
         assert_eq!(shown, [(20, Some(1), 8), (7, Some(1), 4), (0, Some(0), 3)]);
         assert_eq!(flush(&mut rows), [(b'a', 0), (b'a', 20), (b'a', 7)]);
     }
+
+    #[test]
+    fn what_rows_hold_is_known_with_many_windows_too() {
+        let mut rows = WindowRows::<i32>::new();
+        let slot = rows.add(b"a", 0);
+        let held = |rows: &WindowRows<i32>| rows.row(slot).bytes();
+        for number in 0..200 {
+            assert!(rows.append(slot, number * 10, 10, 1));
+            rows.row_mut(slot)
+                .values_mut()
+                .set(number as usize, Some(1));
+            rows.touch(slot, number as usize, 1, 10, Touch::loaded(7));
+            assert_eq!(rows.row_bytes, held(&rows));
+        }
+        for at in [70, 130, 199] {
+            rows.row_mut(slot).values_mut().set(at, None);
+            rows.touch(slot, at, 1, 10, Touch::loaded(8));
+        }
+        assert_eq!(flush(&mut rows).len(), 200);
+        assert_eq!(rows.row_bytes, held(&rows));
+        rows.forget_before(1000);
+        assert_eq!(rows.row_bytes, held(&rows));
+        rows.forget_clean();
+        assert_eq!((rows.windows, rows.row_bytes), (0, 0));
+    }
 }

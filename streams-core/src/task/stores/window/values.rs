@@ -31,10 +31,11 @@ impl<V> Values<V> {
         self.cells.is_empty()
     }
 
-    /// What is held on the heap, but for what the values hold there.
+    /// What is held on the heap, but for what the values hold there, and for the bits: these come and go with every change,
+    /// and are little.
     #[inline]
     pub(super) fn bytes(&self) -> usize {
-        self.cells.capacity() * size_of::<V>() + self.missing.bytes()
+        self.cells.capacity() * size_of::<V>()
     }
 
     #[inline]
@@ -203,11 +204,6 @@ struct Bits {
 }
 
 impl Bits {
-    fn bytes(&self) -> usize {
-        let of_more = |more: &Vec<u64>| size_of::<Vec<u64>>() + more.capacity() * size_of::<u64>();
-        self.more.as_deref().map_or(0, of_more)
-    }
-
     #[inline]
     fn word(&self, index: usize) -> u64 {
         match (index.checked_sub(1), &self.more) {
@@ -235,7 +231,8 @@ impl Bits {
 
     #[inline]
     fn are_none(&self) -> bool {
-        self.first == 0 && self.more.is_none()
+        let none_of = |more: &Vec<u64>| more.iter().all(|word| *word == 0);
+        self.first == 0 && self.more.as_deref().is_none_or(none_of)
     }
 
     fn set(&mut self, at: usize) {
@@ -244,7 +241,6 @@ impl Bits {
 
     fn unset(&mut self, at: usize) {
         *self.word_mut(at / 64) &= !bit(at);
-        self.give_back();
     }
 
     /// Takes one in, in front of the one at this place of `len`.
@@ -261,7 +257,6 @@ impl Bits {
         if is_set {
             self.set(at);
         }
-        self.give_back();
     }
 
     fn remove_front(&mut self, count: usize) {
@@ -277,14 +272,6 @@ impl Bits {
                 _ => self.word(index + words + 1) << (64 - bits),
             };
             *self.word_mut(index) = low | high;
-        }
-        self.give_back();
-    }
-
-    fn give_back(&mut self) {
-        let are_none = |more: &Vec<u64>| more.iter().all(|word| *word == 0);
-        if self.more.as_deref().is_some_and(are_none) {
-            self.more = None;
         }
     }
 }
