@@ -70,7 +70,7 @@ impl EmbeddedBroker {
         EmbeddedBrokerBuilder::default()
     }
 
-    /// The address for a client's `bootstrap.servers`, as `127.0.0.1:39021`.
+    /// The address that is listened on, for a client's `bootstrap.servers`, as `127.0.0.1:39021`.
     pub fn bootstrap_servers(&self) -> String {
         self.server.address().to_string()
     }
@@ -86,6 +86,7 @@ impl EmbeddedBroker {
 #[must_use = "a builder does nothing until `start` is called"]
 pub struct EmbeddedBrokerBuilder {
     port: u16,
+    advertised_port: Option<u16>,
     directory: Option<PathBuf>,
     default_partitions: i32,
     auto_create_topics: bool,
@@ -98,6 +99,7 @@ impl Default for EmbeddedBrokerBuilder {
     fn default() -> Self {
         Self {
             port: 0,
+            advertised_port: None,
             directory: None,
             default_partitions: DEFAULT_PARTITIONS,
             auto_create_topics: true,
@@ -112,6 +114,21 @@ impl EmbeddedBrokerBuilder {
     /// The port on 127.0.0.1; 0, the default, takes any free one.
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
+        self
+    }
+
+    /// The port clients are told to connect to (`advertised.listeners`), where that is another than the one listened on: of a
+    /// tunnel or a proxy in front of the broker.
+    ///
+    /// ```
+    /// # use streams_core::embedded::EmbeddedBroker;
+    /// // Clients start with the proxy's address, 127.0.0.1:19092, and stay with it.
+    /// let broker = EmbeddedBroker::builder().advertised_port(19092).start()?;
+    /// assert_ne!(broker.bootstrap_servers(), "127.0.0.1:19092");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn advertised_port(mut self, port: u16) -> Self {
+        self.advertised_port = Some(port);
         self
     }
 
@@ -178,7 +195,7 @@ impl EmbeddedBrokerBuilder {
         let make_core = |port| {
             let config = CoreConfig {
                 host: "127.0.0.1".to_owned(),
-                port,
+                port: self.advertised_port.unwrap_or(port),
                 default_partitions: self.default_partitions,
                 auto_create_topics: self.auto_create_topics,
                 group_initial_rebalance_delay_ms: i64::from(self.group_initial_rebalance_delay_ms),

@@ -9,7 +9,7 @@
 //! | `fetch`, `inputs`, `offsets`, `record` | what consumer and reader share: batches, waiting, which input a record belongs to |
 //! | `settings`, `setting_names` | defaults, forced settings, Java's names |
 //! | `errors`, `log` | librdkafka's words in ours |
-//! | `ffi` | the only `unsafe` code |
+//! | `ffi` | the only `unsafe` code here |
 
 mod admin;
 mod assignment;
@@ -19,6 +19,8 @@ mod fetch;
 mod ffi;
 mod inputs;
 mod log;
+#[cfg(all(test, feature = "embedded"))]
+mod lost_heartbeat;
 mod offsets;
 mod producer;
 mod producer_runs;
@@ -118,7 +120,7 @@ impl Broker for KafkaBroker {
             api_timeout,
             block_max,
         };
-        let client = Client::consumer(resolved.native()?).map_err(errors::not_created)?;
+        let client = Client::member(resolved.native()?).map_err(errors::not_created)?;
         KafkaConsumer::new(client, api_timeout)
     }
 

@@ -1,5 +1,6 @@
 //! One librdkafka client and the handles of its topics.
 
+use super::heartbeats::Heartbeats;
 use super::signals::Signals;
 use super::stamps::Stamps;
 use super::{millis, string};
@@ -66,6 +67,16 @@ impl Refusal {
     }
 }
 
+/// What an interceptor looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watched {
+    Nothing,
+    /// The records that a producer queues.
+    Records,
+    /// What a group member's heartbeats come to.
+    Heartbeats,
+}
+
 /// A librdkafka client, destroyed when the last record, queue and topic of it are gone.
 pub(in crate::kafka) struct Client {
     rk: NonNull<sys::rd_kafka_t>,
@@ -80,8 +91,17 @@ unsafe impl Send for Client {}
 unsafe impl Sync for Client {}
 
 impl Client {
-    /// A consumer whose rebalances and errors are events on its queue.
+    /// A member of a group, whose rebalances and errors are events on its queue.
+    pub(in crate::kafka) fn member(config: NativeClientConfig) -> KafkaResult<Arc<Client>> {
+        Self::with_events(config, Watched::Heartbeats)
+    }
+
+    /// A consumer outside any group, whose errors are events on its queue.
     pub(in crate::kafka) fn consumer(config: NativeClientConfig) -> KafkaResult<Arc<Client>> {
+        Self::with_events(config, Watched::Nothing)
+    }
+
+    fn with_events(config: NativeClientConfig, watched: Watched) -> KafkaResult<Arc<Client>> {
         // SAFETY: the configuration is live; this only sets a mask in it.
         unsafe {
             sys::rd_kafka_conf_set_events(
@@ -89,12 +109,12 @@ impl Client {
                 sys::RD_KAFKA_EVENT_REBALANCE | sys::RD_KAFKA_EVENT_ERROR,
             );
         }
-        Self::create(config, RDKafkaType::RD_KAFKA_CONSUMER)
+        Self::create(config, RDKafkaType::RD_KAFKA_CONSUMER, watched)
     }
 
     /// A client for asking and administering only: it has no queue that must be looked at, errors are logged.
     pub(in crate::kafka) fn administrator(config: NativeClientConfig) -> KafkaResult<Arc<Client>> {
-        Self::create(config, RDKafkaType::RD_KAFKA_CONSUMER)
+        Self::create(config, RDKafkaType::RD_KAFKA_CONSUMER, Watched::Nothing)
     }
 
     /// A producer that reports deliveries to its [`Signals`] while it is polled or flushed.
@@ -104,10 +124,14 @@ impl Client {
             sys::rd_kafka_conf_set_dr_msg_cb(config.ptr(), Some(Signals::on_delivery));
             sys::rd_kafka_conf_set_error_cb(config.ptr(), Some(Signals::on_error));
         }
-        Self::create(config, RDKafkaType::RD_KAFKA_PRODUCER)
+        Self::create(config, RDKafkaType::RD_KAFKA_PRODUCER, Watched::Records)
     }
 
-    fn create(config: NativeClientConfig, kind: RDKafkaType) -> KafkaResult<Arc<Client>> {
+    fn create(
+        config: NativeClientConfig,
+        kind: RDKafkaType,
+        watched: Watched,
+    ) -> KafkaResult<Arc<Client>> {
         let signals = Arc::new(Signals::default());
         let mut text = [0 as c_char; 512];
         // SAFETY: the opaque pointer is that of `signals`, which the client owns and drops only after librdkafka's client
@@ -118,14 +142,16 @@ impl Client {
             sys::rd_kafka_conf_set_opaque(config.ptr(), Arc::as_ptr(&signals) as *mut c_void);
             sys::rd_kafka_conf_set_log_cb(config.ptr(), Some(Signals::on_log));
             let copy = sys::rd_kafka_conf_dup(config.ptr());
-            if kind == RDKafkaType::RD_KAFKA_PRODUCER {
-                // Interceptors are not duplicated.
-                Stamps::watch(copy, signals.stamps());
+            // Interceptors are not duplicated.
+            match watched {
+                Watched::Records => Stamps::watch(copy, signals.stamps()),
+                Watched::Heartbeats => Heartbeats::watch(copy, signals.heartbeats()),
+                Watched::Nothing => {}
             }
             let rk = sys::rd_kafka_new(kind, copy, text.as_mut_ptr(), text.len());
             // A client that fails after its interceptors were called has freed what it shares with the configuration, which
-            // must not be freed again. Whether it came so far it does not say, so the configuration of a producer is left.
-            if rk.is_null() && kind != RDKafkaType::RD_KAFKA_PRODUCER {
+            // must not be freed again. Whether it came so far it does not say, so a configuration with interceptors is left.
+            if rk.is_null() && watched == Watched::Nothing {
                 sys::rd_kafka_conf_destroy(copy);
             }
             rk

@@ -1,12 +1,13 @@
 //! Thin safe wrappers of what rust-rdkafka does not offer, or only at a price per record: batch consume, queues and their
 //! forwarding, rebalance events as values, produce with topic handles and timestamps, transactions without its 100 ms
-//! floor, and requests whose client tells why it gets no answer. This is the only module of the workspace with `unsafe` code; every type here keeps the client it belongs to alive,
-//! because librdkafka's objects must not outlive theirs.
+//! floor, and requests whose client tells why it gets no answer. Every type here keeps the client it belongs to alive, because
+//! librdkafka's objects must not outlive theirs.
 #![allow(unsafe_code)]
 
 mod admin;
 mod client;
 mod consume;
+mod heartbeats;
 mod layout;
 mod list;
 mod message;

@@ -1,5 +1,6 @@
 //! What a client tells besides its records: log lines, complaints, and the reports of deliveries.
 
+use super::heartbeats::Heartbeats;
 use super::message::{bytes, each_header};
 use super::stamps::Stamps;
 use super::string;
@@ -19,6 +20,7 @@ pub(in crate::kafka) struct Signals {
     has_failures: AtomicBool,
     offsets: Mutex<Vec<Arc<PartitionOffsets>>>,
     stamps: Stamps,
+    heartbeats: Heartbeats,
 }
 
 /// A record that could not be written.
@@ -90,6 +92,12 @@ impl Signals {
     /// What a producer puts on records that it queues in batches.
     pub(super) fn stamps(&self) -> &Stamps {
         &self.stamps
+    }
+
+    /// What became of a group member's heartbeats.
+    #[inline]
+    pub(super) fn heartbeats(&self) -> &Heartbeats {
+        &self.heartbeats
     }
 
     /// Whether records failed that nobody has taken; cheap to ask.
