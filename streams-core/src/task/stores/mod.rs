@@ -171,6 +171,20 @@ pub(crate) struct Found<V> {
     pub(crate) timestamp: i64,
 }
 
+impl<V> Found<V> {
+    /// What a store has.
+    fn read((value, timestamp): (V, i64)) -> Self {
+        let value = Rc::new(Some(value));
+        Found { value, timestamp }
+    }
+
+    /// What a cache has, which may be that there is nothing.
+    fn held(value: &Rc<Option<V>>, timestamp: i64) -> Option<Self> {
+        let value = value.is_some().then(|| value.clone())?;
+        Some(Found { value, timestamp })
+    }
+}
+
 impl<V> Clone for Found<V> {
     fn clone(&self) -> Self {
         Found {

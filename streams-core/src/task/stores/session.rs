@@ -257,10 +257,7 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
                 && let Some(session) = cache.row(slot).find(start_ms, end_ms)
                 && !session.loaded
             {
-                return Ok(session.value.is_some().then(|| Found {
-                    value: session.value.clone(),
-                    timestamp: end_ms,
-                }));
+                return Ok(Found::held(&session.value, end_ms));
             }
         }
         self.view.peek(io)

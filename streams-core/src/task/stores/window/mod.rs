@@ -122,11 +122,7 @@ impl<K: 'static, V: 'static> WindowState<K, V> {
         if !self.set_key(key)? {
             return Ok(None);
         }
-        let found = self.find(start_ms, io)?;
-        Ok(found.map(|(value, timestamp)| Found {
-            value: Rc::new(Some(value)),
-            timestamp,
-        }))
+        Ok(self.find(start_ms, io)?.map(Found::read))
     }
 
     /// A copy of the value of a window of the key given to [`WindowState::set_key`], and its timestamp.
