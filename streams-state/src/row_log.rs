@@ -101,31 +101,8 @@ impl RowLog {
     }
 
     fn order(&self) -> &[u32] {
-        self.order.get_or_init(|| {
-            let records = &self.records;
-            // Mostly the same bytes come first in all keys, and those behind tell most of them apart.
-            let first = self.index.iter().next();
-            let first = first.map_or(&[][..], |at| records.key(*at));
-            let same = |key: &[u8]| first.iter().zip(key).take_while(|(a, b)| a == b).count();
-            let shared = self.index.iter().map(|at| same(records.key(*at)));
-            let shared = shared.min().unwrap_or(0);
-            let mut rows: Vec<(u128, u32)> = self
-                .index
-                .iter()
-                .map(|at| {
-                    let mut front = [0; 16];
-                    let rest = &records.key(*at)[shared..];
-                    let len = rest.len().min(front.len());
-                    front[..len].copy_from_slice(&rest[..len]);
-                    (u128::from_be_bytes(front), *at)
-                })
-                .collect();
-            rows.sort_unstable_by(|(front, at), (other_front, other)| {
-                let by_front = front.cmp(other_front);
-                by_front.then_with(|| records.key(*at).cmp(records.key(*other)))
-            });
-            rows.into_iter().map(|(_, at)| at).collect()
-        })
+        self.order
+            .get_or_init(|| self.records.sorted(self.index.iter().copied()))
     }
 
     /// All rows in the order of their keys.

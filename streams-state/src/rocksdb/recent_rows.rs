@@ -179,8 +179,8 @@ impl RecentRows {
 
     /// Everything written is committed.
     pub fn committed(&mut self) {
-        for index in 0..self.undo.len() {
-            let (at, _) = self.undo.get(index);
+        let undo = std::mem::take(&mut self.undo);
+        for (at, _) in undo.iter() {
             let marks = self.records.marks(at);
             if marks & DEAD == 0 {
                 self.records.set_marks(at, marks & !UNCOMMITTED);
@@ -190,14 +190,14 @@ impl RecentRows {
                 self.records.set_marks(at, marks & !UNCOMMITTED);
             }
         }
+        self.undo = undo;
         self.undo.clear();
     }
 
     /// Forgets what was written since the last commit.
     pub fn rollback(&mut self) {
         let undo = std::mem::take(&mut self.undo);
-        for index in 0..undo.len() {
-            let (at, before) = undo.get(index);
+        for (at, before) in undo.iter() {
             let key = self.records.key(at).to_vec();
             match before {
                 Before::Unknown => self.remove(&key),
@@ -212,26 +212,18 @@ impl RecentRows {
                 }
             }
         }
+        self.undo = undo;
         self.undo.clear();
     }
 
     /// The rows that the disk does not have, in the order of their keys; with those that were written since the last commit.
     fn sorted_waiting(&self) -> Vec<u32> {
-        // The first bytes decide most comparisons without a look at the records.
-        let mut rows: Vec<(u64, u32)> = self
-            .offsets()
-            .filter(|at| self.is_marked(*at, WAITS))
-            .map(|at| (prefix(self.records.key(at)), at))
-            .collect();
-        rows.sort_unstable_by(|a, b| {
-            a.0.cmp(&b.0)
-                .then_with(|| self.records.key(a.1).cmp(self.records.key(b.1)))
-        });
-        rows.into_iter().map(|(_, at)| at).collect()
+        let waiting = self.offsets().filter(|at| self.is_marked(*at, WAITS));
+        self.records.sorted(waiting)
     }
 
     /// Where records are that the table leads to, in the order in which they came.
-    fn offsets(&self) -> impl Iterator<Item = u32> {
+    fn offsets(&self) -> impl Iterator<Item = u32> + Clone {
         let all = std::iter::successors(self.records.first(), |at| self.records.behind(*at));
         all.filter(|at| !self.is_marked(*at, DEAD))
     }
@@ -346,8 +338,7 @@ impl RecentRows {
     /// Empties it into two overlays: what is committed and waits, and what was written since.
     pub fn into_overlays(mut self) -> (Overlay, Overlay) {
         let mut uncommitted = Overlay::default();
-        for index in 0..self.undo.len() {
-            let (at, _) = self.undo.get(index);
+        for (at, _) in self.undo.iter() {
             let key = self.records.key(at);
             if let Some(at) = self.find(key) {
                 uncommitted.put(key, self.records.get(at).1);
@@ -390,14 +381,6 @@ impl RecentRows {
             false => self.undo.bytes() + self.undo.added_bytes,
         }
     }
-}
-
-/// The first bytes of a key as a number that is in the same order.
-fn prefix(key: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    let len = key.len().min(8);
-    bytes[..len].copy_from_slice(&key[..len]);
-    u64::from_be_bytes(bytes)
 }
 
 #[cfg(test)]

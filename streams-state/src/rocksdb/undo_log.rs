@@ -32,7 +32,7 @@ enum Kept {
 }
 
 /// What a write replaced.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Before<'a> {
     /// There was no row here.
     Unknown,
@@ -65,27 +65,24 @@ impl UndoLog {
         Kept::Waiting(start, len)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.writes.len()
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.writes.is_empty()
     }
 
-    /// The record of a write, and what that replaced.
-    pub(super) fn get(&self, index: usize) -> (u32, Before<'_>) {
-        let Undo { at, kept } = &self.writes[index];
-        let before = match *kept {
-            Kept::Unknown => Before::Unknown,
-            Kept::OnDisk => Before::OnDisk,
-            Kept::Waiting(_, DELETED) => Before::Waiting(None),
-            Kept::Waiting(start, len) => {
-                let start = start as usize * ALIGN;
-                Before::Waiting(Some(&self.values[start..start + len as usize]))
-            }
-        };
-        (*at, before)
+    /// The record of each write, and what that replaced.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, Before<'_>)> {
+        self.writes.iter().map(|undo| {
+            let before = match undo.kept {
+                Kept::Unknown => Before::Unknown,
+                Kept::OnDisk => Before::OnDisk,
+                Kept::Waiting(_, DELETED) => Before::Waiting(None),
+                Kept::Waiting(start, len) => {
+                    let start = start as usize * ALIGN;
+                    Before::Waiting(Some(&self.values[start..start + len as usize]))
+                }
+            };
+            (undo.at, before)
+        })
     }
 
     /// How much memory it takes, in bytes.
@@ -122,13 +119,7 @@ mod tests {
         for (at, before) in all {
             undo.note(at, before);
         }
-        assert_eq!(undo.len(), 6);
-        assert_eq!(undo.get(0), (1, Before::Waiting(Some(b"a value"))));
-        assert_eq!(undo.get(1), (2, Before::Unknown));
-        assert_eq!(undo.get(2), (3, Before::Waiting(None)));
-        assert_eq!(undo.get(3), (4, Before::OnDisk));
-        assert_eq!(undo.get(4), (5, Before::Waiting(Some(b""))));
-        assert_eq!(undo.get(5), (6, Before::Waiting(Some(b"another value"))));
+        assert!(undo.iter().eq(all));
         assert_eq!(undo.bytes(), 6 * UNDO_BYTES + 8 + 16);
         undo.clear();
         assert!(undo.is_empty() && undo.bytes() == 0);
