@@ -38,9 +38,8 @@ impl<B: Broker> StandbyTasks<B> {
         let stores = worker.stores_to_restore(task, &inputs, &committed)?;
         let logged = logged(&stores);
         let partitions: Vec<TopicPartition> = logged.iter().map(|(_, p)| p.clone()).collect();
-        let bounds = self.reader()?.offsets(&partitions, QUESTION_TIMEOUT)?;
-
         let now = self.now();
+        // Before the brokers are asked: a folder that is taken is no question.
         let (directory, open) = match self.returned.remove(&task) {
             Some(OpenStores { stores, directory }) => (directory, Some(stores)),
             None => match self.context.restore.directory.lock_task(task, now)? {
@@ -48,6 +47,22 @@ impl<B: Broker> StandbyTasks<B> {
                 // A thread of this process is still closing it, or has just been given it.
                 None => return Ok(false),
             },
+        };
+        let asked = self
+            .reader()
+            .and_then(|reader| reader.offsets(&partitions, QUESTION_TIMEOUT));
+        let bounds = match asked {
+            Ok(bounds) => bounds,
+            Err(error) => {
+                match open {
+                    None => directory.release(now),
+                    Some(stores) => {
+                        let stores = OpenStores { stores, directory };
+                        self.returned.insert(task, stores);
+                    }
+                }
+                return Err(error);
+            }
         };
         let context = &self.context.restore;
         let opened = match open_stores(context, task, &stores, &bounds, &directory, open) {
