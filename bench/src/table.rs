@@ -46,19 +46,29 @@ pub fn full(kept: impl Fn(&str) -> Option<Value>) -> String {
             gate.text(gate.goal),
         );
     }
-    let machine = kept(GATES[0].workload).map(|result| result["machine"].clone());
-    if let Some(machine) = machine {
-        let text = |field: &str| machine[field].as_str().unwrap_or("?").to_owned();
+    let machines = GATES.iter().filter_map(|gate| kept(gate.workload));
+    let mut machines: Vec<Value> = machines.map(|result| result["machine"].clone()).collect();
+    machines.sort_by(|a, b| a["date"].as_str().cmp(&b["date"].as_str()));
+    if let [first, .., machine] = &machines[..] {
+        let text = |machine: &Value, field| machine[field].as_str().unwrap_or("?").to_owned();
+        let when = |machine| {
+            format!(
+                "{} (commit {})",
+                text(machine, "date"),
+                text(machine, "commit")
+            )
+        };
         let _ = writeln!(
             table,
-            "\n{} with {} cores, {}; Kafka {} on {}; commit {}, {}. CPU in µs per record.",
-            text("cpu"),
+            "\n{} with {} cores, {}; Kafka {} on {}. Measured from {} to {}; each result in `results` has its own commit. CPU \
+             in µs per record.",
+            text(machine, "cpu"),
             machine["cores"],
-            text("kernel"),
-            text("kafka"),
-            text("java"),
-            text("commit"),
-            text("date"),
+            text(machine, "kernel"),
+            text(machine, "kafka"),
+            text(machine, "java"),
+            when(first),
+            when(machine),
         );
     }
     for (name, what) in [("W11-random", "random"), ("W11-sorted", "sorted")] {
