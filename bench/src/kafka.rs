@@ -144,7 +144,7 @@ fn java(core: usize, heap: &str, options: &[&str], class: &str) -> Command {
 
 /// It collects while it works: another collector makes it stand still for 20 to 100 ms every few seconds, and the 99th percentile
 /// of latency would be that of its pauses, whoever the application is.
-const BROKER_HEAP: &str = "2g";
+const BROKER_HEAP: &str = "6g";
 const BROKER_OPTIONS: [&str; 1] = ["-XX:+UseZGC"];
 /// What formats its directory.
 const TOOL_OPTIONS: [&str; 1] = ["-XX:+UseSerialGC"];

@@ -22,8 +22,8 @@ pub struct Load {
     pub measured: Duration,
 }
 
-/// Records are sent when they are due, so many at a time as are. With shorter ticks it is the requests of sender and reader that
-/// keep the broker's core busy, and a record waits for these more than for the application.
+/// Records are sent when they are due, so many at a time as are. With shorter ticks a record waits for the broker's other
+/// requests more than for the application.
 const TICK: Duration = Duration::from_micros(500);
 /// Behind the last record.
 const PATIENCE: Duration = Duration::from_secs(10);

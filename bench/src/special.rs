@@ -50,7 +50,7 @@ fn latencies(suite: &mut Suite) -> Result<Value> {
     };
     let mut workload = named("W1");
     workload.partitions = 1;
-    on_second_core(true);
+    on_applications_core(true);
     let mut runs = Vec::new();
     let mut ratios = [const { Vec::new() }; 3];
     let percentiles = ["p50", "p99", "p99.9"];
@@ -59,7 +59,7 @@ fn latencies(suite: &mut Suite) -> Result<Value> {
         load::create(&client, topic, 1)?;
         latency::measure(suite.bootstrap(), topic, topic, load)
     };
-    // A broker that has just started compiles itself, on the core that it shares with sender and reader.
+    // A broker that has just started compiles itself.
     if !suite.quick {
         without_application("bench-w12-warm-up")?;
     }
@@ -109,7 +109,7 @@ fn latencies(suite: &mut Suite) -> Result<Value> {
     let floor = without_application("bench-w12-floor")?;
     println!("W12            without an application: {floor} µs");
     runs.push(json!({"without_application_us": floor}));
-    on_second_core(false);
+    on_applications_core(false);
     let metrics = percentiles
         .into_iter()
         .zip(ratios.map(Spread::of))
@@ -117,14 +117,15 @@ fn latencies(suite: &mut Suite) -> Result<Value> {
     Ok(result("W12", None, runs, &metrics))
 }
 
-/// Keeps this program off the applications' core while it has work of its own during a measurement.
-fn on_second_core(there: bool) {
+/// Keeps this program on the applications' core while it has work of its own during a measurement: the broker, through which
+/// every record goes twice, has its core to itself.
+fn on_applications_core(there: bool) {
     let cores = crate::machine::cores();
     if cores == 1 {
         return;
     }
     let list = match there {
-        true => "1".to_owned(),
+        true => "0".to_owned(),
         false => format!("0-{}", cores - 1),
     };
     // Without it the figures are noisier, on both sides.

@@ -176,7 +176,13 @@ impl Assignment {
         }
         let is_eager = is_eager(&fetcher.client);
         if !is_eager {
-            self.unassign(&fetcher.client, &known)?;
+            // It may have been unassigned before, and not have stopped in time.
+            let assigned: Vec<&TopicPartition> = known
+                .iter()
+                .copied()
+                .filter(|partition| !self.stopping.contains(*partition))
+                .collect();
+            self.unassign(&fetcher.client, &assigned)?;
             self.await_stop(&fetcher.client, &known)?;
         }
         let mut still_ours = Vec::new();

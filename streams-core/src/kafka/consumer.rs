@@ -110,6 +110,7 @@ impl KafkaConsumer {
                     let partitions = partitions(&event);
                     return Some(if self.client().is_assignment_lost() {
                         self.is_member = false;
+                        self.client().signals().heartbeats().start_joining();
                         GroupEvent::Lost(partitions)
                     } else {
                         GroupEvent::Revoked(partitions)
@@ -150,14 +151,20 @@ impl KafkaConsumer {
     /// on.
     fn take_out_of_range(&mut self) -> Result<Vec<(TopicPartition, i64)>> {
         let mut lost = Vec::new();
-        for (partition, offset) in self.fetcher.take_out_of_range() {
+        let mut noted = self.fetcher.take_out_of_range().into_iter();
+        while let Some((partition, offset)) = noted.next() {
             let start = self.assignment.start_behind(&partition, offset);
-            match start.zip(self.fetcher.inputs.slot_of(&partition)) {
-                None => lost.push((partition, offset)),
-                Some((start, slot)) => {
-                    tracing::info!(%partition, offset, start, "passing over an error of before");
-                    self.start_again(partition, slot, start)?;
-                }
+            let Some((start, slot)) = start.zip(self.fetcher.inputs.slot_of(&partition)) else {
+                lost.push((partition, offset));
+                continue;
+            };
+            tracing::info!(%partition, offset, start, "passing over an error of before");
+            if let Err(error) = self.start_again(partition.clone(), slot, start) {
+                // librdkafka does not tell of them again.
+                lost.push((partition, offset));
+                lost.extend(noted);
+                self.fetcher.put_out_of_range_back(lost);
+                return Err(error);
             }
         }
         Ok(lost)

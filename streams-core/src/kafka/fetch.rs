@@ -81,6 +81,11 @@ impl Fetcher {
         std::mem::take(&mut self.troubles.out_of_range)
     }
 
+    /// Takes back what could not be seen to.
+    pub(super) fn put_out_of_range_back(&mut self, noted: Vec<(TopicPartition, i64)>) {
+        self.troubles.out_of_range.splice(..0, noted);
+    }
+
     /// Asks again about a topic that brokers did not know; true when they know it now.
     ///
     /// # Errors

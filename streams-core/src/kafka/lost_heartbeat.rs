@@ -69,12 +69,15 @@ impl Proxy {
     }
 }
 
-/// Copies what `passes` until one side has ended.
+/// Copies messages, each behind its length, that `passes` lets through, until one side has ended.
 fn copy(mut from: TcpStream, mut to: TcpStream, passes: impl Fn(&[u8]) -> bool) {
-    let mut buffer = vec![0; 65_536];
-    while let Ok(count @ 1..) = from.read(&mut buffer) {
-        let bytes = &buffer[..count];
-        if passes(bytes) && to.write_all(bytes).is_err() {
+    let mut message = vec![0; 4];
+    while from.read_exact(&mut message[..4]).is_ok() {
+        let len = u32::from_be_bytes(message[..4].try_into().unwrap());
+        message.resize(4 + len as usize, 0);
+        if from.read_exact(&mut message[4..]).is_err()
+            || (passes(&message) && to.write_all(&message).is_err())
+        {
             break;
         }
     }

@@ -152,7 +152,7 @@ impl StateDirectory {
         Ok(Some(directory))
     }
 
-    /// The tasks that have a folder nobody uses at the moment; none when the directory cannot be read.
+    /// The tasks that have a folder with something in it that nobody uses at the moment; none when the directory cannot be read.
     pub(crate) fn kept_tasks(&self) -> BTreeSet<TaskId> {
         #[cfg(feature = "simulation")]
         if let Some((_, disk)) = &self.simulated {
@@ -167,9 +167,15 @@ impl StateDirectory {
             return BTreeSet::new();
         };
         let tasks = lock(&self.tasks);
+        // A task that came and went before its stores were opened leaves an empty folder.
+        let has_entries =
+            |path: &Path| fs::read_dir(path).is_ok_and(|mut all| all.next().is_some());
         entries
-            .filter_map(|entry| parse_task_id(entry.ok()?.file_name().to_str()?))
-            .filter(|task| !tasks.in_use.contains(task))
+            .filter_map(|entry| {
+                let path = entry.ok()?.path();
+                let task = parse_task_id(path.file_name()?.to_str()?)?;
+                (!tasks.in_use.contains(&task) && has_entries(&path)).then_some(task)
+            })
             .collect()
     }
 
@@ -410,13 +416,16 @@ mod tests {
             .lock_task(id(0, 1), Duration::ZERO)
             .unwrap()
             .unwrap();
-        drop(
-            directory
-                .lock_task(id(1, 0), Duration::ZERO)
-                .unwrap()
-                .unwrap(),
-        );
+        let unused = directory
+            .lock_task(id(1, 0), Duration::ZERO)
+            .unwrap()
+            .unwrap();
+        let path = unused.path().unwrap().to_owned();
+        drop(unused);
         let global = directory.global().unwrap().unwrap();
+        // Nothing is in it yet.
+        assert_eq!(directory.kept_tasks(), BTreeSet::new());
+        fs::write(path.join("store"), "rows").unwrap();
         assert_eq!(directory.kept_tasks(), BTreeSet::from([id(1, 0)]));
         recent.release(Duration::from_secs(9));
         let seconds = Duration::from_secs;

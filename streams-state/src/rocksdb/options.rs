@@ -5,6 +5,7 @@ use ::rocksdb::{
 };
 
 use super::memory::SharedMemory;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 /// A memtable that is this large is flushed even when the budget would still hold it, in bytes.
@@ -47,7 +48,10 @@ pub(super) fn database(memory: &SharedMemory, path: &Path) -> Options {
     options.set_max_file_opening_threads(1);
     options.set_compaction_readahead_size(COMPACTION_READAHEAD_BYTES);
     let path = path.display().to_string();
-    let log = move |level, text: &str| log(&path, level, text);
+    // A subscriber that panics must not unwind into C++.
+    let log = move |level, text: &str| {
+        let _ = catch_unwind(AssertUnwindSafe(|| log(&path, level, text)));
+    };
     options.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Warn, log));
     options.set_writable_file_max_buffer_size(FILE_BUFFER_BYTES);
     options.set_table_cache_num_shard_bits(0);

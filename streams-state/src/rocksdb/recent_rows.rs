@@ -21,6 +21,7 @@ const UNCOMMITTED: u32 = 1 << 30;
 const TOUCHED: u32 = 1 << 29;
 /// It was replaced by another record.
 const DEAD: u32 = 1 << 28;
+
 /// What is known of a key without asking the disk.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Known<'a> {

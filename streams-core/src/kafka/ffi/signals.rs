@@ -94,9 +94,8 @@ impl Signals {
         &self.stamps
     }
 
-    /// What became of a group member's heartbeats.
-    #[inline]
-    pub(super) fn heartbeats(&self) -> &Heartbeats {
+    /// How a group member's heartbeats do.
+    pub(in crate::kafka) fn heartbeats(&self) -> &Heartbeats {
         &self.heartbeats
     }
 

@@ -54,12 +54,9 @@ impl<B: Broker> StandbyTasks<B> {
         let bounds = match asked {
             Ok(bounds) => bounds,
             Err(error) => {
-                match open {
-                    None => directory.release(now),
-                    Some(stores) => {
-                        let stores = OpenStores { stores, directory };
-                        self.returned.insert(task, stores);
-                    }
+                if let Some(stores) = open {
+                    let stores = OpenStores { stores, directory };
+                    self.returned.insert(task, stores);
                 }
                 return Err(error);
             }

@@ -12,7 +12,7 @@ use crate::serdes::SerdeError;
 use crate::topology::store::StateArguments;
 use hashbrown::HashMap;
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use streams_state::Order;
 
 /// The length that stands for an old value equal to the prior one.
@@ -109,6 +109,8 @@ pub(crate) struct SuppressBufferState {
     /// Keys whose changes are not logged yet, in the order in which they changed first.
     dirty: HashMap<Box<[u8]>, ()>,
     dirty_order: Vec<Box<[u8]>>,
+    /// What a flush under way has still to log, in order.
+    logging: VecDeque<Box<[u8]>>,
     /// How many buckets Java's set of them would have: it grows and never shrinks.
     buckets: usize,
 }
@@ -125,6 +127,7 @@ impl SuppressBufferState {
             leaving: None,
             dirty: HashMap::new(),
             dirty_order: Vec::new(),
+            logging: VecDeque::new(),
             buckets: 16,
         }
     }
@@ -231,19 +234,26 @@ impl SuppressBufferState {
         }
     }
 
-    /// Logs what changed since the last time, in the order in which a `HashSet<Bytes>` gives its keys out.
-    fn log(&mut self, io: &mut StoreIo) {
+    /// Logs what changed since the last time, in the order in which a `HashSet<Bytes>` gives its keys out, until that was all or
+    /// there is much to send; says whether it was all.
+    fn log(&mut self, io: &mut StoreIo) -> bool {
         let Some(changelog) = &self.changelog else {
-            return;
+            return true;
         };
-        let mut keys = std::mem::take(&mut self.dirty_order);
-        self.dirty.clear();
-        let buckets = self.buckets;
-        keys.sort_by_key(|key| bucket(key, buckets));
+        if self.logging.is_empty() {
+            let mut keys = std::mem::take(&mut self.dirty_order);
+            self.dirty.clear();
+            let buckets = self.buckets;
+            keys.sort_by_key(|key| bucket(key, buckets));
+            self.logging = keys.into();
+        }
         let mut version = Headers::new();
         version.add("v", Some(&[VERSION]));
         let mut bytes = Vec::new();
-        for key in keys {
+        while !io.effects.are_many() {
+            let Some(key) = self.logging.pop_front() else {
+                return true;
+            };
             let time = self.places.get(&key).copied();
             match time.and_then(|time| Some((time, self.held.get(&(time, key.clone()))?))) {
                 None => changelog.log_now(io, &key, None),
@@ -255,6 +265,7 @@ impl SuppressBufferState {
                 }
             }
         }
+        false
     }
 }
 
@@ -278,8 +289,7 @@ impl AnyState for SuppressBufferState {
     fn forget_clean(&mut self) {}
 
     fn write_changed(&mut self, io: &mut StoreIo) -> Result<bool> {
-        self.log(io);
-        Ok(true)
+        Ok(self.log(io))
     }
 }
 

@@ -206,7 +206,8 @@ impl ConsumerGroup {
         let predecessor = instance_id
             .as_deref()
             .and_then(|instance_id| self.member_id_of_instance(instance_id));
-        if let Some(predecessor) = predecessor.filter(|known| known != member_id) {
+        if let Some(predecessor) = predecessor {
+            // As Kafka has it, also where the member is the same and has not heard that it was let in.
             if self.members[&predecessor].epoch != EPOCH_LEAVING_STATIC {
                 return Err(ResponseError::UnreleasedInstanceId);
             }
