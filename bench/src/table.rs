@@ -47,9 +47,10 @@ pub fn full(kept: impl Fn(&str) -> Option<Value>) -> String {
         );
     }
     let machines = GATES.iter().filter_map(|gate| kept(gate.workload));
-    let mut machines: Vec<Value> = machines.map(|result| result["machine"].clone()).collect();
+    let machines = machines.map(|result| result["machine"].clone());
+    let mut machines: Vec<Value> = machines.filter(Value::is_object).collect();
     machines.sort_by(|a, b| a["date"].as_str().cmp(&b["date"].as_str()));
-    if let [first, .., machine] = &machines[..] {
+    if let (Some(first), Some(machine)) = (machines.first(), machines.last()) {
         let text = |machine: &Value, field| machine[field].as_str().unwrap_or("?").to_owned();
         let when = |machine| {
             format!(
@@ -238,9 +239,12 @@ mod tests {
             "W1" => Some(json!({
                 "metrics": {"cpu": ratio(2.5)},
                 "runs": [{"best": "tuned", "java": {"tuned": {"cpu_us": 2.0}}, "ours": {"cpu_us": 0.8}}],
-                "machine": {"cpu": "a processor", "cores": 2},
+                "machine": {"cpu": "a processor", "cores": 2, "date": "2026-02", "commit": "later"},
             })),
-            "W3-30" => Some(json!({"metrics": {"cpu": ratio(3.0)}})),
+            "W3-30" => Some(json!({
+                "metrics": {"cpu": ratio(3.0)},
+                "machine": {"date": "2026-01", "commit": "sooner"},
+            })),
             "W11-sorted" => Some(json!({"runs": [{
                 "best": "default",
                 "java": {"default": {"records_per_second": 250_000.0}},
@@ -259,6 +263,7 @@ mod tests {
         assert!(table.contains("3.0x (2.0x to 6.0x) ✗"));
         assert!(table.contains("| W5 | sliding mean, 30 records a window |  |  | not measured |"));
         assert!(table.contains("a processor with 2 cores"));
+        assert!(table.contains("from 2026-01 (commit sooner) to 2026-02 (commit later)"));
         assert!(table.contains("Restored with sorted keys: 27 MB/s in Java, 108 MB/s here."));
         assert!(!table.contains("Restored with random keys"));
     }
