@@ -65,7 +65,7 @@ pub fn full(kept: impl Fn(&str) -> Option<Value>) -> String {
         processors.dedup();
         let _ = writeln!(
             table,
-            "\n{} with {} cores, {}; Kafka {} on {}. Measured from {} to {}; each result in `results` has its own machine. CPU \
+            "\n{} with {} cores, {}; Kafka {} on {}. Measured from {} to {}; each result in `results` names its own machine and commit. CPU \
              in µs per record.",
             processors.join(" or "),
             machine["cores"],
