@@ -1,8 +1,9 @@
 //! Stores on disk: one RocksDB for a task, one column family for a store.
 //!
-//! The column family `positions` says how far each store has read its changelog. It is written in the same batch as
-//! the rows and flushed together with them, so after a crash the two still belong together. A flush that names column
-//! families flushes these alone, so whoever asks for one names them all ([`Database::flush`]).
+//! The column family every database has, `default`, says how far each store has read its changelog: one of its own would cost
+//! each task 53 KB. It is written in the same batch as the rows and flushed together with them, so after a crash the two still
+//! belong together. A flush that names column families flushes these alone, so whoever asks for one names them all
+//! ([`Database::flush`]).
 //!
 //! The name of a column family tells how its rows are laid out. A store whose layout changes is thereby a new store,
 //! which begins without a position and is restored from its changelog; rows are never read in a layout they were not
@@ -35,10 +36,10 @@ use crate::table::{
 use crate::task_store::{TaskStore, Transactional};
 use crate::{Result, StoreError, StoreKind, StoreResources, StoreSpec};
 
-/// The column family every RocksDB has; nothing is in it.
-const DEFAULT: &str = "default";
-/// Where the positions are.
-const POSITIONS: &str = "positions";
+/// Where the positions are: the column family every RocksDB has.
+const POSITIONS: &str = "default";
+/// Where they were in databases of earlier versions.
+const POSITIONS_BEFORE: &str = "positions";
 /// In front of the name of a column family: its position follows as the value.
 const POSITION: &str = "position/";
 /// In front of the name of a column family that must not be used any more.
@@ -74,17 +75,18 @@ impl Database {
             .iter()
             .chain(&wanted)
             .map(String::as_str)
-            .chain([DEFAULT, POSITIONS])
+            .chain([POSITIONS])
             .collect::<BTreeSet<_>>()
             .into_iter()
             .map(|name| {
                 let options = match name {
-                    DEFAULT | POSITIONS => options::beside_stores(&memory),
+                    POSITIONS => options::positions(&memory),
                     _ => options::column_family(&memory),
                 };
                 ColumnFamilyDescriptor::new(name, options)
             });
         let mut db = DB::open_cf_descriptors(&options, path, descriptors).map_err(at_path)?;
+        move_positions(&mut db).map_err(at_path)?;
         drop_unwanted(&mut db, &existing, &wanted).map_err(at_path)?;
         for name in &wanted {
             // One that was half dropped is gone only now.
@@ -320,6 +322,22 @@ fn existing_column_families(
     }
 }
 
+/// Brings positions from where they were in databases of earlier versions to where they are.
+fn move_positions(db: &mut DB) -> std::result::Result<(), Error> {
+    let Some(before) = db.cf_handle(POSITIONS_BEFORE) else {
+        return Ok(());
+    };
+    let positions = column_family(db, POSITIONS);
+    let mut batch = WriteBatch::default();
+    for row in db.iterator_cf(before, IteratorMode::Start) {
+        let (key, value) = row?;
+        batch.put_cf(positions, key, value);
+    }
+    db.write_opt(batch, &options::write())?;
+    db.flush_cf(positions)?;
+    db.drop_cf(POSITIONS_BEFORE)
+}
+
 /// Drops every column family of a store that is not wanted.
 ///
 /// A position must never outlive its rows, or a store of the same name that comes back would be empty and believe it
@@ -332,7 +350,7 @@ fn drop_unwanted(
 ) -> std::result::Result<(), Error> {
     let unwanted = existing
         .iter()
-        .filter(|name| ![DEFAULT, POSITIONS].contains(&name.as_str()))
+        .filter(|name| ![POSITIONS, POSITIONS_BEFORE].contains(&name.as_str()))
         .filter(|name| !wanted.contains(*name));
     let mut dropping: BTreeSet<String> = unwanted.cloned().collect();
     dropping.extend(noted_as_dropping(db)?);
@@ -394,6 +412,35 @@ fn store_error(what: &str, error: Error) -> StoreError {
 mod tests {
     use super::*;
     use crate::{Order, WindowOrder, WindowSpec};
+
+    #[test]
+    fn positions_are_found_where_earlier_versions_have_them() {
+        let spec = StoreSpec::key_value("counts", crate::StoreBackend::RocksDb);
+        let (name, resources) = (layout_name(&spec), StoreResources::new(8 << 20));
+        let directory = tempfile::tempdir().unwrap();
+        let options = options::database(&resources.shared_or_own(), directory.path());
+        let before = DB::open_cf(&options, directory.path(), [&name, POSITIONS_BEFORE]).unwrap();
+        let mut batch = WriteBatch::default();
+        batch.put_cf(column_family(&before, &name), b"ape", b"1");
+        batch.put_cf(
+            column_family(&before, POSITIONS_BEFORE),
+            position_key(&name),
+            7_i64.to_be_bytes(),
+        );
+        before.write_opt(batch, &options::write()).unwrap();
+        drop(before);
+
+        for _ in 0..2 {
+            let database = Database::open(directory.path(), &[&spec], &resources).unwrap();
+            assert_eq!(database.position(&spec).unwrap(), Some(7));
+            let TaskStore::KeyValue(store) = database.open_store(&spec).unwrap() else {
+                unreachable!("it is a key-value store")
+            };
+            assert_eq!(store.get(b"ape").unwrap(), Some(b"1".to_vec()));
+            drop(store);
+            database.close().unwrap();
+        }
+    }
 
     /// Rows of a join's store: an early one that is written to memory, then many later ones that go to a file.
     #[test]

@@ -16,12 +16,8 @@ const ARENA_BLOCK_BYTES: usize = 64 << 10;
 const BLOCK_BYTES: usize = 4 << 10;
 /// One wrong answer in a hundred costs 10 bits a key, as in Kafka Streams.
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
-/// The bloom filter of a store's memtable spares most look-ups of keys that are not in one of moderate size, in bytes. It is
-/// taken whole as soon as a store is open, so a share of what a memtable may become would make idle tasks cost megabytes, and
-/// many of them more than all memtables may have.
-const MEMTABLE_BLOOM_BYTES: f64 = 32.0 * 1024.0;
 /// What is written to a file is collected in so much memory, in bytes. Each database has two files open for writing, idle or not.
-const FILE_BUFFER_BYTES: u64 = 16 << 10;
+const FILE_BUFFER_BYTES: u64 = 4 << 10;
 /// Files a task keeps open; the rest is opened when needed.
 const OPEN_FILES_MAX: i32 = 256;
 /// A file of this size is begun anew by a compaction, which keeps 8 bytes for each key of one until it is done, and needs the
@@ -69,11 +65,11 @@ fn log(path: &str, level: LogLevel, text: &str) {
     }
 }
 
-/// Options of what is in a database beside its stores, a few rows that are looked up when it is opened.
-pub(super) fn beside_stores(memory: &SharedMemory) -> Options {
+/// Options of what is in a database beside its stores, a few rows that are looked up when it is opened: each level takes memory,
+/// idle or not.
+pub(super) fn positions(memory: &SharedMemory) -> Options {
     let mut options = column_family(memory);
-    options.set_memtable_whole_key_filtering(false);
-    options.set_memtable_prefix_bloom_ratio(0.0);
+    options.set_num_levels(2);
     options
 }
 
@@ -89,14 +85,9 @@ pub(super) fn column_family(memory: &SharedMemory) -> Options {
 
     let mut options = Options::default();
     options.set_block_based_table_factory(&blocks);
-    let write_buffer_bytes = memory.write_buffer_bytes.min(WRITE_BUFFER_BYTES_MAX);
-    options.set_write_buffer_size(write_buffer_bytes);
+    options.set_write_buffer_size(memory.write_buffer_bytes.min(WRITE_BUFFER_BYTES_MAX));
     options.set_arena_block_size(ARENA_BLOCK_BYTES);
     options.set_target_file_size_base(FILE_BYTES);
-    options.set_memtable_whole_key_filtering(true);
-    let bloom_share = MEMTABLE_BLOOM_BYTES / write_buffer_bytes.max(1) as f64;
-    // Of small memtables it is a share after all.
-    options.set_memtable_prefix_bloom_ratio(bloom_share.min(0.02));
     // The first two levels are rewritten soon, so compressing them is not worth its time.
     let compressed = DBCompressionType::Lz4;
     options.set_compression_per_level(&[
