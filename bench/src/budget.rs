@@ -1,9 +1,8 @@
 //! Whether a process keeps to its memory budget when its state is larger.
 
+use crate::embedded;
 use crate::figures::Figures;
 use crate::workload::Workload;
-use serde_json::Value;
-use std::process::{Command, Stdio};
 use streams_core::{Error, Result};
 
 /// As many keys as have rows of several times the budget, and as many records.
@@ -19,25 +18,13 @@ const TOLERANCE_PERCENT: f64 = 20.0;
 /// # Errors
 /// When it had more than a fifth more, or failed.
 pub fn check() -> Result<()> {
-    let failed = |error: std::io::Error| Error::fatal(format!("the workload: {error}"));
-    let program = std::env::current_exe().map_err(failed)?;
-    let (records, keys) = (KEYS.to_string(), KEYS.to_string());
+    let keys = KEYS.to_string();
     let setting = format!("memory.max.bytes={BUDGET_BYTES}");
-    let output = Command::new(program.with_file_name("workload"))
-        .args(["W9-2M", "--embedded", "--records", &records])
-        .args(["--keys", &keys, "--set", &setting])
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(failed)?;
+    let options = ["--records", &keys, "--keys", &keys, "--set", &setting];
+    let said = embedded::drain("W9-2M", &options)?;
     let workload = Workload::named("W9-2M").expect("it is one of the table");
-    let figures = String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .last()
-        .and_then(|line| serde_json::from_str::<Value>(line).ok())
-        .and_then(|said| Figures::of(workload.shape, &said));
-    let Some(figures) = figures.filter(|_| output.status.success()) else {
-        return Err(Error::fatal("the workload failed: see its message above"));
-    };
+    let figures = Figures::of(workload.shape, &said)
+        .ok_or_else(|| Error::fatal("the workload did not say what it took"))?;
     let budget_mb = BUDGET_BYTES as f64 / f64::from(1 << 20);
     let over_percent = (figures.peak_memory_mb / budget_mb - 1.0) * 100.0;
     println!(

@@ -1,7 +1,8 @@
-//! The embedded broker in a process of its own, so that what it takes is not the application's.
+//! The embedded broker in a process of its own, so that what it takes is not the application's; and applications on it.
 
 use crate::app::Run;
 use crate::{data, load};
+use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, stdin};
 use std::process::{Child, Command, Stdio};
 use streams_core::embedded::EmbeddedBroker;
@@ -57,6 +58,27 @@ impl Drop for ChildBroker {
         // It may have ended already.
         let _ = self.child.wait();
     }
+}
+
+/// Drains a workload on such a broker, in one more process, and gives what that says of itself.
+///
+/// # Errors
+/// When it fails.
+pub fn drain(workload: &str, options: &[&str]) -> Result<Value> {
+    let failed = |error: std::io::Error| Error::fatal(format!("the workload: {error}"));
+    let program = std::env::current_exe().map_err(failed)?;
+    let output = Command::new(program.with_file_name("workload"))
+        .args([workload, "--embedded"])
+        .args(options)
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(failed)?;
+    let said = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .last()
+        .and_then(|line| serde_json::from_str::<Value>(line).ok());
+    said.filter(|_| output.status.success())
+        .ok_or_else(|| Error::fatal("the workload failed: see its message above"))
 }
 
 /// Is that broker: fills it with the inputs of `run`, says its address and waits until its standard input ends.

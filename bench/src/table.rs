@@ -23,7 +23,7 @@ const SHORT: [(&str, &str); 6] = [
 /// The table of all gates, as Markdown, from the results that `kept` finds by name.
 pub fn full(kept: impl Fn(&str) -> Option<Value>) -> String {
     let mut table = String::from(
-        "| Workload | What | Java | ours | ratio (spread) | gate | goal |\n|---|---|---|---|---|---|---|\n",
+        "| Workload | What | Java | ours | ratio (spread) | gate | goal | M records/s | peak MB |\n|---|---|---|---|---|---|---|---|---|\n",
     );
     for gate in GATES {
         let result = kept(gate.workload);
@@ -38,12 +38,21 @@ pub fn full(kept: impl Fn(&str) -> Option<Value>) -> String {
         // A string takes everything.
         let _ = writeln!(
             table,
-            "| {} | {} | {java} | {ours} | {}{mark} | {} | {} |",
+            "| {} | {} | {java} | {ours} | {}{mark} | {} | {} | {} | {} |",
             gate.workload,
             gate.what,
             spread(&gate, figure),
             gate.text(gate.gate),
             gate.text(gate.goal),
+            beside(
+                &gate,
+                result.as_ref(),
+                "records_per_second",
+                |rate| format!("{:.2}", rate / 1e6)
+            ),
+            beside(&gate, result.as_ref(), "peak_memory_mb", |mb| format!(
+                "{mb:.0}"
+            )),
         );
     }
     let machines = GATES.iter().filter_map(|gate| kept(gate.workload));
@@ -200,6 +209,34 @@ fn absolute(gate: &Gate, result: Option<&Value>) -> [String; 2] {
     [text(java, unit), text(ours, unit)]
 }
 
+/// What else was measured while the CPU time was, of either side: the medians of its runs.
+fn beside(
+    gate: &Gate,
+    result: Option<&Value>,
+    field: &str,
+    text: impl Fn(f64) -> String,
+) -> String {
+    let runs = result.and_then(|result| result["runs"].as_array());
+    let (true, Some(runs)) = (gate.metric.starts_with("cpu"), runs) else {
+        return String::new();
+    };
+    let median = |of: &dyn Fn(&Value) -> Option<f64>| {
+        Spread::of(runs.iter().filter_map(of)).map(|spread| spread.median)
+    };
+    let java = median(&|run| {
+        let variant = match gate.metric {
+            "cpu_default" => "default",
+            _ => run["best"].as_str()?,
+        };
+        run["java"][variant][field].as_f64()
+    });
+    let ours = median(&|run| run["ours"][field].as_f64());
+    match (java, ours) {
+        (Some(java), Some(ours)) => format!("{} / {}", text(java), text(ours)),
+        _ => String::new(),
+    }
+}
+
 /// The text with the table between its markers replaced, `None` when it has no such place.
 pub fn replaced(text: &str, table: &str) -> Option<String> {
     let begin = text.find(BEGIN)? + BEGIN.len();
@@ -242,7 +279,11 @@ mod tests {
         match name {
             "W1" => Some(json!({
                 "metrics": {"cpu": ratio(2.5)},
-                "runs": [{"best": "tuned", "java": {"tuned": {"cpu_us": 2.0}}, "ours": {"cpu_us": 0.8}}],
+                "runs": [{
+                    "best": "tuned",
+                    "java": {"tuned": {"cpu_us": 2.0, "records_per_second": 430_000.0, "peak_memory_mb": 1500.2}},
+                    "ours": {"cpu_us": 0.8, "records_per_second": 1_400_000.0, "peak_memory_mb": 24.9},
+                }],
                 "machine": {"cpu": "a processor", "cores": 2, "date": "2026-02", "commit": "later"},
             })),
             "W3-30" => Some(json!({
@@ -262,7 +303,7 @@ mod tests {
     fn the_table_says_how_figures_stand() {
         let table = full(kept);
         assert!(table.contains(
-            "| W1 | pass-through | 2.00 µs | 0.80 µs | 2.5x (2.0x to 6.0x) ✓ | 2.0x | 3.0x |"
+            "| W1 | pass-through | 2.00 µs | 0.80 µs | 2.5x (2.0x to 6.0x) ✓ | 2.0x | 3.0x | 0.43 / 1.40 | 1500 / 25 |"
         ));
         assert!(table.contains("3.0x (2.0x to 6.0x) ✗"));
         assert!(table.contains("| W5 | sliding mean, 30 records a window |  |  | not measured |"));

@@ -4,13 +4,13 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 use streams_bench::suite::{self, Suite};
 use streams_bench::workload::Workload;
-use streams_bench::{budget, curves, machine, special, table};
+use streams_bench::{budget, curves, idle, machine, special, table, threads};
 use streams_core::{Error, Result};
 
 const USAGE: &str = "\
 usage: ./dev bench [WORKLOAD ..] [--quick] [--pairs N] [--curves]
        ./dev bench --embedded [WORKLOAD ..]
-       ./dev bench check | table | budget
+       ./dev bench check | table | budget | idle | threads
 
   WORKLOAD    W1 to W15, or one of a kind by its whole name, such as W4-10k-close; all if none is given
   --quick     a sixteenth of the records, and of some keys, one pair: not comparable; kept in target/bench
@@ -19,7 +19,12 @@ usage: ./dev bench [WORKLOAD ..] [--quick] [--pairs N] [--curves]
   --embedded  ours alone, on the embedded broker
   check       fails, and lists them, if the latest results miss gates; after --quick those of the quick run
   table       writes the latest results into bench/README.md and README.md
-  budget      counts ten million keys with a memory budget, and fails if the process is more than a fifth larger";
+  budget      counts ten million keys with a memory budget, and fails if the process is more than a fifth larger
+  idle        measures what an idle task with a store costs, and fails if that is more than 200 KB
+  threads     measures two stream threads against one, and fails if they are not 1.8 times as fast";
+
+/// How often two threads are compared with one: the wall clock of a machine that has other work is noisy.
+const THREAD_PAIRS: usize = 5;
 
 #[derive(Default)]
 struct Arguments {
@@ -42,7 +47,7 @@ fn parse(words: &[String]) -> std::result::Result<Arguments, String> {
                 let count = rest.next().and_then(|count| count.parse().ok());
                 arguments.pairs = Some(count.ok_or("--pairs takes a number")?);
             }
-            "check" | "table" | "budget" => arguments.names.push(word.clone()),
+            "check" | "table" | "budget" | "idle" | "threads" => arguments.names.push(word.clone()),
             name if !chosen(name).is_empty() => arguments.names.push(word.clone()),
             _ => return Err(format!("there is no workload or option '{word}'")),
         }
@@ -72,6 +77,8 @@ fn main() -> ExitCode {
         Some("check") => return check(quick),
         Some("table") => write_tables(quick),
         Some("budget") => budget::check(),
+        Some("idle") => idle::check(),
+        Some("threads") => threads::check(arguments.pairs.unwrap_or(THREAD_PAIRS)),
         _ if arguments.embedded => embedded(&arguments),
         _ => measure(&arguments),
     };
