@@ -64,6 +64,7 @@ struct Watch {
     started: Instant,
     count: AtomicU64,
     half: u64,
+    most: u64,
     full: u64,
     is_single_thread: bool,
     marker: f64,
@@ -75,6 +76,7 @@ struct Watch {
 struct Progress {
     restore_start: Option<Mark>,
     half: Option<Mark>,
+    most: Option<Mark>,
     full: Option<Mark>,
     running: Option<Mark>,
     running_memory_kb: u64,
@@ -117,6 +119,10 @@ impl Watch {
         if count == self.half {
             let mark = self.mark();
             self.note(|seen| seen.half = Some(mark));
+        }
+        if count == self.most {
+            let mark = self.mark();
+            self.note(|seen| seen.most = Some(mark));
         }
         if count == self.full {
             let mark = self.mark();
@@ -172,6 +178,7 @@ pub fn run(run: &Run, started: Instant) -> Result<Value> {
         started,
         count: AtomicU64::new(0),
         half: run.workload.counted() / 2,
+        most: run.workload.counted() / 8 * 7,
         full: run.workload.counted(),
         is_single_thread: threads.is_none_or(|(_, count)| count == "1"),
         marker: -(run.marker as f64),
@@ -312,6 +319,7 @@ fn report(run: &Run, watch: &Watch, closed: Mark) -> Value {
         "running_memory_kb": seen.running_memory_kb,
         "restore_start": millis(seen.restore_start),
         "half": millis(seen.half),
+        "most": millis(seen.most),
         "full": millis(seen.full),
         "closed": millis(Some(closed)),
         "peak_memory_kb": peak_memory_kb(),

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 
 /// How long to wait before asking again for partitions that had no leader.
 const RETRY_BACKOFF: Duration = Duration::from_millis(100);
+/// How long the first question may take. librdkafka loses one that is asked just when it learns which broker it has reached, and
+/// asks again only after three seconds.
+const QUESTION_MIN: Duration = Duration::from_millis(250);
 /// How long one question may take: it waits for the leader that was known when it was asked, which may be gone for good.
 const QUESTION_MAX: Duration = Duration::from_secs(2);
 
@@ -75,6 +78,7 @@ fn ends(
     let mut found = BTreeMap::new();
     let mut missing: Vec<&TopicPartition> = partitions.iter().collect();
     let mut last_error = None;
+    let mut question_max = QUESTION_MIN;
     while !missing.is_empty() {
         let rest = deadline.saturating_duration_since(Instant::now());
         if rest.is_zero() {
@@ -82,7 +86,9 @@ fn ends(
                 errors::timed_out(what, started.elapsed(), client.signals().trouble())
             }));
         }
-        match client.list_offsets(&list(missing.iter().copied()), spec, rest.min(QUESTION_MAX)) {
+        let patience = rest.min(question_max);
+        question_max = (question_max * 2).min(QUESTION_MAX);
+        match client.list_offsets(&list(missing.iter().copied()), spec, patience) {
             Ok(answers) => {
                 for answer in answers {
                     let partition = TopicPartition::new(answer.topic, answer.partition);
