@@ -124,6 +124,15 @@ pub const GATES: [Gate; 23] = [
     ),
 ];
 
+/// What is measured and must reach nothing.
+pub const UNGATED: [Gate; 1] = [gate(
+    "W2",
+    "cpu",
+    "words counted, through a repartition topic",
+    f64::NEG_INFINITY,
+    f64::INFINITY,
+)];
+
 /// How a figure stands to its gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -159,9 +168,10 @@ impl Gate {
         }
     }
 
-    /// The figure with its unit: `4.2x` or `+7 %`.
+    /// The figure with its unit: `4.2x` or `+7 %`; nothing for a bound that there is not.
     pub fn text(&self, value: f64) -> String {
         match self.metric {
+            _ if value.is_infinite() => String::new(),
             OVERHEAD => format!("{value:+.0} %"),
             _ if value < 10.0 => format!("{value:.1}x"),
             _ => format!("{value:.0}x"),

@@ -13,9 +13,6 @@ use std::time::{Duration, Instant};
 
 /// How long to wait before asking again for partitions that had no leader.
 const RETRY_BACKOFF: Duration = Duration::from_millis(100);
-/// How long the first question may take. librdkafka loses one that is asked just when it learns which broker it has reached, and
-/// asks again only after three seconds.
-const QUESTION_MIN: Duration = Duration::from_millis(250);
 /// How long one question may take: it waits for the leader that was known when it was asked, which may be gone for good.
 const QUESTION_MAX: Duration = Duration::from_secs(2);
 
@@ -78,7 +75,6 @@ fn ends(
     let mut found = BTreeMap::new();
     let mut missing: Vec<&TopicPartition> = partitions.iter().collect();
     let mut last_error = None;
-    let mut question_max = QUESTION_MIN;
     while !missing.is_empty() {
         let rest = deadline.saturating_duration_since(Instant::now());
         if rest.is_zero() {
@@ -86,9 +82,16 @@ fn ends(
                 errors::timed_out(what, started.elapsed(), client.signals().trouble())
             }));
         }
-        let patience = rest.min(question_max);
-        question_max = (question_max * 2).min(QUESTION_MAX);
-        match client.list_offsets(&list(missing.iter().copied()), spec, patience) {
+        if !client.has_been_answered() {
+            // librdkafka loses the look-up of leaders that this question begins with while it connects and learns which broker
+            // it has reached, and repeats it only after three seconds.
+            refresh_leaders(client, &missing, deadline);
+            if !client.has_been_answered() {
+                std::thread::sleep(RETRY_BACKOFF.min(rest));
+                continue;
+            }
+        }
+        match client.list_offsets(&list(missing.iter().copied()), spec, rest.min(QUESTION_MAX)) {
             Ok(answers) => {
                 for answer in answers {
                     let partition = TopicPartition::new(answer.topic, answer.partition);

@@ -11,6 +11,7 @@ use rdkafka::types::{RDKafkaErrorCode, RDKafkaType};
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// What librdkafka said when it refused a call.
@@ -82,6 +83,8 @@ pub(in crate::kafka) struct Client {
     rk: NonNull<sys::rd_kafka_t>,
     /// The callbacks' target: librdkafka holds its address as long as the client lives.
     signals: Arc<Signals>,
+    /// Whether brokers have told it about a topic.
+    answered: AtomicBool,
 }
 
 // SAFETY: librdkafka's client object is thread-safe (its INTRODUCTION.md, "Threads and callbacks"), and the parts on
@@ -157,7 +160,13 @@ impl Client {
             rk
         };
         NonNull::new(rk)
-            .map(|rk| Arc::new(Client { rk, signals }))
+            .map(|rk| {
+                Arc::new(Client {
+                    rk,
+                    signals,
+                    answered: AtomicBool::new(false),
+                })
+            })
             .ok_or_else(|| KafkaError::ClientCreation(string(text.as_ptr())))
     }
 
@@ -194,6 +203,11 @@ impl Client {
         }
     }
 
+    /// Whether brokers have answered [`partition_count`](Self::partition_count) before.
+    pub(in crate::kafka) fn has_been_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+
     /// Asks the brokers how many partitions a topic has; `None` when there is no such topic.
     pub(in crate::kafka) fn partition_count(
         self: &Arc<Self>,
@@ -212,6 +226,7 @@ impl Client {
                 &raw mut metadata,
                 millis(timeout),
             ))?;
+            self.answered.store(true, Ordering::Relaxed);
             let found = if (*metadata).topic_cnt > 0 {
                 let topic = &*(*metadata).topics;
                 Ok((RDKafkaErrorCode::from(topic.err), topic.partition_cnt))
