@@ -84,7 +84,7 @@
 //! `delivery.timeout.ms=2147483647`.
 //!
 //! Three are this library's own, for an application that takes little memory beside brokers that are near:
-//! `max.partition.fetch.bytes=131072` (a megabyte in Java), `queued.min.messages=4000` and
+//! `max.partition.fetch.bytes=131072` (a megabyte in Java), `queued.min.messages=3000` and
 //! `queue.buffering.max.messages=5000`. What one partition can read and write is about as much for each round trip to its
 //! broker, 26 MB a second at 5 ms; over longer ways raise them.
 //!

@@ -23,7 +23,7 @@ pub(super) const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
 /// partition, which over 5 ms is 26 MB a second. The next begins when so few records wait that they last until it is back: with
 /// 1,000 of them, looked for every 2 ms, a tumbling mean waited for more than half of its time.
 pub(super) const MEMBER_DEFAULTS: &[(&str, &str)] = &[
-    ("queued.min.messages", "4000"),
+    ("queued.min.messages", "3000"),
     ("fetch.max.bytes", "4194304"),
     (PARTITION_FETCH_BYTES, "131072"),
 ];
