@@ -45,12 +45,10 @@ pub fn full(kept: impl Fn(&str) -> Option<Value>) -> String {
             spread(gate, figure),
             gate.text(gate.gate),
             gate.text(gate.goal),
-            beside(
-                &gate,
-                result.as_ref(),
-                "records_per_second",
-                |rate| format!("{:.2}", rate / 1e6)
-            ),
+            beside(gate, result.as_ref(), "records_per_second", |rate| format!(
+                "{:.2}",
+                rate / 1e6
+            )),
             beside(gate, result.as_ref(), "peak_memory_mb", |mb| format!(
                 "{mb:.0}"
             )),
