@@ -120,7 +120,7 @@ impl Broker for KafkaBroker {
             api_timeout,
             block_max,
         };
-        let client = Client::member(resolved.native()?).map_err(errors::not_created)?;
+        let client = Client::consumer(resolved.native()?).map_err(errors::not_created)?;
         KafkaConsumer::new(client, api_timeout)
     }
 

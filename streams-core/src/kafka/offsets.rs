@@ -2,7 +2,7 @@
 
 use super::errors;
 use super::fetch::list;
-use super::ffi::{Client, OffsetSpec};
+use super::ffi::{Client, ListedPartition, OffsetSpec, Refusal};
 use crate::error::{ErrorKind, Result};
 use crate::record::TopicPartition;
 use crate::runtime::broker::{Input, StartOffset};
@@ -82,16 +82,7 @@ fn ends(
                 errors::timed_out(what, started.elapsed(), client.signals().trouble())
             }));
         }
-        if !client.has_been_answered() {
-            // librdkafka loses the look-up of leaders that this question begins with while it connects and learns which broker
-            // it has reached, and repeats it only after three seconds.
-            refresh_leaders(client, &missing, deadline);
-            if !client.has_been_answered() {
-                std::thread::sleep(RETRY_BACKOFF.min(rest));
-                continue;
-            }
-        }
-        match client.list_offsets(&list(missing.iter().copied()), spec, rest.min(QUESTION_MAX)) {
+        match ask(client, &missing, spec, rest.min(QUESTION_MAX)) {
             Ok(answers) => {
                 for answer in answers {
                     let partition = TopicPartition::new(answer.topic, answer.partition);
@@ -125,6 +116,21 @@ fn ends(
         }
     }
     Ok(found)
+}
+
+/// Asks once. Each of its two questions may take `timeout`.
+fn ask(
+    client: &Arc<Client>,
+    partitions: &[&TopicPartition],
+    spec: OffsetSpec,
+    timeout: Duration,
+) -> Result<Vec<ListedPartition>, Refusal> {
+    if !client.has_been_answered() {
+        // librdkafka loses the look-up of leaders that the question for offsets begins with while it connects and learns which
+        // broker it has reached, and repeats it only after three seconds. Waiting for any answer waits for that to be over.
+        client.partition_count(&partitions[0].topic, timeout)?;
+    }
+    client.list_offsets(&list(partitions.iter().copied()), spec, timeout)
 }
 
 /// Has the client look up who leads these partitions. Asked by an administrator's request it would go by what it knows, and

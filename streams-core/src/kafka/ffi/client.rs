@@ -1,6 +1,6 @@
 //! One librdkafka client and the handles of its topics.
 
-use super::heartbeats::Heartbeats;
+use super::requests::Requests;
 use super::signals::Signals;
 use super::stamps::Stamps;
 use super::{millis, string};
@@ -74,8 +74,8 @@ enum Watched {
     Nothing,
     /// The records that a producer queues.
     Records,
-    /// What a group member's heartbeats come to.
-    Heartbeats,
+    /// What a consumer asks, and what that comes to.
+    Requests,
 }
 
 /// A librdkafka client, destroyed when the last record, queue and topic of it are gone.
@@ -94,17 +94,8 @@ unsafe impl Send for Client {}
 unsafe impl Sync for Client {}
 
 impl Client {
-    /// A member of a group, whose rebalances and errors are events on its queue.
-    pub(in crate::kafka) fn member(config: NativeClientConfig) -> KafkaResult<Arc<Client>> {
-        Self::with_events(config, Watched::Heartbeats)
-    }
-
-    /// A consumer outside any group, whose errors are events on its queue.
+    /// A consumer, whose errors, and rebalances when it is a member of a group, are events on its queue.
     pub(in crate::kafka) fn consumer(config: NativeClientConfig) -> KafkaResult<Arc<Client>> {
-        Self::with_events(config, Watched::Nothing)
-    }
-
-    fn with_events(config: NativeClientConfig, watched: Watched) -> KafkaResult<Arc<Client>> {
         // SAFETY: the configuration is live; this only sets a mask in it.
         unsafe {
             sys::rd_kafka_conf_set_events(
@@ -112,7 +103,7 @@ impl Client {
                 sys::RD_KAFKA_EVENT_REBALANCE | sys::RD_KAFKA_EVENT_ERROR,
             );
         }
-        Self::create(config, RDKafkaType::RD_KAFKA_CONSUMER, watched)
+        Self::create(config, RDKafkaType::RD_KAFKA_CONSUMER, Watched::Requests)
     }
 
     /// A client for asking and administering only: it has no queue that must be looked at, errors are logged.
@@ -148,7 +139,7 @@ impl Client {
             // Interceptors are not duplicated.
             match watched {
                 Watched::Records => Stamps::watch(copy, signals.stamps()),
-                Watched::Heartbeats => Heartbeats::watch(copy, signals.heartbeats()),
+                Watched::Requests => Requests::watch(copy, signals.requests()),
                 Watched::Nothing => {}
             }
             let rk = sys::rd_kafka_new(kind, copy, text.as_mut_ptr(), text.len());

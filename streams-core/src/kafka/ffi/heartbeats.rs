@@ -11,7 +11,7 @@
 //! others.
 
 use rdkafka::bindings as sys;
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::c_int;
 use std::mem::ManuallyDrop;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::FromRawFd;
@@ -20,8 +20,6 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 /// `ConsumerGroupHeartbeat`, the heartbeat of that protocol.
 const CONSUMER_GROUP_HEARTBEAT: i16 = 68;
-
-const NAME: &CStr = c"heartbeats";
 
 /// How the heartbeats of one client do.
 #[derive(Debug)]
@@ -101,94 +99,31 @@ impl Heartbeats {
             .is_ok()
     }
 
-    /// Has the heartbeats of a client looked at.
+    /// Looks at a request that has just been sent; called in the thread of the connection, which is open.
     ///
     /// # Safety
-    /// `heartbeats` outlive the client that is made of `config`.
-    pub(super) unsafe fn watch(config: *mut sys::rd_kafka_conf_t, heartbeats: &Heartbeats) {
-        let opaque = std::ptr::from_ref(heartbeats).cast_mut().cast();
-        // SAFETY: the configuration is live and the caller's; the name is copied.
-        unsafe {
-            sys::rd_kafka_conf_interceptor_add_on_new(
-                config,
-                NAME.as_ptr(),
-                Some(Self::on_new),
-                opaque,
+    /// `rk` is a live client, and `socket` its connection.
+    pub(super) unsafe fn on_request(&self, rk: *mut sys::rd_kafka_t, socket: c_int, api_key: i16) {
+        if api_key != CONSUMER_GROUP_HEARTBEAT || !self.is_to_be_broken() {
+            return;
+        }
+        // At once, before there is an answer. Where it fails the connection is broken already.
+        // SAFETY: librdkafka's socket, open until this thread closes it. It is not closed here.
+        let socket = ManuallyDrop::new(unsafe { TcpStream::from_raw_fd(socket) });
+        let _ = socket.shutdown(Shutdown::Both);
+        // A subscriber that panics must not unwind into C.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            // SAFETY: the client is live and so is its name.
+            let client = super::string(unsafe { sys::rd_kafka_name(rk) });
+            tracing::info!(
+                client,
+                "a heartbeat was not answered in time; the group is asked for all partitions again"
             );
-        }
+        }));
     }
 
-    /// librdkafka's interceptor of new clients: asks for each request and each response to be shown.
-    unsafe extern "C" fn on_new(
-        rk: *mut sys::rd_kafka_t,
-        _conf: *const sys::rd_kafka_conf_t,
-        opaque: *mut c_void,
-        _text: *mut c_char,
-        _text_size: usize,
-    ) -> sys::rd_kafka_resp_err_t {
-        // SAFETY: the client is live and is being made; the name is copied, and the pointer is that of its `Heartbeats`.
-        unsafe {
-            sys::rd_kafka_interceptor_add_on_request_sent(
-                rk,
-                NAME.as_ptr(),
-                Some(Self::on_request),
-                opaque,
-            );
-            sys::rd_kafka_interceptor_add_on_response_received(
-                rk,
-                NAME.as_ptr(),
-                Some(Self::on_response),
-                opaque,
-            )
-        }
-    }
-
-    /// librdkafka's interceptor of requests; runs in the thread of the connection, which is open.
-    unsafe extern "C" fn on_request(
-        rk: *mut sys::rd_kafka_t,
-        socket: c_int,
-        _broker: *const c_char,
-        _broker_id: i32,
-        api_key: i16,
-        _api_version: i16,
-        _correlation_id: i32,
-        _size: usize,
-        opaque: *mut c_void,
-    ) -> sys::rd_kafka_resp_err_t {
-        // SAFETY: the pointer is that of the client's `Heartbeats`, which outlive it.
-        let heartbeats = unsafe { &*opaque.cast::<Heartbeats>() };
-        if api_key == CONSUMER_GROUP_HEARTBEAT && heartbeats.is_to_be_broken() {
-            // At once, before there is an answer. Where it fails the connection is broken already.
-            // SAFETY: librdkafka's socket, open until this thread closes it. It is not closed here.
-            let socket = ManuallyDrop::new(unsafe { TcpStream::from_raw_fd(socket) });
-            let _ = socket.shutdown(Shutdown::Both);
-            // A subscriber that panics must not unwind into C.
-            let _ = catch_unwind(AssertUnwindSafe(|| {
-                // SAFETY: the client is live and so is its name.
-                let client = super::string(unsafe { sys::rd_kafka_name(rk) });
-                tracing::info!(
-                    client,
-                    "a heartbeat was not answered in time; the group is asked for all partitions again"
-                );
-            }));
-        }
-        sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
-    }
-
-    /// librdkafka's interceptor of responses, and of requests that come to none; runs in its threads.
-    unsafe extern "C" fn on_response(
-        _rk: *mut sys::rd_kafka_t,
-        _socket: c_int,
-        _broker: *const c_char,
-        _broker_id: i32,
-        api_key: i16,
-        _api_version: i16,
-        _correlation_id: i32,
-        _size: usize,
-        _round_trip: i64,
-        error: sys::rd_kafka_resp_err_t,
-        opaque: *mut c_void,
-    ) -> sys::rd_kafka_resp_err_t {
+    /// Looks at a response, or a request that comes to none.
+    pub(super) fn on_response(&self, api_key: i16, error: sys::rd_kafka_resp_err_t) {
         use sys::rd_kafka_resp_err_t as codes;
         let end = match error {
             codes::RD_KAFKA_RESP_ERR_NO_ERROR => Some(End::Answered),
@@ -198,10 +133,8 @@ impl Heartbeats {
             _ => None,
         };
         if let Some(end) = end.filter(|_| api_key == CONSUMER_GROUP_HEARTBEAT) {
-            // SAFETY: the pointer is that of the client's `Heartbeats`, which outlive it.
-            unsafe { &*opaque.cast::<Heartbeats>() }.note(end);
+            self.note(end);
         }
-        codes::RD_KAFKA_RESP_ERR_NO_ERROR
     }
 }
 

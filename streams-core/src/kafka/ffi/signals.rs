@@ -2,6 +2,7 @@
 
 use super::heartbeats::Heartbeats;
 use super::message::{bytes, each_header};
+use super::requests::Requests;
 use super::stamps::Stamps;
 use super::string;
 use crate::record::OwnedRecord;
@@ -20,7 +21,7 @@ pub(in crate::kafka) struct Signals {
     has_failures: AtomicBool,
     offsets: Mutex<Vec<Arc<PartitionOffsets>>>,
     stamps: Stamps,
-    heartbeats: Heartbeats,
+    requests: Requests,
 }
 
 /// A record that could not be written.
@@ -96,7 +97,12 @@ impl Signals {
 
     /// How a group member's heartbeats do.
     pub(in crate::kafka) fn heartbeats(&self) -> &Heartbeats {
-        &self.heartbeats
+        &self.requests.heartbeats
+    }
+
+    /// What looks at the requests of a consumer.
+    pub(super) fn requests(&self) -> &Requests {
+        &self.requests
     }
 
     /// Whether records failed that nobody has taken; cheap to ask.
