@@ -95,21 +95,30 @@ pub fn full(kept: impl Fn(&str) -> Option<Value>) -> String {
     table
 }
 
-/// How many megabytes of keys and values either side restored in a second: the medians of its runs.
+/// How many megabytes of keys and values either side restored in a second.
 fn restore_rates(result: &Value) -> Option<[f64; 2]> {
-    let runs = result["runs"].as_array()?;
-    let rate = |of: &dyn Fn(&Value) -> Option<f64>| {
-        let rates = Spread::of(runs.iter().filter_map(of))?;
-        Some(rates.median * ROW_SIZE_BYTES as f64 / 1e6)
-    };
-    let java = rate(&|run| {
-        let best = run["best"].as_str()?;
-        run["java"][best]["records_per_second"].as_f64()
-    })?;
-    Some([
-        java,
-        rate(&|run| run["ours"]["records_per_second"].as_f64())?,
-    ])
+    let [java, ours] = both(result, &drained("BEST", "records_per_second"));
+    let rate = |records: f64| records * ROW_SIZE_BYTES as f64 / 1e6;
+    Some([rate(java?), rate(ours?)])
+}
+
+/// Where each run of a drained workload has a field of Java's and of ours.
+fn drained(variant: &str, field: &str) -> [String; 2] {
+    [format!("/java/{variant}/{field}"), format!("/ours/{field}")]
+}
+
+/// What either side's runs come to.
+fn both(result: &Value, [java, ours]: &[String; 2]) -> [Option<f64>; 2] {
+    [median(result, java), median(result, ours)]
+}
+
+/// The median of what the runs of a result have at `path`, in which BEST is the better of Java's variants.
+fn median(result: &Value, path: &str) -> Option<f64> {
+    let found = result["runs"].as_array()?.iter().filter_map(|run| {
+        let best = run["best"].as_str().unwrap_or_default();
+        run.pointer(&path.replace("BEST", best))?.as_f64()
+    });
+    Spread::of(found).map(|spread| spread.median)
 }
 
 /// The short table.
@@ -149,89 +158,58 @@ fn spread(gate: &Gate, figure: Option<Spread>) -> String {
 
 /// What either side took, with its unit: the median of its runs.
 fn absolute(gate: &Gate, result: Option<&Value>) -> [String; 2] {
-    let runs = result.and_then(|result| result["runs"].as_array());
-    let Some(runs) = runs else {
+    let Some(result) = result else {
         return [String::new(), String::new()];
     };
-    let median = |of: &dyn Fn(&Value) -> Option<f64>| {
-        Spread::of(runs.iter().filter_map(of)).map(|spread| spread.median)
-    };
-    let text = |value: Option<f64>, unit: &str| match value {
-        None => String::new(),
-        Some(value) if value < 10.0 => format!("{value:.2} {unit}"),
-        Some(value) => format!("{value:.0} {unit}"),
-    };
-    let number = |run: &Value, path: &str| run.pointer(path).and_then(Value::as_f64);
-    let (java, ours, unit): (Option<f64>, Option<f64>, &str) = match (gate.workload, gate.metric) {
-        (_, OVERHEAD) => (
-            Spread::from_json(&result.map_or(Value::Null, |r| {
-                r["metrics"]["java_overhead_percent"].clone()
-            }))
-            .map(|spread| spread.median),
-            None,
-            "%",
-        ),
+    let (paths, unit) = match (gate.workload, gate.metric) {
+        (_, OVERHEAD) => {
+            let percent = Spread::from_json(&result["metrics"]["java_overhead_percent"]);
+            return [
+                text(percent.map(|spread| spread.median), "%"),
+                String::new(),
+            ];
+        }
         ("W12", metric) => (
-            median(&|run| number(run, &format!("/java_us/{metric}"))),
-            median(&|run| number(run, &format!("/ours_us/{metric}"))),
+            [format!("/java_us/{metric}"), format!("/ours_us/{metric}")],
             "µs",
         ),
         ("W13", metric) => (
-            median(&|run| number(run, &format!("/java/{metric}_ms"))),
-            median(&|run| number(run, &format!("/ours/{metric}_ms"))),
+            [format!("/java/{metric}_ms"), format!("/ours/{metric}_ms")],
             "ms",
         ),
-        (_, "memory") => (
-            median(&|run| number(run, "/java_small_mb")),
-            median(&|run| number(run, "/ours_mb")),
-            "MB",
-        ),
-        (_, "memory_default") => (
-            median(&|run| number(run, "/java_2g_mb")),
-            median(&|run| number(run, "/ours_mb")),
-            "MB",
-        ),
-        (_, "cpu_default") => (
-            median(&|run| number(run, "/java/default/cpu_us")),
-            median(&|run| number(run, "/ours/cpu_us")),
-            "µs",
-        ),
-        _ => (
-            median(&|run| {
-                let best = run["best"].as_str()?;
-                number(run, &format!("/java/{best}/cpu_us"))
-            }),
-            median(&|run| number(run, "/ours/cpu_us")),
-            "µs",
-        ),
+        (_, "memory") => (["/java_small_mb".to_owned(), "/ours_mb".to_owned()], "MB"),
+        (_, "memory_default") => (["/java_2g_mb".to_owned(), "/ours_mb".to_owned()], "MB"),
+        _ => (drained(java_variant(gate), "cpu_us"), "µs"),
     };
-    [text(java, unit), text(ours, unit)]
+    both(result, &paths).map(|value| text(value, unit))
 }
 
-/// What else was measured while the CPU time was, of either side: the medians of its runs.
+/// Which of Java's variants a figure is against.
+fn java_variant(gate: &Gate) -> &'static str {
+    match gate.metric {
+        "cpu_default" => "default",
+        _ => "BEST",
+    }
+}
+
+fn text(value: Option<f64>, unit: &str) -> String {
+    match value {
+        None => String::new(),
+        Some(value) if value < 10.0 => format!("{value:.2} {unit}"),
+        Some(value) => format!("{value:.0} {unit}"),
+    }
+}
+
+/// What else was measured while the CPU time was, of either side.
 fn beside(
     gate: &Gate,
     result: Option<&Value>,
     field: &str,
     text: impl Fn(f64) -> String,
 ) -> String {
-    let runs = result.and_then(|result| result["runs"].as_array());
-    let (true, Some(runs)) = (gate.metric.starts_with("cpu"), runs) else {
-        return String::new();
-    };
-    let median = |of: &dyn Fn(&Value) -> Option<f64>| {
-        Spread::of(runs.iter().filter_map(of)).map(|spread| spread.median)
-    };
-    let java = median(&|run| {
-        let variant = match gate.metric {
-            "cpu_default" => "default",
-            _ => run["best"].as_str()?,
-        };
-        run["java"][variant][field].as_f64()
-    });
-    let ours = median(&|run| run["ours"][field].as_f64());
-    match (java, ours) {
-        (Some(java), Some(ours)) => format!("{} / {}", text(java), text(ours)),
+    let result = result.filter(|_| gate.metric.starts_with("cpu"));
+    match result.map(|result| both(result, &drained(java_variant(gate), field))) {
+        Some([Some(java), Some(ours)]) => format!("{} / {}", text(java), text(ours)),
         _ => String::new(),
     }
 }

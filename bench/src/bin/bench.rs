@@ -1,7 +1,8 @@
 //! The benchmark: `./dev bench` builds what it needs and starts this.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Instant;
+use streams_bench::embedded::drain;
 use streams_bench::suite::{self, Suite};
 use streams_bench::workload::Workload;
 use streams_bench::{budget, curves, idle, machine, special, table, threads};
@@ -14,7 +15,7 @@ usage: ./dev bench [WORKLOAD ..] [--quick] [--pairs N] [--curves]
 
   WORKLOAD    W1 to W15, or one of a kind by its whole name, such as W4-10k-close; all if none is given
   --quick     a sixteenth of the records, and of some keys, one pair: not comparable; kept in target/bench
-  --pairs N   how many times each side is measured (2 if not given)
+  --pairs N   how many times each side is measured (2 if not given; 5 by threads)
   --curves    instead, cost against keys, overlap, records in a window and partitions, with a plot of each
   --embedded  ours alone, on the embedded broker
   check       fails, and lists them, if the latest results miss gates; after --quick those of the quick run
@@ -144,21 +145,12 @@ fn measure(arguments: &Arguments) -> Result<()> {
 }
 
 fn embedded(arguments: &Arguments) -> Result<()> {
-    let program = std::env::current_exe()
-        .map_err(|error| Error::fatal(error.to_string()))?
-        .with_file_name("workload");
     for name in names(arguments) {
         let Some(workload) = Workload::named(&name) else {
             continue;
         };
         let records = workload.records / if arguments.quick { 8 } else { 2 };
-        let status = Command::new(&program)
-            .args([&name, "--embedded", "--records", &records.to_string()])
-            .stdout(std::process::Stdio::null())
-            .status();
-        if !status.is_ok_and(|status| status.success()) {
-            return Err(Error::fatal(format!("{name} failed")));
-        }
+        drain(&name, &["--records", &records.to_string()])?;
     }
     Ok(())
 }
