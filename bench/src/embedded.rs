@@ -65,19 +65,37 @@ impl Drop for ChildBroker {
 /// # Errors
 /// When it fails.
 pub fn drain(workload: &str, options: &[&str]) -> Result<Value> {
+    let (_, said) = drain_watched(workload, options, |_| Ok(()))?;
+    Ok(said)
+}
+
+/// The same, with the number of the process, which `watch` is told when it has begun.
+///
+/// # Errors
+/// When it or `watch` fails.
+pub fn drain_watched(
+    workload: &str,
+    options: &[&str],
+    watch: impl FnOnce(u32) -> Result<()>,
+) -> Result<(u32, Value)> {
     let failed = |error: std::io::Error| Error::fatal(format!("the workload: {error}"));
     let program = std::env::current_exe().map_err(failed)?;
-    let output = Command::new(program.with_file_name("workload"))
+    let child = Command::new(program.with_file_name("workload"))
         .args([workload, "--embedded"])
         .args(options)
-        .stderr(Stdio::inherit())
-        .output()
+        .stdout(Stdio::piped())
+        .spawn()
         .map_err(failed)?;
+    let pid = child.id();
+    let watched = watch(pid);
+    let output = child.wait_with_output().map_err(failed)?;
+    watched?;
     let said = String::from_utf8_lossy(&output.stdout)
         .lines()
         .last()
         .and_then(|line| serde_json::from_str::<Value>(line).ok());
-    said.filter(|_| output.status.success())
+    let said = said.filter(|_| output.status.success());
+    said.map(|said| (pid, said))
         .ok_or_else(|| Error::fatal("the workload failed: see its message above"))
 }
 

@@ -18,6 +18,7 @@ pub mod load;
 pub mod machine;
 pub mod measure;
 pub mod plot;
+pub mod profile;
 pub mod special;
 pub mod statistics;
 pub mod suite;

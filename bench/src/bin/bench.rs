@@ -5,12 +5,13 @@ use std::time::Instant;
 use streams_bench::embedded::drain;
 use streams_bench::suite::{self, Suite};
 use streams_bench::workload::Workload;
-use streams_bench::{budget, curves, idle, machine, special, table, threads};
+use streams_bench::{budget, curves, idle, machine, profile, special, table, threads};
 use streams_core::{Error, Result};
 
 const USAGE: &str = "\
 usage: ./dev bench [WORKLOAD ..] [--quick] [--pairs N] [--curves]
        ./dev bench --embedded [WORKLOAD ..]
+       ./dev bench --profile [WORKLOAD ..]
        ./dev bench check | table | budget | idle | threads
 
   WORKLOAD    W1 to W15, or one of a kind by its whole name, such as W4-10k-close; all if none is given
@@ -18,6 +19,7 @@ usage: ./dev bench [WORKLOAD ..] [--quick] [--pairs N] [--curves]
   --pairs N   how many times each side is measured (2 if not given; 5 by threads)
   --curves    instead, cost against keys, overlap, records in a window and partitions, with a plot of each
   --embedded  ours alone, on the embedded broker
+  --profile   the same, with where the application's CPU time goes; needs perf
   check       fails, and lists them, if the latest results miss gates; after --quick those of the quick run
   table       writes the latest results into bench/README.md and README.md
   budget      counts ten million keys with a memory budget, and fails if the process is more than a fifth larger
@@ -34,6 +36,7 @@ struct Arguments {
     pairs: Option<usize>,
     curves: bool,
     embedded: bool,
+    profile: bool,
 }
 
 fn parse(words: &[String]) -> std::result::Result<Arguments, String> {
@@ -44,6 +47,7 @@ fn parse(words: &[String]) -> std::result::Result<Arguments, String> {
             "--quick" => arguments.quick = true,
             "--curves" => arguments.curves = true,
             "--embedded" => arguments.embedded = true,
+            "--profile" => arguments.profile = true,
             "--pairs" => {
                 let count = rest.next().and_then(|count| count.parse().ok());
                 arguments.pairs = Some(count.ok_or("--pairs takes a number")?);
@@ -80,7 +84,7 @@ fn main() -> ExitCode {
         Some("budget") => budget::check(),
         Some("idle") => idle::check(),
         Some("threads") => threads::check(arguments.pairs.unwrap_or(THREAD_PAIRS)),
-        _ if arguments.embedded => embedded(&arguments),
+        _ if arguments.embedded || arguments.profile => embedded(&arguments),
         _ => measure(&arguments),
     };
     match result {
@@ -150,7 +154,12 @@ fn embedded(arguments: &Arguments) -> Result<()> {
             continue;
         };
         let records = workload.records / if arguments.quick { 8 } else { 2 };
-        drain(&name, &["--records", &records.to_string()])?;
+        match arguments.profile {
+            true => profile::print(&name, records)?,
+            false => {
+                drain(&name, &["--records", &records.to_string()])?;
+            }
+        }
     }
     Ok(())
 }
