@@ -80,7 +80,7 @@ pub fn drain_watched(
 ) -> Result<(u32, Value)> {
     let failed = |error: std::io::Error| Error::fatal(format!("the workload: {error}"));
     let program = std::env::current_exe().map_err(failed)?;
-    let child = Command::new(program.with_file_name("workload"))
+    let mut child = Command::new(program.with_file_name("workload"))
         .args([workload, "--embedded"])
         .args(options)
         .stdout(Stdio::piped())
@@ -88,6 +88,10 @@ pub fn drain_watched(
         .map_err(failed)?;
     let pid = child.id();
     let watched = watch(pid);
+    if watched.is_err() {
+        // It may have ended already.
+        let _ = child.kill();
+    }
     let output = child.wait_with_output().map_err(failed)?;
     watched?;
     let said = String::from_utf8_lossy(&output.stdout)

@@ -10,6 +10,9 @@ use std::fmt::Write;
 const BEGIN: &str = "<!-- figures: ./dev bench table -->";
 const END: &str = "<!-- end of figures -->";
 
+/// Stands for the better of Java's variants of a run.
+const BEST: &str = "BEST";
+
 /// The lines that the README shows: typical uses first, what an algorithm wins at the end.
 const SHORT: [(&str, &str); 6] = [
     ("W1", "cpu"),
@@ -97,7 +100,7 @@ pub fn full(kept: impl Fn(&str) -> Option<Value>) -> String {
 
 /// How many megabytes of keys and values either side restored in a second.
 fn restore_rates(result: &Value) -> Option<[f64; 2]> {
-    let [java, ours] = both(result, &drained("BEST", "records_per_second"));
+    let [java, ours] = both(result, &drained(BEST, "records_per_second"));
     let rate = |records: f64| records * ROW_SIZE_BYTES as f64 / 1e6;
     Some([rate(java?), rate(ours?)])
 }
@@ -112,11 +115,11 @@ fn both(result: &Value, [java, ours]: &[String; 2]) -> [Option<f64>; 2] {
     [median(result, java), median(result, ours)]
 }
 
-/// The median of what the runs of a result have at `path`, in which BEST is the better of Java's variants.
+/// The median of what the runs of a result have at `path`, in which [`BEST`] is the better of Java's variants.
 fn median(result: &Value, path: &str) -> Option<f64> {
     let found = result["runs"].as_array()?.iter().filter_map(|run| {
         let best = run["best"].as_str().unwrap_or_default();
-        run.pointer(&path.replace("BEST", best))?.as_f64()
+        run.pointer(&path.replace(BEST, best))?.as_f64()
     });
     Spread::of(found).map(|spread| spread.median)
 }
@@ -188,7 +191,7 @@ fn absolute(gate: &Gate, result: Option<&Value>) -> [String; 2] {
 fn java_variant(gate: &Gate) -> &'static str {
     match gate.metric {
         "cpu_default" => "default",
-        _ => "BEST",
+        _ => BEST,
     }
 }
 
