@@ -9,7 +9,7 @@ use streams_core::{Error, Result};
 const FREQUENCY: &str = "997";
 
 /// Parts of an application, by how the names of their functions begin; the first that fits counts.
-const PARTS: [(&str, &[&str]); 7] = [
+const PARTS: [(&str, &[&str]); 6] = [
     (
         "Kafka client",
         &["rd_", "rdk_", "crc32c", "cnd_", "mtx_", "rwlock_"],
@@ -25,7 +25,6 @@ const PARTS: [(&str, &[&str]); 7] = [
             "realloc",
             "unlink_chunk",
             "__libc_",
-            "alloc_perturb",
             "tcache",
             "sysmalloc",
             "__rust",
@@ -38,42 +37,27 @@ const PARTS: [(&str, &[&str]); 7] = [
             "pthread_",
             "__pthread",
             "___pthread",
-            "__GI___pthread",
+            "__GI___",
             "lll_",
             "__lll",
-            "__GI___lll",
             "__futex",
             "futex",
         ],
     ),
+    ("moving and comparing bytes", &["__mem", "mem"]),
+    ("RocksDB", &["rocksdb", "std::_"]),
     (
-        "moving and comparing bytes",
-        &["__mem", "memcpy", "memcmp", "memmove", "memset"],
-    ),
-    ("RocksDB", &["rocksdb", "std::_", "crocksdb"]),
-    ("stores", &["streams_state", "<streams_state"]),
-    (
-        "topology and tasks",
+        "stores",
         &[
-            "streams_",
-            "<streams_",
-            "core::",
-            "<core::",
-            "alloc::",
-            "hashbrown",
-            "<hashbrown",
-            "serde",
-            "<serde",
-            "std::",
-            "<std::",
-            "<&",
-            "<(",
-            "<[",
-            "<T",
-            "<F",
+            "streams_state",
+            "<streams_state",
+            "streams_core::task::stores",
+            "<streams_core::task::stores",
         ],
     ),
 ];
+/// What is Rust besides.
+const TOPOLOGY: &str = "topology and tasks";
 const KERNEL: &str = "kernel";
 const REST: &str = "other";
 
@@ -170,10 +154,11 @@ fn shares(report: &str) -> Vec<(&'static str, f64)> {
 
 fn part_of(function: &str) -> &'static str {
     let is_of = |names: &[&str]| names.iter().any(|name| function.starts_with(name));
-    PARTS
-        .iter()
-        .find(|(_, names)| is_of(names))
-        .map_or(REST, |(part, _)| part)
+    match PARTS.iter().find(|(_, names)| is_of(names)) {
+        Some((part, _)) => part,
+        None if function.starts_with('<') || function.contains("::") => TOPOLOGY,
+        None => REST,
+    }
 }
 
 #[cfg(test)]
@@ -183,7 +168,8 @@ mod tests {
     #[test]
     fn samples_are_counted_by_what_functions_belong_to() {
         let report = "# Overhead  Symbol\n\n    40.00%  [.] rd_kafka_broker_serve\n    25.50%  [k] copy_user\n     \
-                      4.50%  [.] malloc\n    10.00%  [.] <streams_state::row::Row as X>::find\n     10.00%  [.] \
+                      4.50%  [.] malloc\n    6.00%  [.] <streams_state::row::Row as X>::find\n     4.00%  [.] \
+                      streams_core::task::stores::Store::get\n     10.00%  [.] \
                       streams_core::task::run\n     10.00%  [.] something_else\n";
         assert_eq!(
             shares(report),

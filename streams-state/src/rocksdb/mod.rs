@@ -1,7 +1,7 @@
 //! Stores on disk: one RocksDB for a task, one column family for a store.
 //!
-//! The column family every database has, `default`, says how far each store has read its changelog: one of its own would cost
-//! each idle task about as much as a store does. It is written in the same batch as the rows and flushed together with them, so
+//! The column family every database has, `default`, says how far each store has read its changelog: one of its own would be
+//! one more set of write buffers and levels in each task, idle or not. It is written in the same batch as the rows and flushed together with them, so
 //! after a crash the two still belong together. A flush that names column families flushes these alone, so whoever asks for one
 //! names them all ([`Database::flush`]).
 //!

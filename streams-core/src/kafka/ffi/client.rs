@@ -1,14 +1,14 @@
 //! One librdkafka client and the handles of its topics.
 
-use super::requests::Requests;
+use super::requests::{self, Requests};
 use super::signals::Signals;
-use super::stamps::Stamps;
+use super::stamps::{self, Stamps};
 use super::{millis, string};
 use rdkafka::bindings as sys;
 use rdkafka::config::NativeClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaType};
-use std::ffi::{CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -138,8 +138,12 @@ impl Client {
             let copy = sys::rd_kafka_conf_dup(config.ptr());
             // Interceptors are not duplicated.
             match watched {
-                Watched::Records => Stamps::watch(copy, signals.stamps()),
-                Watched::Requests => Requests::watch(copy, signals.requests()),
+                Watched::Records => {
+                    add_interceptor(copy, stamps::NAME, Stamps::on_new, signals.stamps());
+                }
+                Watched::Requests => {
+                    add_interceptor(copy, requests::NAME, Requests::on_new, signals.requests());
+                }
                 Watched::Nothing => {}
             }
             let rk = sys::rd_kafka_new(kind, copy, text.as_mut_ptr(), text.len());
@@ -246,6 +250,32 @@ impl Drop for Client {
                 sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE as c_int,
             );
         }
+    }
+}
+
+/// librdkafka's callback for a client that is being made.
+type OnNew = unsafe extern "C" fn(
+    *mut sys::rd_kafka_t,
+    *const sys::rd_kafka_conf_t,
+    *mut c_void,
+    *mut c_char,
+    usize,
+) -> sys::rd_kafka_resp_err_t;
+
+/// Has `on_new` called with a pointer to `target`.
+///
+/// # Safety
+/// The configuration is live, `on_new` takes such a pointer, and `target` outlives the client that is made.
+unsafe fn add_interceptor<T>(
+    config: *mut sys::rd_kafka_conf_t,
+    name: &CStr,
+    on_new: OnNew,
+    target: &T,
+) {
+    let target = std::ptr::from_ref(target).cast_mut().cast();
+    // SAFETY: as the caller says; the name is copied.
+    unsafe {
+        sys::rd_kafka_conf_interceptor_add_on_new(config, name.as_ptr(), Some(on_new), target);
     }
 }
 

@@ -5,7 +5,7 @@ use super::leaving_brokers::LeavingBrokers;
 use rdkafka::bindings as sys;
 use std::ffi::{CStr, c_char, c_int, c_void};
 
-const NAME: &CStr = c"requests";
+pub(super) const NAME: &CStr = c"requests";
 const NO_ERROR: sys::rd_kafka_resp_err_t = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
 
 /// Those that look at a client's requests.
@@ -16,25 +16,11 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// Has the requests of a client shown to `requests`.
+    /// librdkafka's interceptor of new clients, called before the client has threads: asks for its requests to be shown.
     ///
     /// # Safety
-    /// `requests` outlive the client that is made of `config`.
-    pub(super) unsafe fn watch(config: *mut sys::rd_kafka_conf_t, requests: &Requests) {
-        let opaque = std::ptr::from_ref(requests).cast_mut().cast();
-        // SAFETY: the configuration is live and the caller's; the name is copied.
-        unsafe {
-            sys::rd_kafka_conf_interceptor_add_on_new(
-                config,
-                NAME.as_ptr(),
-                Some(Self::on_new),
-                opaque,
-            );
-        }
-    }
-
-    /// librdkafka's interceptor of new clients, called before the client has threads.
-    unsafe extern "C" fn on_new(
+    /// `opaque` points to the `Requests` of the client, which outlive it.
+    pub(super) unsafe extern "C" fn on_new(
         rk: *mut sys::rd_kafka_t,
         _conf: *const sys::rd_kafka_conf_t,
         opaque: *mut c_void,

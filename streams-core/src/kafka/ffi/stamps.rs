@@ -30,7 +30,7 @@ const NOT_TRIED: u8 = 0;
 const WORKS: u8 = 1;
 const FAILS: u8 = 2;
 
-const NAME: &CStr = c"stamps";
+pub(super) const NAME: &CStr = c"stamps";
 
 impl Stamps {
     /// Whether batches can be stamped: known once a record was queued on its own.
@@ -48,7 +48,8 @@ impl Stamps {
         queued
     }
 
-    /// librdkafka's interceptor of new clients: asks for each record to be shown.
+    /// librdkafka's interceptor of new clients: asks for each record to be shown. Without it no record is ever found to have its
+    /// timestamp, and none goes out in a batch.
     ///
     /// # Safety
     /// `opaque` points to the `Stamps` of the client, which outlive it.
@@ -62,24 +63,6 @@ impl Stamps {
         // SAFETY: the client is live and is being made; the name is copied.
         unsafe {
             sys::rd_kafka_interceptor_add_on_send(rk, NAME.as_ptr(), Some(Self::on_send), opaque)
-        }
-    }
-
-    /// Has every record that a client queues shown to `stamps`.
-    ///
-    /// # Safety
-    /// `stamps` outlive the client that is made of `config`.
-    pub(super) unsafe fn watch(config: *mut sys::rd_kafka_conf_t, stamps: &Stamps) {
-        let opaque = std::ptr::from_ref(stamps).cast_mut().cast();
-        // SAFETY: the configuration is live and the caller's; the name is copied. Without the interceptor no record is ever
-        // found to have its timestamp, and none goes out in a batch.
-        unsafe {
-            sys::rd_kafka_conf_interceptor_add_on_new(
-                config,
-                NAME.as_ptr(),
-                Some(Self::on_new),
-                opaque,
-            );
         }
     }
 
