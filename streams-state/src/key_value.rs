@@ -53,6 +53,13 @@ pub trait KeyValueStore: Send {
         Ok(copy)
     }
 
+    /// Makes reads and writes of these keys cheaper that come soon, where the store can: looked up side by side, keys wait for
+    /// memory once, and not each for itself. Returns how many of them it may have helped; 0 tells the caller to spare itself
+    /// the next calls. It may be called for keys that nobody asks for afterwards.
+    fn prefetch(&self, _keys: &[&[u8]]) -> usize {
+        0
+    }
+
     /// Writes the value of `key`; `None` deletes it.
     ///
     /// # Errors

@@ -75,6 +75,7 @@ mod row_key;
 mod row_log;
 mod table;
 mod task_store;
+mod touch;
 
 mod custom;
 mod database;

@@ -2,6 +2,9 @@
 //!
 //! A record is the length of its key, with marks of the owner's in the highest bits, the length of its value, then both.
 
+#[cfg(feature = "rocksdb")]
+use crate::touch::touch;
+
 /// Records begin at multiples of this, so that a table of 32-bit numbers finds them in a buffer of up to 32 GiB.
 const ALIGN: usize = 8;
 /// In front of the bytes of a row: the lengths of its key and its value.
@@ -140,6 +143,11 @@ impl Records {
     #[inline]
     pub fn marks(&self, at: u32) -> u32 {
         self.header(at).0 & MARKS
+    }
+
+    /// Touches these records.
+    pub fn touch(&self, places: &[u32]) {
+        touch(places.iter().map(|at| &self.0[*at as usize * ALIGN..]));
     }
 
     #[inline]

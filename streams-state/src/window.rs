@@ -74,6 +74,13 @@ pub trait WindowStore: Send {
         Ok(copy)
     }
 
+    /// Makes calls cheaper that come soon for windows of these keys, as
+    /// [`KeyValueStore::prefetch`](crate::KeyValueStore::prefetch) does for values, and returns how many of the keys it may
+    /// have helped.
+    fn prefetch(&self, _keys: &[&[u8]]) -> usize {
+        0
+    }
+
     /// Writes the value of one window; `None` deletes it.
     ///
     /// A store that retains duplicates cannot delete: there `None` does nothing, and the outcome carries the sequence

@@ -134,6 +134,13 @@ impl Table for KeyValueTable {
         })
     }
 
+    fn prefetch(&self, keys: &[&[u8]]) -> usize {
+        match self.sorted.get() {
+            Some(_) => 0,
+            None => self.recent.borrow().prefetch(keys),
+        }
+    }
+
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
         if let Some(sorted) = self.sorted.get_mut() {
             sorted.uncommitted.put(key, value);

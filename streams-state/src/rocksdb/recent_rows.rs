@@ -12,6 +12,7 @@ use crate::overlay::Overlay;
 use crate::records::{INDEX_BYTES, Records};
 use crate::rocksdb::undo_log::{Before, UndoLog};
 use crate::table::RowSink;
+use crate::touch;
 
 /// The disk does not have this row.
 const WAITS: u32 = 1 << 31;
@@ -60,6 +61,25 @@ impl RecentRows {
         self.index
             .find(self.hasher.hash_one(key), |at| records.key(*at) == key)
             .copied()
+    }
+
+    /// Touches what look-ups of these keys are going to read, and returns how many of them are here.
+    pub fn prefetch(&self, keys: &[&[u8]]) -> usize {
+        let mut found = 0;
+        for keys in keys.chunks(touch::AT_ONCE) {
+            let mut places = [0; touch::AT_ONCE];
+            let mut len = 0;
+            for key in keys {
+                // The table has a few bits of each hash: nearly always the first place that fits is the key's.
+                if let Some(at) = self.index.find(self.hasher.hash_one(key), |_| true) {
+                    places[len] = *at;
+                    len += 1;
+                }
+            }
+            self.records.touch(&places[..len]);
+            found += len;
+        }
+        found
     }
 
     fn is_marked(&self, at: u32, mark: u32) -> bool {
@@ -527,6 +547,19 @@ mod tests {
             }
             prop_assert_eq!(&disk.0, &now);
         }
+    }
+
+    #[test]
+    fn keys_that_are_here_are_prefetched() {
+        let mut rows = RecentRows::new(true);
+        let keys: Vec<[u8; 1]> = (0..40).map(|key| [key]).collect();
+        let keys: Vec<&[u8]> = keys.iter().map(<[u8; 1]>::as_slice).collect();
+        assert_eq!(rows.prefetch(&keys), 0);
+        for key in &keys {
+            rows.put(key, Some(&[7; 100]));
+        }
+        assert_eq!(rows.prefetch(&keys), 40);
+        assert_eq!(rows.prefetch(&[]), 0);
     }
 
     #[test]

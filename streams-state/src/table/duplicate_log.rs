@@ -9,6 +9,8 @@ use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use crate::touch;
+
 /// Rows begin at multiples of this.
 const ALIGN: usize = 8;
 /// A place is the number of a chunk in front of so many bits that say where in the chunk.
@@ -285,6 +287,26 @@ impl DuplicateLog {
             slot.hash == hash && self.rows.has(slot.at) && self.rows.key(slot.at) == key
         };
         self.index.find(wide(hash), is_of_key).map(|slot| slot.at)
+    }
+
+    /// Touches what look-ups of these keys are going to read first, and returns how many of them are here.
+    pub fn prefetch(&self, keys: &[&[u8]]) -> usize {
+        let mut found = 0;
+        for keys in keys.chunks(touch::AT_ONCE) {
+            let mut places = [0; touch::AT_ONCE];
+            let mut len = 0;
+            for key in keys {
+                let hash = self.hash(key);
+                let is_of_key = |slot: &Slot| slot.hash == hash && self.rows.has(slot.at);
+                if let Some(slot) = self.index.find(wide(hash), is_of_key) {
+                    places[len] = slot.at;
+                    len += 1;
+                }
+            }
+            touch::touch(places[..len].iter().map(|at| self.rows.bytes_at(*at)));
+            found += len;
+        }
+        found
     }
 
     /// The rows of a key that start between the bounds, both included, the last that came first, and where they are.

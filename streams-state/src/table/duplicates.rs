@@ -158,6 +158,10 @@ impl<T: Table, B: RowBudget> Table for DuplicatesTable<T, B> {
         }
     }
 
+    fn prefetch(&self, keys: &[&[u8]]) -> usize {
+        self.log.prefetch(keys)
+    }
+
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
         debug_assert!(value.is_some(), "no duplicate is ever deleted");
         let Some(value) = value else { return };

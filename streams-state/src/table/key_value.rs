@@ -2,6 +2,7 @@
 
 use crate::table::{RowRange, RowSink, Table, entries};
 use crate::task_store::Transactional;
+use crate::touch;
 use crate::{Change, Entries, KeyValueStore, Order, Result};
 
 /// A table as a key-value store: the rows are the entries.
@@ -18,6 +19,10 @@ impl<T: Table> TableKeyValueStore<T> {
 impl<T: Table> KeyValueStore for TableKeyValueStore<T> {
     fn get_with(&self, key: &[u8], read: &mut dyn FnMut(Option<&[u8]>)) -> Result<()> {
         self.table.get_with(key, read)
+    }
+
+    fn prefetch(&self, keys: &[&[u8]]) -> usize {
+        self.table.prefetch(keys)
     }
 
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
@@ -65,8 +70,15 @@ impl<T: Table> Transactional for TableKeyValueStore<T> {
         if !self.table.may_restore_in_memory() {
             return Ok(false);
         }
-        for change in changes {
-            self.table.restore_in_memory(change.key, change.value);
+        for changes in changes.chunks(touch::AT_ONCE) {
+            let mut keys = [&[][..]; touch::AT_ONCE];
+            for (key, change) in keys.iter_mut().zip(changes) {
+                *key = change.key;
+            }
+            self.table.prefetch(&keys[..changes.len()]);
+            for change in changes {
+                self.table.restore_in_memory(change.key, change.value);
+            }
         }
         Ok(true)
     }

@@ -101,6 +101,11 @@ pub(crate) trait RowSink {
 pub(crate) trait Table: Send {
     fn get_with(&self, key: &[u8], read: &mut dyn FnMut(Option<&[u8]>)) -> Result<()>;
 
+    /// As [`KeyValueStore::prefetch`](crate::KeyValueStore::prefetch); for the keys of records, whatever the rows begin with.
+    fn prefetch(&self, _keys: &[&[u8]]) -> usize {
+        0
+    }
+
     /// Writes a row, `None` deletes it.
     fn put(&mut self, key: &[u8], value: Option<&[u8]>);
 

@@ -235,6 +235,10 @@ impl<T: Table> WindowStore for TableWindowStore<T> {
         Ok(PutOutcome::Stored { sequence })
     }
 
+    fn prefetch(&self, keys: &[&[u8]]) -> usize {
+        self.table.prefetch(keys)
+    }
+
     fn fetch(
         &self,
         key: &[u8],
