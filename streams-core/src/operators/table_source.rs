@@ -65,19 +65,21 @@ impl<K: 'static, V: 'static> StreamOperator<K, Option<V>> for StoredTable<K, V> 
         };
         let cause = context.cause(record.timestamp, record.headers);
         let (state, io) = context.state::<KeyValueState<K, V>>(self.store);
-        let old = match state.get(record.key, io)? {
-            Some(found) => {
-                if record.timestamp < found.timestamp {
-                    tracing::debug!(
-                        timestamp = record.timestamp,
-                        stored = found.timestamp,
-                        "a table's row changes back in time"
-                    );
-                }
-                (self.sends_old_values && !state.is_cached()).then_some(found.value)
-            }
-            None => None,
+        // With a cache, the flush knows what the row was before.
+        let wants_old = self.sends_old_values && !state.is_cached();
+        let old = match wants_old || tracing::enabled!(tracing::Level::DEBUG) {
+            true => state.get(record.key, io)?,
+            false => None,
         };
+        if let Some(found) = &old
+            && record.timestamp < found.timestamp
+        {
+            tracing::debug!(
+                timestamp = record.timestamp,
+                stored = found.timestamp,
+                "a table's row changes back in time"
+            );
+        }
         let placed = state.place(record.key, Rc::new(copy), cause, io)?;
         let placement = match placed {
             None => {
@@ -90,7 +92,8 @@ impl<K: 'static, V: 'static> StreamOperator<K, Option<V>> for StoredTable<K, V> 
             Some(_) if state.is_cached() => return Ok(()),
             Some(placement) => placement,
         };
-        let old = old.unwrap_or_default();
+        let old = old.filter(|_| wants_old);
+        let old = old.map_or_else(Rc::default, |found| found.value);
         self.children.forward(
             Change {
                 key: record.key,
