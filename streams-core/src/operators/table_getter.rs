@@ -35,7 +35,7 @@ pub(crate) struct StoreGetter {
 impl<K: 'static, V: 'static> TableGetter<K, V> for StoreGetter {
     fn get(&mut self, key: &K, context: &mut Context) -> Result<Option<Found<V>>> {
         let (state, io) = context.state::<KeyValueState<K, V>>(self.store);
-        state.get(key, io)
+        state.look_up(key, io)
     }
 }
 

@@ -22,6 +22,11 @@ impl<R: FetchedRecord> Task<R> {
         {
             return Ok(0);
         }
+        if !self.context.states.is_empty() {
+            for input in &mut self.inputs {
+                input.announce(&mut self.context);
+            }
+        }
         let mut processed = 0;
         while processed < records_max {
             let Some((input, timestamp)) = self.next_input()? else {

@@ -1,6 +1,7 @@
 //! One input partition of a task: its queue, and its head read and timed, or skipped with the reason.
 
 use super::context::Context;
+use super::stores::AT_ONCE;
 use crate::error::{Error, Result};
 use crate::operators::StreamChildren;
 use crate::record::{FetchedRecord, Headers, Record};
@@ -10,6 +11,9 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+
+/// Stores hear of the keys of so many records at least.
+const ANNOUNCED_MIN: usize = 4;
 
 /// The typed half of an input: reads a record into a slot and hands the slot on.
 pub(crate) trait Input {
@@ -127,6 +131,8 @@ pub(crate) struct InputQueue<R> {
     pub(crate) idle_until_ms: Option<i64>,
     /// Whether the task knows that it has records.
     pub(crate) queued: bool,
+    /// How many of the first records stores have heard of.
+    announced: usize,
 }
 
 impl<R: FetchedRecord> InputQueue<R> {
@@ -149,6 +155,7 @@ impl<R: FetchedRecord> InputQueue<R> {
             caught_up: false,
             idle_until_ms: None,
             queued: false,
+            announced: 0,
         }
     }
 
@@ -202,10 +209,30 @@ impl<R: FetchedRecord> InputQueue<R> {
         Ok(None)
     }
 
+    /// Lets stores read ahead what they have of the keys of the next records.
+    pub(crate) fn announce(&mut self, context: &mut Context) {
+        let next = self.records.len().min(AT_ONCE);
+        if next < self.announced + ANNOUNCED_MIN {
+            return;
+        }
+        let mut keys = [&[][..]; AT_ONCE];
+        let mut len = 0;
+        let records = self.records.range(self.announced..next);
+        for key in records.filter_map(FetchedRecord::key) {
+            keys[len] = key;
+            len += 1;
+        }
+        for state in &mut context.states {
+            state.prefetch(&keys[..len], &context.io);
+        }
+        self.announced = next;
+    }
+
     fn drop_head(&mut self) {
         if let Some(record) = self.records.pop_front() {
             self.next_offset = Some(record.offset() + 1);
         }
+        self.announced = self.announced.saturating_sub(1);
         self.head_timestamp = None;
     }
 
@@ -249,6 +276,7 @@ impl<R: FetchedRecord> InputQueue<R> {
             )));
         }
         self.records.pop_front();
+        self.announced = self.announced.saturating_sub(1);
         self.head_timestamp = None;
         self.next_offset = Some(offset + 1);
         Ok(())

@@ -4,6 +4,7 @@
 //! change. Memory is given back for all unchanged entries together, never one by one.
 
 use super::SourceRecord;
+use super::admission::Admission;
 use crate::record::Headers;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
@@ -53,6 +54,8 @@ pub(crate) struct Cache<V> {
     clock: u64,
     bytes: usize,
     hasher: DefaultHashBuilder,
+    /// Of values that are only read.
+    pub(super) reads: Admission,
 }
 
 /// What an entry costs besides its key: the entry, its share of the table, the value's allocation.
@@ -70,6 +73,7 @@ impl<V> Cache<V> {
             clock: 0,
             bytes: 0,
             hasher: DefaultHashBuilder::default(),
+            reads: Admission::default(),
         }
     }
 
@@ -172,6 +176,12 @@ impl<V> Cache<V> {
         }
     }
 
+    /// The keys of the flush under way, in order.
+    pub(crate) fn flushed_next(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        let slots = self.flushing.iter().rev();
+        slots.map(|slot| &*self.entries[*slot as usize].key)
+    }
+
     /// The changed entries, in no particular order; they stay changed.
     pub(crate) fn changed_entries(&self) -> impl Iterator<Item = &Entry<V>> {
         self.changed
@@ -191,6 +201,7 @@ impl<V> Cache<V> {
             self.index.clear();
             self.entries.clear();
             self.bytes = 0;
+            self.reads.emptied();
         }
     }
 }

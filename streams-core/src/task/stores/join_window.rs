@@ -3,6 +3,7 @@
 //! In the changelog each put has a number of its own, also one of a null value, which the store leaves out
 //! (`ChangeLoggingWindowBytesStore` counts apart from `RocksDBWindowStore`), and the record's headers.
 
+use super::prefetch::Prefetches;
 use super::{AnyState, Changelog, StoreIo};
 use crate::error::Result;
 use crate::record::Headers;
@@ -25,6 +26,7 @@ pub struct JoinWindowState<K, V> {
     sequence: i32,
     key_bytes: Option<Vec<u8>>,
     value_bytes: Option<Vec<u8>>,
+    prefetches: Prefetches,
     types: PhantomData<fn(K) -> V>,
 }
 
@@ -39,6 +41,7 @@ impl<K: 'static, V: 'static> JoinWindowState<K, V> {
             sequence: 0,
             key_bytes: None,
             value_bytes: None,
+            prefetches: Prefetches::default(),
             types: PhantomData,
         }
     }
@@ -86,6 +89,7 @@ impl<K: 'static, V: 'static> JoinWindowState<K, V> {
         io.stores
             .window_mut(self.index)
             .put(key, value, timestamp)?;
+        self.prefetches.loaded();
         if let Some(changelog) = &self.changelog {
             self.sequence = self.sequence.wrapping_add(1) & SEQUENCE_MASK;
             self.changelog_key.clear();
@@ -149,5 +153,11 @@ impl<K: 'static, V: 'static> AnyState for JoinWindowState<K, V> {
 
     fn write_changed(&mut self, _io: &mut StoreIo) -> Result<bool> {
         Ok(true)
+    }
+
+    fn prefetch(&mut self, keys: &[&[u8]], io: &StoreIo) {
+        let store = io.stores.window(self.index);
+        // A record that is put is looked for in the other side's store, and the other way round: about as often.
+        self.prefetches.records(keys, |keys| store.prefetch(keys));
     }
 }

@@ -3,6 +3,7 @@
 //! A view serializes keys and values, keeps the typed values of recently used keys, and writes changes to the byte store
 //! and the changelog together: at once without the cache, and once per changed key at a flush with it.
 
+mod admission;
 mod cache;
 pub(crate) mod grace_buffer;
 mod join_window;
@@ -10,6 +11,7 @@ mod key_value;
 mod keyed_rows;
 mod merged;
 pub(crate) mod outer_join;
+mod prefetch;
 mod recency;
 pub(crate) mod record_context;
 mod session;
@@ -26,6 +28,7 @@ pub(crate) use grace_buffer::{Due, GraceBufferState};
 pub(crate) use join_window::{JoinWindowState, fetch_matches};
 pub(crate) use key_value::KeyValueState;
 pub(crate) use outer_join::{JoinSide, OuterJoinState, Unmatched, Waits};
+pub(crate) use prefetch::AT_ONCE;
 pub use session::SessionState;
 pub(crate) use session::{FlushedSession, Session, SessionOrder};
 pub(crate) use subscriptions::SubscriptionState;
@@ -50,6 +53,8 @@ pub trait AnyState: Any {
     /// Writes changed entries of the cache to store and changelog, for stores whose changes nobody waits for, until that was
     /// all or there is much to send; says whether it was all.
     fn write_changed(&mut self, io: &mut StoreIo) -> crate::error::Result<bool>;
+    /// Makes look-ups of these keys cheaper, should they come.
+    fn prefetch(&mut self, _keys: &[&[u8]], _io: &StoreIo) {}
 }
 
 /// Where views write: the task's byte stores and what is to be produced.

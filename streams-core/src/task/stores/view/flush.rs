@@ -1,6 +1,6 @@
 //! Writing what the cache holds back, and showing it before that.
 
-use super::View;
+use super::{Below, View};
 use crate::error::Result;
 use crate::task::stores::cache::Cache;
 use crate::task::stores::merged::Changes;
@@ -20,6 +20,11 @@ impl<V: 'static> View<V> {
             let Some(cache) = &mut self.cache else {
                 return Ok(None);
             };
+            if self.below == Below::KeyValue {
+                self.prefetches.flush(cache, |keys| {
+                    io.stores.key_value(self.index).prefetch(keys);
+                });
+            }
             let Some(slot) = cache.take_changed() else {
                 return Ok(None);
             };

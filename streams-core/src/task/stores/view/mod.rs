@@ -10,9 +10,10 @@ mod write;
 
 pub(super) use binary_key::{split_session_key, split_window_key};
 
-use super::Changelog;
 use super::cache::{Cache, Origin};
+use super::prefetch::Prefetches;
 use super::recency::Recency;
+use super::{Changelog, StoreIo};
 use crate::error::Result;
 use crate::record::Headers;
 use crate::serdes::{BoxSerde, Serde};
@@ -59,9 +60,12 @@ pub(super) struct View<V> {
     /// The key of the call under way.
     pub(super) key_bytes: Vec<u8>,
     pub(super) value_bytes: Vec<u8>,
+    prefetches: Prefetches,
     /// How long the value was that was read last.
     pub(super) loaded_len: Cell<usize>,
     absent: Rc<Option<V>>,
+    /// The value that was looked up last without a place in the cache; what it has allocated is used again.
+    spare: Rc<Option<V>>,
 }
 
 /// What an update without a cache did.
@@ -98,8 +102,10 @@ impl<V: 'static> View<V> {
             recency: None,
             key_bytes: Vec::new(),
             value_bytes: Vec::new(),
+            prefetches: Prefetches::default(),
             loaded_len: Cell::new(0),
             absent: Rc::new(None),
+            spare: Rc::new(None),
         }
     }
 
@@ -123,6 +129,14 @@ impl<V: 'static> View<V> {
     /// A copy of a value, by way of its bytes.
     pub(super) fn copy(&mut self, value: &V) -> Result<V> {
         copied(&*self.value, value, &mut self.value_bytes)
+    }
+
+    /// Reads ahead what the byte store has of these keys.
+    pub(super) fn prefetch(&mut self, keys: &[&[u8]], io: &StoreIo) {
+        if self.below == Below::KeyValue {
+            let store = io.stores.key_value(self.index);
+            self.prefetches.records(keys, |keys| store.prefetch(keys));
+        }
     }
 
     pub(super) fn memory_bytes(&self) -> usize {

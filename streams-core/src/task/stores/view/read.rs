@@ -16,6 +16,19 @@ impl<V: 'static> View<V> {
         }
     }
 
+    /// Reads a stored value in place of another one, and returns its timestamp.
+    fn read_value_into(&self, stored: &[u8], place: &mut Option<V>) -> Result<i64> {
+        let (timestamp, bytes) = match self.timestamped {
+            true => timestamped::decode(stored)?,
+            false => (-1, stored),
+        };
+        match place {
+            Some(value) => self.value.deserialize_into(bytes, value)?,
+            None => *place = Some(self.value.deserialize(bytes)?),
+        }
+        Ok(timestamp)
+    }
+
     /// The timestamp of a stored value alone.
     pub(in crate::task::stores) fn read_timestamp(&self, stored: &[u8]) -> Result<i64> {
         match self.timestamped {
@@ -26,14 +39,47 @@ impl<V: 'static> View<V> {
 
     /// The entry under the current key bytes, past the cache.
     pub(in crate::task::stores) fn load(&self, io: &StoreIo) -> Result<Option<(V, i64)>> {
+        if self.below == Below::Versioned {
+            return self.load_version(AsOf::Latest, io);
+        }
+        let mut found = Ok(None);
+        self.read_stored(io, |stored| {
+            found = stored.map(|stored| self.read_value(stored)).transpose();
+        })?;
+        found
+    }
+
+    /// The same, in place of the value that was looked up last if nobody has that any more.
+    fn load_shared(&mut self, io: &StoreIo) -> Result<Option<Found<V>>> {
+        if self.below == Below::Versioned {
+            return Ok(self.load(io)?.map(Found::read));
+        }
+        let mut value = std::mem::replace(&mut self.spare, self.absent.clone());
+        if Rc::get_mut(&mut value).is_none() {
+            value = Rc::new(None);
+        }
+        let place = Rc::get_mut(&mut value).expect("made the only owner above");
+        let mut timestamp = Ok(None);
+        self.read_stored(io, |stored| {
+            timestamp = stored
+                .map(|stored| self.read_value_into(stored, place))
+                .transpose();
+        })?;
+        self.spare = value.clone();
+        Ok(timestamp?.map(|timestamp| Found { value, timestamp }))
+    }
+
+    /// Calls `read` with what the byte store has under the current key bytes: in one without versions.
+    #[inline]
+    fn read_stored(&self, io: &StoreIo, mut read: impl FnMut(Option<&[u8]>)) -> Result<()> {
+        self.prefetches.loaded();
         if let Some(recency) = &self.recency {
             self.fill(recency, io)?;
             recency.borrow_mut().touch(&self.key_bytes);
         }
-        let mut found = Ok(None);
         let mut read = |stored: Option<&[u8]>| {
             self.loaded_len.set(stored.map_or(0, <[u8]>::len));
-            found = stored.map(|stored| self.read_value(stored)).transpose();
+            read(stored);
         };
         match self.below {
             Below::KeyValue => io
@@ -52,9 +98,9 @@ impl<V: 'static> View<V> {
                     .session(self.index)
                     .get_with(key, start_ms, end_ms, &mut read)?;
             }
-            Below::Versioned => return self.load_version(AsOf::Latest, io),
+            Below::Versioned => unreachable!("versions are read as such"),
         }
-        found
+        Ok(())
     }
 
     /// A version of the current key, in a versioned store.
@@ -87,15 +133,41 @@ impl<V: 'static> View<V> {
         Ok(self.load(io)?.map(Found::read))
     }
 
-    /// The value of the current key.
+    /// The value of the current key, the caller's own unless the cache has it.
     pub(in crate::task::stores) fn get(&mut self, io: &StoreIo) -> Result<Option<Found<V>>> {
-        if self.cache.is_some() {
-            let slot = self.cached_slot(io)?;
-            let cache = self.cache.as_ref().expect("checked above");
-            let entry = cache.entry(slot);
-            return Ok(Found::held(&entry.value, entry.timestamp));
+        match self.get_cached(io)? {
+            Some(slot) => Ok(self.held(slot)),
+            None => Ok(self.load(io)?.map(Found::read)),
         }
-        Ok(self.load(io)?.map(Found::read))
+    }
+
+    /// The value of the current key, for a look at it.
+    pub(in crate::task::stores) fn look_up(&mut self, io: &StoreIo) -> Result<Option<Found<V>>> {
+        match self.get_cached(io)? {
+            Some(slot) => Ok(self.held(slot)),
+            None => self.load_shared(io),
+        }
+    }
+
+    /// The cache's slot of the current key, unless its value passes by the cache.
+    fn get_cached(&mut self, io: &StoreIo) -> Result<Option<u32>> {
+        let Some(cache) = &mut self.cache else {
+            return Ok(None);
+        };
+        match cache.find(&self.key_bytes) {
+            Some(slot) => {
+                cache.reads.found();
+                Ok(Some(slot))
+            }
+            None if !cache.reads.admit() => Ok(None),
+            None => self.fill_slot(io).map(Some),
+        }
+    }
+
+    fn held(&self, slot: u32) -> Option<Found<V>> {
+        let cache = self.cache.as_ref()?;
+        let entry = cache.entry(slot);
+        Found::held(&entry.value, entry.timestamp)
     }
 
     /// The value the current key had at a time: in a versioned store.
@@ -115,6 +187,11 @@ impl<V: 'static> View<V> {
         if let Some(slot) = cache.find(&self.key_bytes) {
             return Ok(slot);
         }
+        self.fill_slot(io)
+    }
+
+    /// A new slot of the cache for the current key, filled from the store.
+    fn fill_slot(&mut self, io: &StoreIo) -> Result<u32> {
         let (value, timestamp) = match self.load(io)? {
             Some((value, timestamp)) => (Rc::new(Some(value)), timestamp),
             None => (self.absent.clone(), -1),
