@@ -334,7 +334,8 @@ mod tests {
             name: "t".into(),
             partition_count: 1,
             replication_factor: 1,
-            config: BTreeMap::new(),
+            // The records are of 1970.
+            config: BTreeMap::from([("retention.ms".into(), "-1".into())]),
         };
         broker.create_topics(&[topic], TIMEOUT).unwrap();
         let mut producer = broker.producer("p", None).unwrap();
