@@ -131,23 +131,9 @@ impl Records {
         self.0.shrink_to(kept_bytes);
     }
 
-    /// Room for as many bytes.
-    pub fn with_capacity(bytes: usize) -> Self {
-        Records(Vec::with_capacity(bytes))
-    }
-}
-
-/// For owners that mark records and move them.
-#[cfg(feature = "rocksdb")]
-impl Records {
     #[inline]
     pub fn marks(&self, at: u32) -> u32 {
         self.header(at).0 & MARKS
-    }
-
-    /// Touches these records.
-    pub fn touch(&self, places: &[u32]) {
-        touch(places.iter().map(|at| &self.0[*at as usize * ALIGN..]));
     }
 
     #[inline]
@@ -155,16 +141,6 @@ impl Records {
         let start = at as usize * ALIGN;
         let key_word = self.header(at).0 & !MARKS | marks;
         self.0[start..start + 4].copy_from_slice(&key_word.to_ne_bytes());
-    }
-
-    /// Adds a record with the key of another one.
-    pub fn append_to_key_of(&mut self, of: u32, value: Option<&[u8]>, marks: u32) -> u32 {
-        let key_len = self.key(of).len();
-        let at = self.begin(key_len, value, marks);
-        let key_start = of as usize * ALIGN + HEADER;
-        self.0.extend_from_within(key_start..key_start + key_len);
-        self.end(value);
-        at
     }
 
     /// The first record, if there is one.
@@ -176,6 +152,35 @@ impl Records {
     pub fn behind(&self, at: u32) -> Option<u32> {
         let next = at as usize * ALIGN + self.record_len(at);
         (next < self.0.len()).then_some((next / ALIGN) as u32)
+    }
+
+    /// All records, as they came.
+    pub fn places(&self) -> impl Iterator<Item = u32> + Clone {
+        std::iter::successors(self.first(), |at| self.behind(*at))
+    }
+
+    /// Room for as many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Records(Vec::with_capacity(bytes))
+    }
+}
+
+/// For owners that move records.
+#[cfg(feature = "rocksdb")]
+impl Records {
+    /// Touches these records.
+    pub fn touch(&self, places: &[u32]) {
+        touch(places.iter().map(|at| &self.0[*at as usize * ALIGN..]));
+    }
+
+    /// Adds a record with the key of another one.
+    pub fn append_to_key_of(&mut self, of: u32, value: Option<&[u8]>, marks: u32) -> u32 {
+        let key_len = self.key(of).len();
+        let at = self.begin(key_len, value, marks);
+        let key_start = of as usize * ALIGN + HEADER;
+        self.0.extend_from_within(key_start..key_start + key_len);
+        self.end(value);
+        at
     }
 
     /// Moves a record to the front, where nothing is needed any more, and returns what is behind it there.

@@ -15,6 +15,9 @@ use crate::table::RowRange;
 /// Rows that were replaced by longer or shorter ones may take this much, and as much as the others do.
 const DEAD_BYTES: usize = 64 * 1024;
 
+/// A row that was replaced.
+const DEAD: u32 = 1 << 28;
+
 /// The last write to each key.
 #[derive(Default)]
 pub(crate) struct RowLog {
@@ -52,6 +55,7 @@ impl RowLog {
         if let Some(slot) = self.index.find_mut(hash, is_key) {
             if !self.records.overwrite(*slot, value) {
                 self.dead_bytes += self.records.record_len(*slot);
+                self.records.set_marks(*slot, DEAD);
                 *slot = self.records.append(key, value, 0);
                 self.compact();
             }
@@ -100,9 +104,16 @@ impl RowLog {
         self.index.shrink_to(DEAD_BYTES / INDEX_BYTES, |_| 0);
     }
 
+    /// Where the rows are, in the order in which they came: reading them so, the processor knows what comes next.
+    fn places(&self) -> impl Iterator<Item = u32> + Clone {
+        self.records
+            .places()
+            .filter(|at| self.records.marks(*at) & DEAD == 0)
+    }
+
     fn order(&self) -> &[u32] {
         self.order
-            .get_or_init(|| self.records.sorted(self.index.iter().copied()))
+            .get_or_init(|| self.records.sorted(self.places()))
     }
 
     /// All rows in the order of their keys.

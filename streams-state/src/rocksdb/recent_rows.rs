@@ -245,8 +245,9 @@ impl RecentRows {
 
     /// Where records are that the table leads to, in the order in which they came.
     fn offsets(&self) -> impl Iterator<Item = u32> + Clone {
-        let all = std::iter::successors(self.records.first(), |at| self.records.behind(*at));
-        all.filter(|at| !self.is_marked(*at, DEAD))
+        self.records
+            .places()
+            .filter(|at| !self.is_marked(*at, DEAD))
     }
 
     /// Hands the rows that the disk does not have to `sink`, in the order of their keys.

@@ -75,6 +75,20 @@ impl Run {
         (self.at + self.len) as usize
     }
 
+    /// Where the value of its window with this start is.
+    #[inline]
+    fn find(&self, start_ms: i64) -> Option<usize> {
+        let passed_ms = start_ms - self.first_ms;
+        if passed_ms == 0 {
+            return Some(self.at as usize);
+        }
+        if self.len == 1 || passed_ms < 0 || passed_ms % self.step_ms != 0 {
+            return None;
+        }
+        let number = passed_ms / self.step_ms;
+        (number < i64::from(self.len)).then(|| self.at as usize + number as usize)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len as usize
     }
@@ -169,16 +183,18 @@ impl<V> WindowRow<V> {
     #[inline]
     pub(super) fn find(&self, start_ms: i64) -> Option<(usize, usize)> {
         let index = self.run_behind(start_ms).checked_sub(1)?;
-        let run = &self.runs[index];
-        let passed_ms = start_ms - run.first_ms;
-        if passed_ms == 0 {
-            return Some((index, run.at as usize));
+        let at = self.runs[index].find(start_ms)?;
+        Some((index, at))
+    }
+
+    /// The same, of a window that was in the run of this number: rows seldom change meanwhile.
+    #[inline]
+    pub(super) fn find_again(&self, start_ms: i64, run: u32) -> Option<(usize, usize)> {
+        let index = run as usize;
+        match self.runs.get(index).and_then(|run| run.find(start_ms)) {
+            Some(at) => Some((index, at)),
+            None => self.find(start_ms),
         }
-        if run.len == 1 || passed_ms % run.step_ms != 0 {
-            return None;
-        }
-        let number = passed_ms / run.step_ms;
-        (number < i64::from(run.len)).then(|| (index, run.at as usize + number as usize))
     }
 
     /// How many windows from this one on, at this distance from each other, lie side by side here, at most `len`, and where

@@ -14,12 +14,12 @@ pub(super) struct WindowRows<V> {
     clock: u64,
     /// Rows with changes.
     listed: Vec<u32>,
-    /// Changed runs of a flush under way, the next one last: when they changed, row, first window.
-    flushing: Vec<(u64, u32, i64)>,
+    /// Changed runs of a flush under way, the next one last.
+    flushing: Vec<ChangedRun>,
     /// The run that a flush is at.
     walk: Option<Walk>,
-    /// The window whose value was handed out by the flush and may come back.
-    lent: Option<(u32, i64)>,
+    /// The window whose value was handed out by the flush and may come back: row, run, start.
+    lent: Option<(u32, u32, i64)>,
     /// What the rows' vectors hold.
     pub(super) row_bytes: usize,
     pub(super) windows: usize,
@@ -31,9 +31,19 @@ pub(super) struct WindowRows<V> {
     pub(super) eviction: Eviction,
 }
 
+/// A run that a flush comes to.
+struct ChangedRun {
+    changed: u64,
+    first_ms: i64,
+    slot: u32,
+    /// Its number when the flush began.
+    run: u32,
+}
+
 /// A run whose windows are written one after the other; it counts as unchanged already.
 struct Walk {
     slot: u32,
+    run: u32,
     next_ms: i64,
     step_ms: i64,
     left: usize,
@@ -225,19 +235,20 @@ impl<V> WindowRows<V> {
             if self.flushing.is_empty() && !self.begin_round() {
                 return None;
             }
-            let Some((changed, slot, first_ms)) = self.flushing.pop() else {
+            let Some(next) = self.flushing.pop() else {
                 continue;
             };
-            let Some(row) = self.rows.get_mut(slot) else {
+            let Some(row) = self.rows.get_mut(next.slot) else {
                 continue;
             };
             let row = &mut row.row;
-            if let Some((index, _)) = row.find(first_ms)
-                && row.runs()[index].touch.changed == changed
+            if let Some((index, _)) = row.find_again(next.first_ms, next.run)
+                && row.runs()[index].touch.changed == next.changed
             {
                 let run = row.run_mut(index);
                 self.walk = Some(Walk {
-                    slot,
+                    slot: next.slot,
+                    run: index as u32,
                     next_ms: run.first_ms,
                     step_ms: run.step_ms,
                     left: run.len(),
@@ -258,11 +269,11 @@ impl<V> WindowRows<V> {
             walk.left -= 1;
             let slot = walk.slot;
             let row = self.rows.row_mut(slot);
-            if let Some((index, at)) = row.find(start_ms)
+            if let Some((index, at)) = row.find_again(start_ms, walk.run)
                 && row.runs()[index].touch.changed == 0
             {
                 let value = row.values_mut().take(at);
-                self.lent = Some((slot, start_ms));
+                self.lent = Some((slot, walk.run, start_ms));
                 return Some(Flushing {
                     slot,
                     start_ms,
@@ -284,26 +295,31 @@ impl<V> WindowRows<V> {
             if !std::mem::take(&mut row.row.listed) {
                 continue;
             }
-            for run in row.row.runs() {
+            for (number, run) in row.row.runs().iter().enumerate() {
                 if run.touch.changed != 0 {
-                    self.flushing.push((run.touch.changed, slot, run.first_ms));
+                    self.flushing.push(ChangedRun {
+                        changed: run.touch.changed,
+                        first_ms: run.first_ms,
+                        slot,
+                        run: number as u32,
+                    });
                 }
             }
         }
         self.flushing
-            .sort_unstable_by_key(|(changed, ..)| std::cmp::Reverse(*changed));
+            .sort_unstable_by_key(|next| std::cmp::Reverse(next.changed));
         !self.flushing.is_empty()
     }
 
     /// Puts a value back that the flush has handed out.
     pub(super) fn give_back(&mut self, value: Option<V>) {
-        let Some((slot, start_ms)) = self.lent.take() else {
+        let Some((slot, run, start_ms)) = self.lent.take() else {
             return;
         };
         let Some(row) = self.rows.get_mut(slot) else {
             return;
         };
-        if let Some((index, at)) = row.row.find(start_ms)
+        if let Some((index, at)) = row.row.find_again(start_ms, run)
             && row.row.runs()[index].touch.changed == 0
         {
             row.row.values_mut().set(at, value);
