@@ -46,6 +46,10 @@ impl Table for CustomKeyValueTable {
         }
     }
 
+    fn prefetch(&self, keys: &[&[u8]]) -> usize {
+        self.store.prefetch(keys)
+    }
+
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
         self.overlay.put(key, value);
     }

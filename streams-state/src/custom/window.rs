@@ -112,6 +112,10 @@ impl WindowStore for CustomWindowStore {
         self.store.get_with(key, start_ms, read)
     }
 
+    fn prefetch(&self, keys: &[&[u8]]) -> usize {
+        self.store.prefetch(keys)
+    }
+
     fn put(&mut self, key: &[u8], value: Option<&[u8]>, start_ms: i64) -> Result<PutOutcome> {
         if value.is_none() && self.retain_duplicates {
             return self.uncommitted.put(key, None, start_ms);

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use streams_state::{
-    CustomBackend, Entries, KeyValueStore, Order, PutOutcome, Result, StoreError, WindowEntries,
-    WindowKey, WindowOrder, WindowSpec, WindowStore,
+    CustomBackend, Entries, KeyValueStore, Order, PutOutcome, Result, StoreBackend, StoreError,
+    StoreResources, StoreSpec, TaskStores, WindowEntries, WindowKey, WindowOrder, WindowSpec,
+    WindowStore,
 };
 
 /// Opens the stores below.
@@ -53,6 +55,10 @@ impl KeyValueStore for KeyValueMap {
     fn get_with(&self, key: &[u8], read: &mut dyn FnMut(Option<&[u8]>)) -> Result<()> {
         read(self.0.get(key).map(Vec::as_slice));
         Ok(())
+    }
+
+    fn prefetch(&self, keys: &[&[u8]]) -> usize {
+        keys.iter().filter(|key| self.0.contains_key(**key)).count()
     }
 
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
@@ -154,6 +160,11 @@ impl WindowStore for WindowMap {
         Ok(())
     }
 
+    fn prefetch(&self, keys: &[&[u8]]) -> usize {
+        let is_here = |wanted: &[u8]| self.entries.keys().any(|(_, key, ..)| key == wanted);
+        keys.iter().filter(|key| is_here(key)).count()
+    }
+
     fn put(&mut self, key: &[u8], value: Option<&[u8]>, start_ms: i64) -> Result<PutOutcome> {
         if start_ms < 0 {
             return Err(StoreError::invalid_argument("a window starts before 1970"));
@@ -209,4 +220,27 @@ impl WindowStore for WindowMap {
     fn observed_time_ms(&self) -> Option<i64> {
         self.observed_ms
     }
+}
+
+#[test]
+fn a_users_store_hears_of_keys_that_are_asked_for_soon() -> Result<()> {
+    let backend = || StoreBackend::Custom(Arc::new(CustomMaps));
+    let windows = WindowSpec {
+        retention_ms: 1_000,
+        window_size_ms: 10,
+        retain_duplicates: false,
+        order: WindowOrder::ByKey,
+    };
+    let specs = [
+        StoreSpec::key_value("values", backend()),
+        StoreSpec::window("windows", windows, backend()),
+    ];
+    let mut stores = TaskStores::open(None, &specs, &StoreResources::in_memory())?;
+    stores.key_value_mut(0).put(b"a", Some(b"1"))?;
+    stores.window_mut(1).put(b"a", Some(b"1"), 5)?;
+    stores.commit(&[None, None])?;
+    let keys: [&[u8]; 2] = [b"a", b"b"];
+    assert_eq!(stores.key_value(0).prefetch(&keys), 1);
+    assert_eq!(stores.window(1).prefetch(&keys), 1);
+    Ok(())
 }
