@@ -90,7 +90,7 @@ where
         if (start_ms, end_ms) != (timestamp, timestamp) {
             for session in self.found.drain(..) {
                 let times = (session.start_ms, session.end_ms);
-                state.put(times, Rc::new(None), cause, io)?;
+                state.remove(times, cause, io)?;
                 if !is_cached {
                     written.push((times, Rc::new(None), session.value));
                 }

@@ -13,6 +13,9 @@ const PAUSE: u32 = 64;
 /// How many keys are looked up side by side: more gain nothing, and what they touch should stay in the nearest cache.
 pub(crate) const AT_ONCE: usize = 16;
 
+/// How large a record cache is whose look-ups hardly wait, in bytes: the processor's nearer caches hold most of it.
+const NEAR_BYTES: usize = 1 << 20;
+
 /// What reading ahead is good for.
 #[derive(Default)]
 pub(super) struct Prefetches {
@@ -40,6 +43,20 @@ impl Prefetches {
         if self.paused > 0 {
             self.paused -= 1;
         } else if !is_few(loads) && is_few(prefetch(keys)) {
+            self.paused = PAUSE;
+        }
+    }
+
+    /// The same in a record cache that takes so many bytes.
+    pub(super) fn cached(
+        &mut self,
+        keys: &[&[u8]],
+        cache_bytes: usize,
+        prefetch: impl FnOnce(&[&[u8]]) -> usize,
+    ) {
+        if self.paused > 0 {
+            self.paused -= 1;
+        } else if cache_bytes >= NEAR_BYTES && prefetch(keys) < keys.len() / 4 {
             self.paused = PAUSE;
         }
     }
@@ -97,6 +114,23 @@ mod tests {
         }
         assert!(called(&mut prefetches, 8, 2));
         assert!(called(&mut prefetches, 8, 8));
+    }
+
+    #[test]
+    fn a_small_cache_is_left_alone() {
+        let mut prefetches = Prefetches::default();
+        let mut called = |bytes, found| {
+            let mut called = false;
+            prefetches.cached(&KEYS, bytes, |_| {
+                called = true;
+                found
+            });
+            called
+        };
+        assert!(!called(NEAR_BYTES - 1, 8));
+        assert!(called(NEAR_BYTES, 8));
+        assert!(called(NEAR_BYTES, 1));
+        assert!(!called(NEAR_BYTES, 8));
     }
 
     #[test]

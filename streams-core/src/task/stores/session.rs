@@ -201,6 +201,16 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
         Ok(())
     }
 
+    /// Removes a session of the key given to [`SessionState::set_key`].
+    pub(crate) fn remove(
+        &mut self,
+        times_ms: (i64, i64),
+        cause: Cause<'_>,
+        io: &mut StoreIo,
+    ) -> Result<()> {
+        self.put(times_ms, self.view.absent.clone(), cause, io)
+    }
+
     /// Sets the value of a session of the key given to [`SessionState::set_key`], `None` removes it.
     pub(crate) fn put(
         &mut self,
@@ -393,11 +403,11 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
         with_old: bool,
         io: &mut StoreIo,
     ) -> Result<Option<Flushed<V>>> {
+        let origin = session.origin();
         let CachedSession {
             start_ms,
             end_ms,
             value: new,
-            origin,
             rest,
             stored,
             ..
@@ -419,7 +429,10 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
             cache.note_encoded_len(self.view.value_bytes.len());
         }
         Ok(Some(Flushed {
-            old: Rc::new(old.filter(|_| with_old)),
+            old: match old.filter(|_| with_old) {
+                None => self.view.absent.clone(),
+                old => Rc::new(old),
+            },
             timestamp,
             new,
             origin,
@@ -447,7 +460,7 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
             return Ok(None);
         };
         self.slot = None;
-        let mut evicted = Vec::new();
+        let mut evicted = Vec::with_capacity(leaving.len());
         for session in leaving {
             if !session.is_changed() {
                 continue;
@@ -486,5 +499,12 @@ impl<K: 'static, V: 'static> AnyState for SessionState<K, V> {
             }
         }
         Ok(false)
+    }
+
+    fn prefetch(&mut self, keys: &[&[u8]], _io: &StoreIo) {
+        if let Some(cache) = &self.cache {
+            let prefetches = &mut self.view.prefetches;
+            prefetches.cached(keys, cache.bytes(), |keys| cache.prefetch(keys));
+        }
     }
 }

@@ -17,7 +17,10 @@ pub(super) struct CachedSession<V> {
     pub(super) value: Rc<Option<V>>,
     /// When it was last changed by the cache's own count; 0 is unchanged since it was last written.
     changed: u64,
-    pub(super) origin: Origin,
+    /// The parts of its [`Origin`], which would take a word more; [`NO_INPUT`] in place of none.
+    input: u32,
+    offset: i64,
+    timestamp: i64,
     /// What is rarely there.
     pub(super) rest: Option<Rc<Rest>>,
     /// Whether the store below may have it.
@@ -26,17 +29,49 @@ pub(super) struct CachedSession<V> {
     pub(super) loaded: bool,
 }
 
+/// Tasks have fewer inputs.
+const NO_INPUT: u32 = u32::MAX;
+
 impl<V> CachedSession<V> {
-    pub(super) fn loaded(start_ms: i64, end_ms: i64, value: V) -> Self {
+    /// A session that is not changed.
+    fn new((start_ms, end_ms): (i64, i64), value: Rc<Option<V>>) -> Self {
         CachedSession {
             end_ms,
             start_ms,
-            value: Rc::new(Some(value)),
+            value,
             changed: 0,
-            origin: Origin::default(),
+            input: NO_INPUT,
+            offset: 0,
+            timestamp: 0,
             rest: None,
+            stored: false,
+            loaded: false,
+        }
+    }
+
+    pub(super) fn loaded(start_ms: i64, end_ms: i64, value: V) -> Self {
+        CachedSession {
             stored: true,
             loaded: true,
+            ..CachedSession::new((start_ms, end_ms), Rc::new(Some(value)))
+        }
+    }
+
+    /// Takes note of a change.
+    fn touch(&mut self, changed: u64, origin: Origin, rest: Option<Rc<Rest>>) {
+        self.changed = changed;
+        self.input = origin.input.unwrap_or(NO_INPUT);
+        self.offset = origin.offset;
+        self.timestamp = origin.timestamp;
+        self.rest = rest;
+    }
+
+    /// What changed it last.
+    pub(super) fn origin(&self) -> Origin {
+        Origin {
+            input: (self.input != NO_INPUT).then_some(self.input),
+            offset: self.offset,
+            timestamp: self.timestamp,
         }
     }
 
@@ -125,6 +160,15 @@ impl<V> SessionRows<V> {
         self.rows.find(key)
     }
 
+    /// Touches the last sessions of these keys, and returns how many of the keys are here.
+    pub(super) fn prefetch(&self, keys: &[&[u8]]) -> usize {
+        let last_is_there = |row: &SessionRow<V>| {
+            let last = row.sessions.last();
+            last.is_some_and(|session| session.value.is_some())
+        };
+        self.rows.prefetch(keys, last_is_there)
+    }
+
     /// The last end at which the store below may have a session that is not here. At the beginning it is told by the store.
     #[inline]
     pub(super) fn left_ms(&mut self, in_store_ms: impl FnOnce() -> i64) -> i64 {
@@ -172,7 +216,7 @@ impl<V> SessionRows<V> {
         let row = self.rows.row_mut(slot);
         let before = row.bytes();
         if row.sessions.len() == row.sessions.capacity() {
-            row.sessions.reserve_exact((row.sessions.len() / 2).max(2));
+            row.sessions.reserve_exact((row.sessions.len() / 2).max(3));
         }
         row.sessions.insert(at, session);
         self.row_bytes += row.bytes() - before;
@@ -194,22 +238,13 @@ impl<V> SessionRows<V> {
             Ok(at) => {
                 let session = &mut self.rows.row_mut(slot).sessions[at];
                 session.value = value;
-                session.changed = changed;
-                session.origin = origin;
-                session.rest = rest;
                 session.loaded = false;
+                session.touch(changed, origin, rest);
             }
             Err(at) => {
-                let session = CachedSession {
-                    end_ms,
-                    start_ms,
-                    value,
-                    changed,
-                    origin,
-                    rest,
-                    stored,
-                    loaded: false,
-                };
+                let mut session = CachedSession::new((start_ms, end_ms), value);
+                session.stored = stored;
+                session.touch(changed, origin, rest);
                 self.insert(slot, at, session);
             }
         }

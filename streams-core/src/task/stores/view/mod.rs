@@ -60,10 +60,10 @@ pub(super) struct View<V> {
     /// The key of the call under way.
     pub(super) key_bytes: Vec<u8>,
     pub(super) value_bytes: Vec<u8>,
-    prefetches: Prefetches,
+    pub(super) prefetches: Prefetches,
     /// How long the value was that was read last.
     pub(super) loaded_len: Cell<usize>,
-    absent: Rc<Option<V>>,
+    pub(super) absent: Rc<Option<V>>,
     /// The value that was looked up last without a place in the cache; what it has allocated is used again.
     spare: Rc<Option<V>>,
 }
