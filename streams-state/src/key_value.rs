@@ -53,9 +53,13 @@ pub trait KeyValueStore: Send {
         Ok(copy)
     }
 
-    /// Makes reads and writes of these keys cheaper that come soon, where the store can: looked up side by side, keys wait for
-    /// memory once, and not each for itself. Returns how many of them it may have helped; 0 tells the caller to spare itself
-    /// the next calls. It may be called for keys that nobody asks for afterwards.
+    /// Makes reads and writes of these keys cheaper that may come soon, where the store can: looked up side by side, keys wait
+    /// for memory once, and not each for itself. Returns about how many of them it helped. A store that helps less than a
+    /// quarter is seldom told.
+    ///
+    /// The keys are those of the next input records and of what a flush writes. Nobody need ask for them afterwards, and an
+    /// input may write its keys in another form than the store. What reads show must not change, and there is no way to fail:
+    /// what cannot be had is left to the read.
     fn prefetch(&self, _keys: &[&[u8]]) -> usize {
         0
     }

@@ -154,7 +154,7 @@ impl Records {
         (next < self.0.len()).then_some((next / ALIGN) as u32)
     }
 
-    /// All records, as they came.
+    /// All records, as they lie.
     pub fn places(&self) -> impl Iterator<Item = u32> + Clone {
         std::iter::successors(self.first(), |at| self.behind(*at))
     }

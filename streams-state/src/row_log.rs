@@ -67,7 +67,7 @@ impl RowLog {
         self.index.insert_unique(hash, at, rehash);
     }
 
-    /// Gives the memory of replaced rows back where they are most of all.
+    /// Gives the memory of replaced rows back where they are most of all; those that stay have no marks.
     fn compact(&mut self) {
         if self.dead_bytes < DEAD_BYTES || self.dead_bytes < self.records.bytes() / 2 {
             return;
@@ -104,7 +104,7 @@ impl RowLog {
         self.index.shrink_to(DEAD_BYTES / INDEX_BYTES, |_| 0);
     }
 
-    /// Where the rows are, in the order in which they came: reading them so, the processor knows what comes next.
+    /// Where the rows are, in the order in which they lie: reading them so, the processor knows what comes next.
     fn places(&self) -> impl Iterator<Item = u32> + Clone {
         self.records
             .places()

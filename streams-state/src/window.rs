@@ -75,8 +75,8 @@ pub trait WindowStore: Send {
     }
 
     /// Makes calls cheaper that come soon for windows of these keys, as
-    /// [`KeyValueStore::prefetch`](crate::KeyValueStore::prefetch) does for values, and returns how many of the keys it may
-    /// have helped.
+    /// [`KeyValueStore::prefetch`](crate::KeyValueStore::prefetch) does for values. Only the stores of stream-stream joins are
+    /// told.
     fn prefetch(&self, _keys: &[&[u8]]) -> usize {
         0
     }

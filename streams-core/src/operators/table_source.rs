@@ -67,8 +67,9 @@ impl<K: 'static, V: 'static> StreamOperator<K, Option<V>> for StoredTable<K, V> 
         let (state, io) = context.state::<KeyValueState<K, V>>(self.store);
         // With a cache, the flush knows what the row was before.
         let wants_old = self.sends_old_values && !state.is_cached();
-        let old = match wants_old || tracing::enabled!(tracing::Level::DEBUG) {
+        let old = match wants_old {
             true => state.get(record.key, io)?,
+            false if tracing::enabled!(tracing::Level::DEBUG) => state.peek(record.key, io)?,
             false => None,
         };
         if let Some(found) = &old

@@ -34,8 +34,7 @@ impl<K: 'static, V: 'static> GlobalAccess<'_, K, V> {
         let Some(Found { value, timestamp }) = found else {
             return Ok(None);
         };
-        // There is no cache that could hold on to it.
-        let value = Rc::into_inner(value).flatten();
+        let value = Rc::into_inner(value).expect("there is no cache that could hold on to it");
         Ok(value.map(|value| (value, timestamp)))
     }
 

@@ -263,3 +263,60 @@ fn committed_partition_times_are_taken_up() -> Result<()> {
     assert_eq!(committed(&mut task), [(1, 6, Some(100))]);
     Ok(())
 }
+
+/// Writes down which keys it was told, in groups.
+struct Told(Rc<RefCell<Vec<Vec<u8>>>>);
+
+impl stores::AnyState for Told {
+    fn as_any_mut(&mut self) -> &mut dyn std::any::Any {
+        self
+    }
+
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+
+    fn forget_clean(&mut self) {}
+
+    fn write_changed(&mut self, _io: &mut StoreIo) -> Result<bool> {
+        Ok(true)
+    }
+
+    fn prefetch(&mut self, keys: &[&[u8]], _io: &StoreIo) {
+        let keys = keys.iter().map(|key| key[0]).collect();
+        self.0.borrow_mut().push(keys);
+    }
+}
+
+#[test]
+fn stores_are_told_each_key_once_ahead() -> Result<()> {
+    let (mut task, seen) = task(None, true);
+    let told = Rc::new(RefCell::new(Vec::new()));
+    task.context.states.push(Box::new(Told(told.clone())));
+    let mut next_offset = 0;
+    let mut fetch = |task: &mut Task<OwnedRecord>, keys: &[u8]| {
+        for key in keys {
+            let mut record = record(next_offset, next_offset, &1_i64.to_be_bytes());
+            record.key = (*key > 0).then(|| vec![*key]);
+            task.add_record(0, record);
+            next_offset += 1;
+        }
+    };
+    // The last one has no key, and is skipped.
+    fetch(&mut task, &[1, 2, 3, 4, 0]);
+    assert_eq!(task.process(3, 0)?, 3);
+    assert_eq!(*told.borrow(), [vec![1, 2, 3, 4]]);
+    // One that was told is left; few are not worth a call.
+    fetch(&mut task, &[5, 6, 7]);
+    assert_eq!(task.process(0, 0)?, 0);
+    assert_eq!(told.borrow().len(), 1);
+    fetch(&mut task, &(8..40).collect::<Vec<_>>());
+    while task.process(16, 0)? > 0 {}
+    assert_eq!(seen.lock().expect("one thread").len(), 39);
+    let told = told.borrow();
+    assert!(told.iter().all(|keys| keys.len() <= stores::AT_ONCE));
+    let all = told.concat();
+    assert!(all.is_sorted_by(|a, b| a < b), "once, in order: {all:?}");
+    assert!(all.len() > 36, "but for a few at the end: {all:?}");
+    Ok(())
+}

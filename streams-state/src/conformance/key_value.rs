@@ -18,6 +18,7 @@ pub fn key_value(open: Open<'_>) {
     prefixes_end_where_the_prefix_ends(open);
     scans_see_overwrites_and_deletions(open);
     length_is_about_right(open);
+    prefetching_changes_nothing(open);
 }
 
 fn put(store: &mut dyn KeyValueStore, key: &[u8], value: Option<&[u8]>) {
@@ -185,5 +186,25 @@ fn length_is_about_right(open: Open<'_>) {
     assert_eq!(
         len, 100,
         "as long as nothing was overwritten the length is exact"
+    );
+}
+
+fn prefetching_changes_nothing(open: Open<'_>) {
+    let mut store = open();
+    put(store.as_mut(), b"a", Some(b"1"));
+    put(store.as_mut(), b"b", Some(b"2"));
+    put(store.as_mut(), b"b", None);
+    let wanted: [&[u8]; 4] = [b"a", b"b", b"c", b""];
+    for keys in [&wanted[..0], &wanted[..1], &wanted] {
+        let helped = store.prefetch(keys);
+        assert!(helped <= keys.len(), "no more keys are helped than came");
+        let read = wanted.map(|key| store.get(key).expect("get"));
+        let expected = [Some(b"1".to_vec()), None, None, None];
+        assert_eq!(read, expected, "reads are as before");
+    }
+    put(store.as_mut(), b"c", Some(b"3"));
+    assert_eq!(
+        keys(store.range(None, None, Order::Forward).expect("range")),
+        [b"a", b"c"]
     );
 }

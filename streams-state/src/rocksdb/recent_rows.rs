@@ -63,7 +63,8 @@ impl RecentRows {
             .copied()
     }
 
-    /// Touches what look-ups of these keys are going to read, and returns how many of them are here.
+    /// Touches what look-ups of these keys are going to read, and returns about how many of them are here: one that is not may
+    /// count.
     pub fn prefetch(&self, keys: &[&[u8]]) -> usize {
         let mut found = 0;
         for keys in keys.chunks(touch::AT_ONCE) {

@@ -6,7 +6,8 @@
 /// How many values pass by a cache that was of no use, for each that it kept, before it is tried again.
 const PASSED_FOR_EACH_KEPT: usize = 8;
 
-/// What keeping values that are only read was good for since the cache was emptied.
+/// What keeping values that are only read was good for since the cache was emptied. Values that were written have their place
+/// whether they are read or not.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
     kept: usize,
@@ -16,7 +17,7 @@ pub(super) struct Admission {
 }
 
 impl Admission {
-    /// A value was read that the cache has.
+    /// A value was read that the cache has kept for that.
     #[inline]
     pub(super) fn found(&mut self) {
         self.found += 1;
@@ -33,7 +34,7 @@ impl Admission {
         true
     }
 
-    /// The cache is emptied. It was of use if every other value that it kept was read again.
+    /// The cache is emptied. Keeping values was of use if it spared at least half as many reads as values were kept.
     pub(super) fn emptied(&mut self) {
         if self.found < self.kept / 2 {
             self.passing = self.kept * PASSED_FOR_EACH_KEPT;

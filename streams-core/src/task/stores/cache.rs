@@ -85,6 +85,12 @@ impl<V> Cache<V> {
             .copied()
     }
 
+    /// Whether an entry has only been read, and never written.
+    #[inline]
+    pub(super) fn is_only_read(&self, slot: u32) -> bool {
+        self.entry(slot).origin == Origin::default()
+    }
+
     #[inline]
     pub(crate) fn entry(&self, slot: u32) -> &Entry<V> {
         &self.entries[slot as usize]

@@ -65,7 +65,15 @@ impl<K: 'static, V: 'static> KeyValueState<K, V> {
         }
     }
 
-    /// The value of a key.
+    /// The value of a key, which leaves the cache as it is.
+    pub(crate) fn peek(&mut self, key: &K, io: &StoreIo) -> Result<Option<Found<V>>> {
+        match self.set_key(key)? {
+            true => self.view.peek(io),
+            false => Ok(None),
+        }
+    }
+
+    /// The value of a key, the caller's own unless the cache has it.
     pub(crate) fn get(&mut self, key: &K, io: &StoreIo) -> Result<Option<Found<V>>> {
         match self.set_key(key)? {
             true => self.view.get(io),

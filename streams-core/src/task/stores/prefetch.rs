@@ -13,17 +13,20 @@ const PAUSE: u32 = 64;
 /// How many keys are looked up side by side: more gain nothing, and what they touch should stay in the nearest cache.
 pub(crate) const AT_ONCE: usize = 16;
 
+/// More reads of the byte store need not be known.
+const LOADS_MAX: u32 = 4 * AT_ONCE as u32;
+
 /// How large a record cache is whose look-ups hardly wait, in bytes: the processor's nearer caches hold most of it.
 const NEAR_BYTES: usize = 1 << 20;
 
-/// What reading ahead is good for.
+/// What reading ahead is good for, for all inputs together: one whose keys are of no use makes the others pause, too.
 #[derive(Default)]
 pub(super) struct Prefetches {
     /// How often the byte store was read lately: what was counted until the last time counts half.
     loads: Cell<u32>,
     /// How many times are left out.
     paused: u32,
-    /// How many keys of the flush under way were read ahead and are not written yet.
+    /// How many keys are flushed before the next ones are read ahead.
     flushed_ahead: usize,
 }
 
@@ -31,13 +34,13 @@ impl Prefetches {
     /// The byte store was read.
     #[inline]
     pub(super) fn loaded(&self) {
-        self.loads.set(self.loads.get() + 1);
+        self.loads.set((self.loads.get() + 1).min(LOADS_MAX));
     }
 
     /// Hands the keys of the next records to `prefetch`, which returns how many it helped, unless the byte store is hardly read
     /// or seldom has such keys.
     pub(super) fn records(&mut self, keys: &[&[u8]], prefetch: impl FnOnce(&[&[u8]]) -> usize) {
-        let is_few = |count: usize| count < keys.len() / 4;
+        let is_few = |count: usize| 4 * count < keys.len();
         let loads = self.loads.get() as usize;
         *self.loads.get_mut() /= 2;
         if self.paused > 0 {
@@ -56,14 +59,14 @@ impl Prefetches {
     ) {
         if self.paused > 0 {
             self.paused -= 1;
-        } else if cache_bytes >= NEAR_BYTES && prefetch(keys) < keys.len() / 4 {
+        } else if cache_bytes >= NEAR_BYTES && 4 * prefetch(keys) < keys.len() {
             self.paused = PAUSE;
         }
     }
 
-    /// Before each key that a flush writes: hands some of the next to `prefetch` together.
+    /// Before each key that a flush writes: hands some of the next to `prefetch` together, which returns how many it helped.
     #[inline]
-    pub(super) fn flush<V>(&mut self, cache: &Cache<V>, prefetch: impl FnOnce(&[&[u8]])) {
+    pub(super) fn flush<V>(&mut self, cache: &Cache<V>, prefetch: impl FnOnce(&[&[u8]]) -> usize) {
         if self.flushed_ahead > 0 {
             self.flushed_ahead -= 1;
             return;
@@ -73,8 +76,11 @@ impl Prefetches {
             return;
         }
         let keys: [&[u8]; AT_ONCE] = std::array::from_fn(|_| next.next().expect("counted above"));
-        prefetch(&keys);
-        self.flushed_ahead = AT_ONCE - 1;
+        let times = match prefetch(&keys) {
+            0 => PAUSE as usize,
+            _ => 1,
+        };
+        self.flushed_ahead = times * AT_ONCE - 1;
     }
 }
 
@@ -144,7 +150,10 @@ mod tests {
         let mut ahead = Vec::new();
         let mut flushed = Vec::new();
         loop {
-            prefetches.flush(&cache, |keys| ahead.extend(keys.iter().map(|key| key[0])));
+            prefetches.flush(&cache, |keys| {
+                ahead.extend(keys.iter().map(|key| key[0]));
+                keys.len()
+            });
             let Some(slot) = cache.take_changed() else {
                 break;
             };
@@ -153,5 +162,6 @@ mod tests {
         assert_eq!(flushed, (0..40).collect::<Vec<_>>());
         // The first key begins the flush; the last ones are too few.
         assert_eq!(ahead, (1..33).collect::<Vec<_>>());
+        prefetches.flush(&cache, |_| unreachable!("nothing is left"));
     }
 }

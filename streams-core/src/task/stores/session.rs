@@ -460,7 +460,11 @@ impl<K: 'static, V: 'static> SessionState<K, V> {
             return Ok(None);
         };
         self.slot = None;
-        let mut evicted = Vec::with_capacity(leaving.len());
+        let changed = leaving
+            .iter()
+            .filter(|session| session.is_changed())
+            .count();
+        let mut evicted = Vec::with_capacity(changed);
         for session in leaving {
             if !session.is_changed() {
                 continue;

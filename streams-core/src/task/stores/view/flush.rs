@@ -21,9 +21,8 @@ impl<V: 'static> View<V> {
                 return Ok(None);
             };
             if self.below == Below::KeyValue {
-                self.prefetches.flush(cache, |keys| {
-                    io.stores.key_value(self.index).prefetch(keys);
-                });
+                self.prefetches
+                    .flush(cache, |keys| io.stores.key_value(self.index).prefetch(keys));
             }
             let Some(slot) = cache.take_changed() else {
                 return Ok(None);

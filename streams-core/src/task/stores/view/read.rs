@@ -156,7 +156,9 @@ impl<V: 'static> View<V> {
         };
         match cache.find(&self.key_bytes) {
             Some(slot) => {
-                cache.reads.found();
+                if cache.is_only_read(slot) {
+                    cache.reads.found();
+                }
                 Ok(Some(slot))
             }
             None if !cache.reads.admit() => Ok(None),

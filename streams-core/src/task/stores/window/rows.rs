@@ -405,6 +405,25 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_flush_finds_windows_whose_row_changes_meanwhile() {
+        let mut rows = WindowRows::new();
+        for start_ms in [100, 200, 300] {
+            touch(&mut rows, b"a", start_ms);
+        }
+        let first = rows.take_changed().unwrap();
+        assert_eq!(first.start_ms, 100);
+        // Two runs in front of the others, which move on by as many.
+        touch(&mut rows, b"a", 10);
+        touch(&mut rows, b"a", 50);
+        rows.give_back(first.value);
+        let expected = [200, 300, 10, 50].map(|start_ms| (b'a', start_ms));
+        assert_eq!(flush(&mut rows), expected);
+        let row = rows.row(rows.find(b"a").unwrap());
+        assert_eq!(row.len(), 5);
+        assert!((0..5).all(|at| row.values().get(at) == Some(&0)));
+    }
+
+    #[test]
     fn what_changes_during_a_flush_is_flushed_too() {
         let mut rows = WindowRows::new();
         for key in [b"a", b"b"] {
