@@ -2,9 +2,6 @@
 //!
 //! A record is the length of its key, with marks of the owner's in the highest bits, the length of its value, then both.
 
-#[cfg(feature = "rocksdb")]
-use crate::touch::touch;
-
 /// Records begin at multiples of this, so that a table of 32-bit numbers finds them in a buffer of up to 32 GiB.
 const ALIGN: usize = 8;
 /// In front of the bytes of a row: the lengths of its key and its value.
@@ -168,9 +165,9 @@ impl Records {
 /// For owners that move records.
 #[cfg(feature = "rocksdb")]
 impl Records {
-    /// Touches these records.
-    pub fn touch(&self, places: &[u32]) {
-        touch(places.iter().map(|at| &self.0[*at as usize * ALIGN..]));
+    /// The bytes of a record and what lies behind it.
+    pub fn from(&self, at: u32) -> &[u8] {
+        &self.0[at as usize * ALIGN..]
     }
 
     /// Adds a record with the key of another one.

@@ -1,9 +1,9 @@
 //! Stores on disk: one RocksDB for a task, one column family for a store.
 //!
 //! The column family every database has, `default`, says how far each store has read its changelog: one of its own would be
-//! one more set of write buffers and levels in each task, idle or not. It is written in the same batch as the rows and flushed together with them, so
-//! after a crash the two still belong together. A flush that names column families flushes these alone, so whoever asks for one
-//! names them all ([`Database::flush`]).
+//! one more set of write buffers and levels in each task, idle or not. It is written in the same batch as the rows and flushed
+//! together with them, so after a crash the two still belong together. A flush that names column families flushes these alone,
+//! so whoever asks for one names them all ([`Database::flush`]).
 //!
 //! The name of a column family tells how its rows are laid out. A store whose layout changes is thereby a new store,
 //! which begins without a position and is restored from its changelog; rows are never read in a layout they were not

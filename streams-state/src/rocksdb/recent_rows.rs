@@ -66,21 +66,11 @@ impl RecentRows {
     /// Touches what look-ups of these keys are going to read, and returns about how many of them are here: one that is not may
     /// count.
     pub fn prefetch(&self, keys: &[&[u8]]) -> usize {
-        let mut found = 0;
-        for keys in keys.chunks(touch::AT_ONCE) {
-            let mut places = [0; touch::AT_ONCE];
-            let mut len = 0;
-            for key in keys {
-                // The table has a few bits of each hash: nearly always the first place that fits is the key's.
-                if let Some(at) = self.index.find(self.hasher.hash_one(key), |_| true) {
-                    places[len] = *at;
-                    len += 1;
-                }
-            }
-            self.records.touch(&places[..len]);
-            found += len;
-        }
-        found
+        touch::prefetch(keys, |key| {
+            // The table has a few bits of each hash: nearly always the first place that fits is the key's.
+            let at = self.index.find(self.hasher.hash_one(key), |_| true)?;
+            Some(self.records.from(*at))
+        })
     }
 
     fn is_marked(&self, at: u32, mark: u32) -> bool {

@@ -9,7 +9,8 @@
 
 use std::cell::{Cell, OnceCell};
 
-use super::duplicate_log::{DuplicateLog, LoggedRow, Place};
+use super::duplicate_log::DuplicateLog;
+use super::row_chunks::{LoggedRow, Place};
 use crate::key_encoding::RowLayout;
 use crate::merge::merge;
 use crate::overlay::Overlay;

@@ -6,6 +6,7 @@
 mod duplicate_log;
 mod duplicates;
 mod key_value;
+mod row_chunks;
 mod session;
 mod versioned;
 mod versioned_segment;
